@@ -1,0 +1,109 @@
+"""Data sets as arrays: uint8 images in HWC, int32 labels, in their original order."""
+
+import importlib.util
+import pathlib
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from experiments.choices import choose
+from experiments.progress import track
+from superloss_jax import noise
+
+
+class Dataset(NamedTuple):
+    name: str
+    class_names: tuple[str, ...]
+    train_images: np.ndarray
+    train_labels: np.ndarray  # clean, as published
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    mean: tuple[float, ...]  # of the pixels of each channel, to normalise by
+    std: tuple[float, ...]
+
+
+def _digits(data_dir, split_seed):
+    """1,797 handwritten digits of 8x8 that come with scikit-learn; 500 of them to test."""
+    del data_dir
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    images = images.reshape(-1, 8, 8, 1).astype(np.uint8)  # values 0 to 16
+    order = np.random.Generator(np.random.PCG64(split_seed)).permutation(len(labels))
+    test, train = np.sort(order[:500]), np.sort(order[500:])
+    labels = labels.astype(np.int32)
+    return Dataset(
+        name="digits",
+        class_names=tuple(str(digit) for digit in range(10)),
+        train_images=images[train],
+        train_labels=labels[train],
+        test_images=images[test],
+        test_labels=labels[test],
+        mean=(0.0,),
+        std=(16.0,),
+    )
+
+
+def _tfds(name, data_dir, count):
+    """Class names, then images and labels by split, of a directory prepared by TFDS.
+
+    Read from array_record files, without TensorFlow.
+    """
+    root = pathlib.Path(data_dir or "~/tensorflow_datasets").expanduser()
+    if importlib.util.find_spec("tensorflow_datasets") is None:
+        raise ValueError("data sets beyond digits need: pip install -e '.[experiments]'")
+    found = sorted((root / name).glob("*/dataset_info.json"))
+    if not found:
+        raise ValueError(
+            f"data set {name}: expected a prepared TFDS directory {root / name}; point --data_dir"
+            " at one, or make it (with tensorflow installed) by: python -c \"import"
+            f" tensorflow_datasets as t; t.builder('{name}', data_dir='{root}',"
+            " file_format='array_record').download_and_prepare()\""
+        )
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(str(found[-1].parent))
+    splits = {}
+    for split in ("train", "test"):
+        source = builder.as_data_source(split)
+        if len(source) != count[split]:
+            raise ValueError(f"{name} {split}: expected {count[split]} records, got {len(source)}")
+        images = np.empty((len(source), *builder.info.features["image"].shape), np.uint8)
+        labels = np.full(len(source), -1, np.int32)
+        # TFDS shuffles when it writes; ids are the positions in the official files.
+        for record in track(source, f"decoding {name} {split}"):
+            index = int(record["id"].decode().rsplit("_", 1)[1])
+            images[index], labels[index] = record["image"], record["label"]
+        if (labels < 0).any():
+            raise ValueError(f"{name} {split}: the ids are not 0 to {len(source) - 1}, each once")
+        splits[split] = images, labels
+    return tuple(builder.info.features["label"].names), *splits["train"], *splits["test"]
+
+
+def _cifar10(data_dir, split_seed):
+    del split_seed  # it has an official test set
+    arrays = _tfds("cifar10", data_dir, {"train": 50_000, "test": 10_000})
+    mean, std = (125.31, 122.95, 113.87), (62.99, 62.09, 66.70)
+    return Dataset("cifar10", *arrays, mean, std)
+
+
+DATASETS = {"digits": _digits, "cifar10": _cifar10}
+
+
+def load(name: str, split_seed: int, data_dir: str | None = None) -> Dataset:
+    return choose("config.data.name", name, DATASETS)(data_dir, split_seed)
+
+
+def check_noise(kind: str, rate: float, seed: int) -> None:
+    """Raises ValueError for noise that cannot be meant, before any data is read."""
+    noise.transition_matrix(kind, rate, num_classes=2)
+    if not 0 <= seed < 2**31:
+        raise ValueError(f"config.noise.seed: expected an integer in [0, 2**31), got {seed}")
+
+
+def corrupt(labels: np.ndarray, num_classes: int, kind: str, rate: float, seed: int) -> np.ndarray:
+    """Noisy labels: a pure function of the labels, the kind, the rate and the noise's own seed."""
+    matrix = noise.transition_matrix(kind, rate, num_classes)
+    key = jax.random.key(seed, impl="threefry2x32")
+    return np.asarray(noise.corrupt_labels(key, labels, matrix))

@@ -1,0 +1,30 @@
+"""The losses that a config can name, each as a LossTransform."""
+
+import jax.numpy as jnp
+
+from experiments.choices import choose
+from superloss_jax import LossTransform, constant, ema, running_mean, superloss
+
+
+def _cross_entropy(**unused):
+    def update(losses, state, *, where=None, **extra):
+        return (losses if where is None else jnp.where(where, losses, 0)), state
+
+    return LossTransform(lambda: (), update)
+
+
+def _superloss(lam, threshold, decay, tau):
+    def fixed():
+        if tau is None:
+            raise ValueError("config.loss.tau: a constant threshold needs a number, got None")
+        return constant(tau)
+
+    thresholds = {"ema": lambda: ema(decay), "running_mean": running_mean, "constant": fixed}
+    return superloss(lam=lam, threshold=choose("config.loss.threshold", threshold, thresholds)())
+
+
+METHODS = {"cross_entropy": _cross_entropy, "superloss": _superloss}
+
+
+def create(method: str, **hyper) -> LossTransform:
+    return choose("config.loss.method", method, METHODS)(**hyper)

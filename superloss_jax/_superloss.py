@@ -1,0 +1,160 @@
+"""SuperLoss (Castells, Weinzaepfel, Revaud, 2020): the closed form and the loss transform."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
+from jax.typing import ArrayLike
+
+from superloss_jax._base import LossTransform, check_losses, check_range
+from superloss_jax._lambertw import E, compute_dtype, lambertw_parts, near_branch
+from superloss_jax._thresholds import SuperLossState, Threshold, ema
+
+
+def closed_form(
+    losses: ArrayLike, tau: ArrayLike, lam: ArrayLike = 1.0
+) -> tuple[jax.Array, jax.Array]:
+    """SuperLoss of each loss, and the confidence sigma it gives to that loss.
+
+        SL(l) = min over sigma of (l - tau) * sigma + lam * log(sigma)**2
+
+    With `x = (l - tau) / (2 * lam)` and `w = W(max(-1/e, x))`, W the principal branch of Lambert's
+    function, the minimum lies at `sigma = exp(-w)` and is `lam * (w**2 + 2 * w)`; below the clamp,
+    `x < -1/e`, sigma is e and the value `e * (l - tau) + lam`. The derivatives are stated rather
+    than traced, to any order and in both modes:
+
+        dSL/dl = sigma        dSL/dtau = -sigma        dSL/dlam = log(sigma)**2
+
+    Args:
+      losses: real, any shape. Half precision is computed in float32; integers become floats.
+      tau: threshold, in units of the loss; broadcasts against `losses`.
+      lam: regularisation > 0, in units of the loss; broadcasts against `losses`. Where it is
+        not positive, both results are NaN.
+
+    Returns:
+      `(values, sigma)`, both with the dtype of `losses` and the broadcast shape. `0 <= sigma <= e`.
+      A NaN loss gives NaN in its own place; an infinite one gives infinity and sigma 0.
+
+    >>> import jax.numpy as jnp
+    >>> values, sigma = closed_form(jnp.array([0.0, 1.0, 5.0]), tau=1.0, lam=1.0)
+    >>> print([f"{v:.3f}" for v in values], [f"{s:.3f}" for s in sigma])
+    ['-1.718', '0.000', '2.432'] ['2.718', '1.000', '0.426']
+
+    Reference: Thibault Castells, Philippe Weinzaepfel, Jerome Revaud, "SuperLoss: A Generic Loss
+    for Robust Curriculum Learning", NeurIPS 2020.
+    """
+    losses = jnp.asarray(losses)
+    if not jnp.issubdtype(losses.dtype, jnp.floating):
+        losses = losses.astype(jnp.result_type(float))
+    return _closed_form(losses, tau, lam)
+
+
+@jax.jit
+def _closed_form(losses, tau, lam):
+    dtype = compute_dtype(losses.dtype)
+    distance = losses.astype(dtype) - jnp.asarray(tau).astype(dtype)
+    lam = jnp.asarray(lam).astype(dtype)
+    lam = jnp.where(lam > 0, lam, jnp.nan)
+    shape = jnp.broadcast_shapes(distance.shape, lam.shape)
+    values, sigma, _, _ = _solve(jnp.broadcast_to(distance, shape), lam)
+    return values.astype(losses.dtype), sigma.astype(losses.dtype)
+
+
+@jax.custom_jvp
+def _solve(distance, lam):
+    """(SL, sigma, w, 1 + w) of `distance = l - tau`, where w = -log(sigma) >= -1."""
+    x = _scaled(distance, lam)
+    w, sigma, v = lambertw_parts(x, clamp=True)
+    # x is held at the largest float, so that only an infinite loss has an infinite SuperLoss.
+    infinite = distance == jnp.inf
+    w, v = jnp.where(infinite, distance, w), jnp.where(infinite, distance, v)
+    sigma = jnp.where(infinite, 0, sigma)
+    # Two forms of lam * (w**2 + 2 * w): the first is exact for lam -> inf, where w -> 0, the
+    # second for l -> inf, where sigma -> 0.
+    values = jnp.where(x > 1, 2 * lam * w, distance * sigma) * (1 + 0.5 * w)
+    clamped = near_branch(x)
+    values = jnp.where(clamped, E * distance + lam, values)
+    return values, sigma, w, v
+
+
+def _scaled(distance, lam):
+    largest = np.asarray(np.finfo(distance.dtype).max, distance.dtype)
+    # Once per lam, not per loss: the reciprocal is a scalar, the product costs no division.
+    return jnp.minimum(distance * (0.5 / lam), largest)
+
+
+def _solve_jvp(primals, tangents):
+    distance, lam = primals
+    distance_dot, lam_dot = tangents
+    values, sigma, w, v = _solve(distance, lam)
+    # dw/dx = sigma / v; v is 0 only where clamped, and there w does not move.
+    dw_dx = jnp.where(v > 0, sigma / jnp.where(v > 0, v, 1), 0)
+    values_dot = w_dot = jnp.zeros_like(values)
+    # Symbolic zeros are left out, not multiplied: w is infinite for an infinite loss.
+    if not isinstance(distance_dot, SymbolicZero):
+        values_dot += sigma * distance_dot
+        w_dot += dw_dx * (0.5 / lam) * distance_dot
+    if not isinstance(lam_dot, SymbolicZero):
+        values_dot += w * w * lam_dot
+        w_dot -= dw_dx * (_scaled(distance, lam) / lam) * lam_dot
+    return (values, sigma, w, v), (values_dot, -sigma * w_dot, w_dot, w_dot)
+
+
+_solve.defjvp(_solve_jvp, symbolic_zeros=True)
+
+
+def superloss(
+    *, lam: ArrayLike = 1.0, threshold: Threshold | None = None, axis_name: str | None = None
+) -> LossTransform:
+    """SuperLoss as a transform that stands between a per-example loss and its mean.
+
+        tau   <- threshold(losses)                          detached
+        SL(l) =  min over sigma of (l - tau) * sigma + lam * log(sigma)**2
+
+    Losses below tau are amplified by up to e, losses above it fade. The result is negative for
+    `l < tau`, as it should be; its gradient with respect to `l` is `sigma` exactly, so nothing is
+    left to detach. For logging, sigma is `closed_form(losses, state.tau, lam)[1]` with the new
+    state; under jit the compiler merges that with the loss.
+
+    Args:
+      lam: regularisation > 0, in units of the loss; large values approach `l - tau`. A traced
+        scalar is accepted and cannot be checked: `lam <= 0` then gives NaN.
+      threshold: where tau comes from: `ema()` (the default, with decay 0.9), `running_mean()` or
+        `constant(tau)`.
+      axis_name: mapped axis, inside `shard_map` or `pmap`, over which the batch is spread; tau is
+        then that of the whole batch. Under plain jit, sharded or not, leave it out.
+
+    Returns:
+      A `LossTransform`. `state = init()` is a `SuperLossState`. `losses, state = update(losses,
+      state, *, where=None, **extra)` takes real floating losses of any shape (half precision is
+      computed in float32) and keeps their shape and dtype, and the dtypes of the state. A
+      position where the boolean mask `where` is False gets loss 0 and gradient 0, even if its
+      loss is NaN. Extra keyword arguments are ignored.
+
+    Raises:
+      ValueError: if `lam` is not positive; by `update`, if the losses are empty or not floating,
+        or the mask is not boolean or does not fit.
+
+    >>> import jax, jax.numpy as jnp
+    >>> transform = superloss(lam=1.0)
+    >>> state = transform.init()
+    >>> losses = jnp.array([0.1, 0.2, 0.3, 5.0])
+    >>> robust, state = transform.update(losses, state)
+    >>> print([f"{v:.2f}" for v in robust], f"{state.tau:.2f}")
+    ['-2.53', '-2.26', '-1.99', '2.26'] 1.40
+
+    Reference: Thibault Castells, Philippe Weinzaepfel, Jerome Revaud, "SuperLoss: A Generic Loss
+    for Robust Curriculum Learning", NeurIPS 2020.
+    """
+    check_range("lam", lam, "a number > 0", lambda x: x > 0)
+    threshold = ema() if threshold is None else threshold
+
+    def update(losses, state: SuperLossState, *, where=None, **extra):
+        losses, where = check_losses(losses, where)
+        state = threshold.update(losses, state, where=where, axis_name=axis_name, **extra)
+        # The input is replaced as well as the output: NaN times a zero gradient is NaN.
+        kept = losses if where is None else jnp.where(where, losses, 0)
+        values, _ = closed_form(kept, state.tau, lam)
+        return (values if where is None else jnp.where(where, values, 0)), state
+
+    return LossTransform(threshold.init, update)

@@ -1,0 +1,152 @@
+"""Where the threshold tau comes from: a constant, the mean so far, or a moving average.
+
+One convention holds for all of them. tau is computed from detached losses, and *before* the
+losses of the batch are weighted with it. Positions masked by `where` and losses that are not
+finite never enter; a batch with nothing to count leaves the state as it was.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+
+from superloss_jax._base import check_range
+
+
+class SuperLossState(NamedTuple):
+    """What SuperLoss carries from step to step; a pytree of arrays.
+
+    Attributes:
+      tau: scalar, the threshold that the last batch was weighted with (in units of the loss).
+        Before the first sample it is 0 and unused, unless the threshold is a constant.
+      count: int32 scalar, the number of samples that entered tau; it stays at 2**31 - 1.
+      memory: what else the threshold needs; `()` for those of this module.
+    """
+
+    tau: jax.Array
+    count: jax.Array
+    memory: Any = ()
+
+
+class Threshold(NamedTuple):
+    """A pair of pure functions that follows the size of an average loss.
+
+    Attributes:
+      init: `init() -> SuperLossState`.
+      update: `update(losses, state, *, where=None, axis_name=None, **extra) -> SuperLossState`.
+    """
+
+    init: Callable[[], SuperLossState]
+    update: Callable[..., SuperLossState]
+
+
+def _start(tau: ArrayLike = 0.0) -> SuperLossState:
+    # An explicit dtype (float64 under x64) makes the leaf strongly typed, as a scan carry must be.
+    return SuperLossState(tau=jnp.asarray(tau, jnp.result_type(float)), count=jnp.int32(0))
+
+
+def _batch_mean(losses, where, axis_name, dtype):
+    """Mean of the finite, unmasked losses over all devices of `axis_name`, and their number."""
+    losses = lax.stop_gradient(losses).astype(jnp.promote_types(dtype, jnp.float32))
+    counted = jnp.isfinite(losses) if where is None else where & jnp.isfinite(losses)
+    total = jnp.sum(jnp.where(counted, losses, 0))
+    n = jnp.sum(counted, dtype=jnp.int32)
+    if axis_name is not None:
+        # Numerator and denominator apart: shards may hold different numbers of samples.
+        total, n = lax.psum((total, n), axis_name)
+    mean = total / jnp.maximum(n, 1)
+    # A sum beyond the range of the dtype says nothing about the mean.
+    return mean, jnp.where(jnp.isfinite(mean), n, 0)
+
+
+def _add(count, n):
+    largest = jnp.iinfo(count.dtype).max
+    return jnp.where(count > largest - n, largest, count + n).astype(count.dtype)
+
+
+def _averaging(combine) -> Threshold:
+    """Threshold whose new tau is `combine(tau, mean, n, count)`, count including this batch."""
+
+    def update(losses, state, *, where=None, axis_name=None, **extra):
+        del extra
+        mean, n = _batch_mean(losses, where, axis_name, state.tau.dtype)
+        count = _add(state.count, n)
+        tau = jnp.where(state.count == 0, mean, combine(state.tau, mean, n, count))
+        tau = jnp.where(n == 0, state.tau, tau)
+        return SuperLossState(tau.astype(state.tau.dtype), count)
+
+    return Threshold(_start, update)
+
+
+def constant(tau: ArrayLike) -> Threshold:
+    """A threshold that never moves, for example log(C) for cross entropy over C classes.
+
+    Args:
+      tau: finite scalar, in units of the loss.
+
+    Returns:
+      A `Threshold`; its state counts samples and holds `tau`.
+
+    Raises:
+      ValueError: if `tau` is not finite.
+
+    >>> import math
+    >>> from superloss_jax import constant, superloss
+    >>> transform = superloss(lam=1.0, threshold=constant(math.log(10)))
+    """
+    check_range("tau", tau, "a finite number", lambda x: abs(x) < float("inf"))
+
+    def update(losses, state, *, where=None, axis_name=None, **extra):
+        del extra
+        _, n = _batch_mean(losses, where, axis_name, state.tau.dtype)
+        return state._replace(count=_add(state.count, n))
+
+    return Threshold(lambda: _start(tau), update)
+
+
+def running_mean() -> Threshold:
+    """The mean of every finite, unmasked loss since the first step; it is never reset.
+
+        tau <- tau + (mean(batch) - tau) * n / (count + n)
+
+    Weighted by samples, so that a short last batch counts for what it holds.
+
+    Returns:
+      A `Threshold`.
+
+    >>> import jax.numpy as jnp
+    >>> threshold = running_mean()
+    >>> state = threshold.update(jnp.array([1.0, 2.0]), threshold.init())
+    >>> state = threshold.update(jnp.array([6.0]), state)
+    >>> print(state.tau, state.count)
+    3.0 3
+    """
+    return _averaging(lambda tau, mean, n, count: tau + (mean - tau) * (n / jnp.maximum(count, 1)))
+
+
+def ema(decay: ArrayLike = 0.9) -> Threshold:
+    """Exponential moving average of batch means, started at the first batch's mean.
+
+        tau <- decay * tau + (1 - decay) * mean(batch)
+
+    Args:
+      decay: weight of the old value, in [0, 1). With 0, tau is the mean of the current batch.
+
+    Returns:
+      A `Threshold`.
+
+    Raises:
+      ValueError: if `decay` is outside [0, 1).
+
+    >>> import jax.numpy as jnp
+    >>> threshold = ema(decay=0.9)
+    >>> state = threshold.update(jnp.array([1.0, 3.0]), threshold.init())
+    >>> state = threshold.update(jnp.array([4.0, 8.0]), state)
+    >>> print(f"{state.tau:.3f}")  # 0.9 * 2 + 0.1 * 6
+    2.400
+    """
+    check_range("decay", decay, "a number in [0, 1)", lambda x: 0 <= x < 1)
+    return _averaging(lambda tau, mean, n, count: decay * tau + (1 - decay) * mean)

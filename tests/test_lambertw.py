@@ -1,0 +1,131 @@
+"""lambertw against mpmath, at the edges, and differentiated."""
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from superloss_jax import lambertw
+from tests import reference
+
+X64 = jax.config.jax_enable_x64
+DTYPES = [np.float32, np.float64] if X64 else [np.float32]
+BRANCH = -np.exp(-1)
+
+
+def points(dtype):
+    """Both sides of every seam, next to the branch point and over the whole range."""
+    eps, largest = np.finfo(dtype).eps, np.finfo(dtype).max
+    first = dtype(BRANCH) + dtype(0)
+    neighbours = [first := np.nextafter(first, dtype(0)) for _ in range(20)]
+    near = BRANCH * (1 - np.geomspace(4 * eps, 0.9, 100))
+    seams = [s * (1 + k * eps) for s in (0.125, 0.4, 3.0) for k in (-2, -1, 0, 1, 2)]
+    positive = np.geomspace(1e-30, float(largest) * 0.99, 200)
+    return np.array([*neighbours, *near, *-np.geomspace(1e-30, 0.1, 30), *seams, *positive], dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("op_by_op", [False, True])
+def test_values(dtype, op_by_op):
+    z = points(dtype)
+    with jax.disable_jit(op_by_op):
+        w = lambertw(z)
+    assert w.dtype == dtype
+    assert reference.ulps(w, [reference.lambertw(x) for x in z]).max() < 3
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_edges(dtype):
+    tiny, branch = np.finfo(dtype).tiny, dtype(BRANCH)
+    below = np.nextafter(branch, dtype(-1))
+    z = np.array([branch, below, -1, -np.inf, np.nan, np.inf, 0.0, -0.0, tiny, -tiny], dtype)
+    nan = np.nan
+    expected = np.array([-1, nan, nan, nan, nan, np.inf, 0.0, -0.0, tiny, -tiny], dtype)
+    w = np.asarray(lambertw(z))
+    np.testing.assert_array_equal(w, expected)
+    np.testing.assert_array_equal(np.signbit(w[6:8]), [False, True])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_first_derivative(dtype):
+    z = points(dtype)
+    slopes = jax.vmap(jax.grad(lambertw))(z)
+    w = [reference.lambertw(x) for x in z]
+    expected = [mpmath.exp(-v) / (1 + v) for v in w]
+    # A subnormal result may be flushed to 0.
+    kept = np.array([e >= np.finfo(dtype).tiny for e in expected])
+    expected = [e for e, k in zip(expected, kept, strict=True) if k]
+    assert kept.sum() > len(z) - 5
+    assert reference.ulps(slopes[kept], expected).max() < 8
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_derivatives_at_the_edges(dtype):
+    z = np.array([BRANCH, -1, 0, np.inf, np.nan], dtype)
+    slopes = jax.vmap(jax.grad(lambertw))(z)
+    np.testing.assert_array_equal(slopes, np.array([np.inf, np.nan, 1, 0, np.nan], dtype))
+    # W(z) = z - z**2 + 3/2 z**3 - 8/3 z**4 + ...
+    taylor, order = [], lambertw
+    for _ in range(4):
+        order = jax.grad(order)
+        taylor.append(order(dtype(0)))
+    np.testing.assert_allclose(taylor, [1, -2, 9, -64], rtol=1e-6)
+
+
+@pytest.mark.parametrize("z", [-0.36, -0.2, -1e-3, 0.0, 0.1249, 1.0, 2.99, 3.01, 50.0])
+@pytest.mark.parametrize("modes", ["fwd", "rev"])
+def test_finite_differences(z, modes):
+    z = jnp.asarray(z, float)
+    check_grads(lambertw, (z,), order=2 if X64 else 1, modes=(modes,), rtol=2e-2)
+
+
+def test_third_derivative_in_mixed_modes():
+    def slope(z):
+        w = reference.lambertw(z)
+        # d/dz of W' = W/(z (1 + W)), twice, by hand: W''' = exp(-3 W) (2 W^2 + 8 W + 9)/(1 + W)^5
+        return mpmath.exp(-3 * w) * (2 * w**2 + 8 * w + 9) / (1 + w) ** 5
+
+    z = jnp.array([-0.3, -0.01, 0.5, 2.0, 20.0])
+    third = jax.vmap(jax.jacfwd(jax.jacrev(jax.grad(lambertw))))(z)
+    np.testing.assert_allclose(third, [float(slope(x)) for x in z], rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_is_correctly_rounded(dtype):
+    z = np.concatenate([-np.geomspace(1e-3, 0.3671875, 40), np.geomspace(1e-3, 6e4, 100)])
+    z = jnp.asarray(z, dtype)
+    w = lambertw(z)
+    assert w.dtype == dtype
+    expected = np.array([float(reference.lambertw(x)) for x in z]).astype(dtype)
+    np.testing.assert_array_equal(np.asarray(w), expected)
+    branch = jnp.asarray(BRANCH, dtype)
+    assert lambertw(branch) == (-1 if branch <= BRANCH else lambertw(float(branch)).astype(dtype))
+
+
+def test_input_types():
+    assert lambertw(1).dtype == jnp.result_type(float)
+    np.testing.assert_allclose(lambertw(jnp.array([1, 2])), [0.567143290, 0.852605502], rtol=1e-6)
+    # Integers have no tangent (float0), but they pass.
+    _, tangent = jax.jvp(lambertw, (jnp.int32(1),), (np.zeros((), jax.dtypes.float0),))
+    assert tangent == 0
+    with pytest.raises(TypeError, match="real input, got complex64"):
+        lambertw(jnp.complex64(1))
+
+
+def test_transformations_agree():
+    z = jnp.linspace(-0.36, 5.0, 24).reshape(2, 3, 4)
+    w = lambertw(z)
+    np.testing.assert_array_equal(jax.jit(jax.vmap(jax.vmap(lambertw)))(z), w)
+    _, scanned = jax.lax.scan(lambda c, x: (c, lambertw(x)), 0, z)
+    np.testing.assert_array_equal(scanned, w)
+    grads = jax.grad(lambda z: jax.checkpoint(lambertw)(z).sum())(z)
+    np.testing.assert_array_equal(grads, jax.grad(lambda z: lambertw(z).sum())(z))
+
+
+def test_quiet_under_debug_nans():
+    z = jnp.array([BRANCH * 0.999, -0.1, 0.0, 1.0, 5.0, 1e30])
+    with jax.debug_nans(True), jax.disable_jit():
+        assert jnp.isfinite(lambertw(z)).all()
+        assert jnp.isfinite(jax.vmap(jax.grad(lambertw))(z)).all()

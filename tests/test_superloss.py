@@ -1,0 +1,279 @@
+"""closed_form and superloss: values, gradients, masks, dtypes, transformations, errors."""
+
+import itertools
+import re
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+from scipy import optimize
+
+from superloss_jax import LossTransform, closed_form, constant, ema, running_mean, superloss
+from tests import reference
+
+X64 = jax.config.jax_enable_x64
+FLOAT = np.dtype("float64" if X64 else "float32").type
+LOSSES = (0.0, 1e-4, 0.3, 0.6321, 1.0, 1.5, 2.302585, 7.0, 40.0, 1e3, 1e10, 1e30)
+GRID = list(itertools.product(LOSSES, (0.0, 1.0, 2.302585), (1e-6, 1e-2, 0.25, 1.0, 30.0, 1e6)))
+
+
+def grid():
+    """Columns (losses, tau, lam), and how much rounding x near the branch point costs sigma."""
+    losses, tau, lam = np.array(GRID, FLOAT).T
+    x = (losses.astype(np.float64) - tau) / (2 * lam.astype(np.float64))
+    distance = np.sqrt(2 * np.abs(1 + np.e * x)) + 1e-3
+    return losses, tau, lam, 4 + 2 / distance
+
+
+def total(losses, tau, lam):
+    return closed_form(losses, tau, lam)[0].sum()
+
+
+@pytest.mark.parametrize("op_by_op", [False, True])
+def test_value_and_gradient_against_40_digits(op_by_op):
+    losses, tau, lam, allowed = grid()
+    with jax.disable_jit(op_by_op):
+        values, sigma = closed_form(losses, tau, lam)
+        by_loss, by_tau, by_lam = jax.grad(total, argnums=(0, 1, 2))(losses, tau, lam)
+    chex.assert_tree_all_finite((values, sigma, by_loss, by_tau, by_lam))
+    np.testing.assert_array_equal(by_loss, sigma)
+    np.testing.assert_array_equal(by_tau, -sigma)
+    clamped = 0
+    for i, point in enumerate(zip(losses, tau, lam, strict=True)):
+        # The difference of loss and tau is rounded once; compare with that of the rounded one.
+        point = (FLOAT(point[0] - point[1]), 0, point[2])
+        value, weight, square = reference.superloss(*point)
+        clamped += weight > 2.7182818
+        if value == 0:
+            assert values[i] == 0
+            continue
+        assert reference.relative(values[i], value) < 4
+        if weight > np.finfo(FLOAT).tiny:
+            assert reference.relative(sigma[i], weight) < allowed[i]
+        assert reference.relative(by_lam[i], square) < 2 * allowed[i] + 4
+    assert 20 < clamped < len(GRID) - 20  # both sides of the clamp were seen
+
+
+def test_is_the_minimum_over_sigma():
+    """The definition itself, with nothing of Lambert in it: a numeric minimum over log(sigma)."""
+    for loss, tau, lam in [(0.1, 1.0, 0.5), (0.9, 1.0, 1.0), (3.0, 1.0, 1.0), (9.0, 2.3, 0.25)]:
+        found = optimize.minimize_scalar(
+            lambda s, d=loss - tau, lam=lam: d * np.exp(s) + lam * s * s,
+            bounds=(-20, 1),
+            method="bounded",
+            options={"xatol": 1e-10},
+        )
+        value, sigma = closed_form(loss, tau, lam)
+        np.testing.assert_allclose(value, found.fun, rtol=1e-6)
+        np.testing.assert_allclose(sigma, np.exp(found.x), rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.3, 0.9, 1.0, 1.2, 4.0, 60.0])
+def test_finite_differences(loss):
+    def value(loss, tau, lam):
+        return closed_form(loss, tau, lam)
+
+    args = (jnp.asarray(loss, float), jnp.asarray(1.0, float), jnp.asarray(1.1, float))
+    check_grads(value, args, order=2 if X64 else 1, rtol=2e-2, atol=2e-3)
+
+
+def test_second_derivative():
+    d = jnp.array([-5.0, -1.0, -0.7, -0.1, 0.0, 0.5, 3.0, 50.0])
+    lam = 1.0
+    second = jax.vmap(jax.grad(jax.grad(lambda x: closed_form(x, 0.0, lam)[0])))(d)
+    expected = []
+    for x in d:
+        _, s, _ = reference.superloss(x, 0, lam)
+        w = -reference.mpmath.log(s)
+        expected.append(0.0 if x <= -2 / np.e else float(-(s**2) / (2 * lam * (1 + w))))
+    np.testing.assert_allclose(second, expected, rtol=1e-5)
+
+
+def test_limits():
+    """lam -> inf: l - tau. lam -> 0: weight e below tau, 0 above. Shift and scale."""
+    losses = jnp.array([0.0, 0.5, 2.0, 30.0])
+    for lam in (1e30, jnp.inf):
+        values, sigma = closed_form(losses, 1.0, lam)
+        np.testing.assert_allclose(values, losses - 1)
+        np.testing.assert_allclose(sigma, 1)
+    _, sigma = closed_form(losses, 1.0, 1e-20)
+    np.testing.assert_allclose(sigma, [np.e, np.e, 0, 0], atol=1e-12)
+    values, sigma = closed_form(losses, 1.0, 0.7)
+    shifted, scaled = closed_form(losses + 8, 9.0, 0.7), closed_form(losses * 4, 4.0, 2.8)
+    chex.assert_trees_all_close((values, sigma), shifted, (scaled[0] / 4, scaled[1]), rtol=1e-5)
+
+
+def test_bad_losses_stay_in_their_place():
+    losses = jnp.array([0.2, jnp.nan, jnp.inf, -jnp.inf, 3.0])
+    values, sigma = closed_form(losses, 1.0, 1.0)
+    np.testing.assert_array_equal(jnp.isnan(values), [False, True, False, False, False])
+    assert values[2] == jnp.inf
+    assert sigma[2] == 0
+    assert values[3] == -jnp.inf
+    np.testing.assert_allclose(sigma[3], np.e, rtol=1e-6)
+    grads = jax.grad(total)(losses, 1.0, 1.0)
+    np.testing.assert_array_equal(grads, sigma)
+    # A constant lam has no tangent: infinity times its zero must not appear.
+    _, tangent = jax.jvp(lambda x: closed_form(x, 1.0, 1.0)[0], (losses,), (jnp.ones(5),))
+    np.testing.assert_array_equal(tangent, sigma)
+
+
+def test_beyond_the_range_of_x():
+    largest = np.finfo(FLOAT).max
+    losses = jnp.asarray([largest / 1e8, largest / 1e3, largest], FLOAT)
+    values, sigma = closed_form(losses, 0.0, 1e-6)
+    chex.assert_tree_all_finite((values, sigma))
+    assert (jnp.diff(values) >= 0).all()
+    assert (jnp.diff(sigma) <= 0).all()
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+def test_half_precision_is_computed_in_float32(dtype):
+    losses = jnp.array([0.1, 0.7, 2.0, 11.0], dtype)
+    transform = superloss(lam=0.5)
+    values, state = transform.update(losses, transform.init())
+    wide, wide_state = transform.update(losses.astype(jnp.float32), transform.init())
+    assert values.dtype == dtype
+    chex.assert_trees_all_equal(values, wide.astype(dtype))
+    chex.assert_trees_all_equal(state, wide_state)
+    chex.assert_trees_all_equal_dtypes(state, transform.init())
+    # State leaves keep whatever dtype they came with.
+    given = transform.init()._replace(tau=jnp.float16(0))
+    _, kept = transform.update(losses, given)
+    chex.assert_trees_all_equal_dtypes(kept, given)
+
+
+THRESHOLDS = {"ema": ema(), "running_mean": running_mean(), "constant": constant(1.0)}
+
+
+@pytest.mark.parametrize("name", THRESHOLDS)
+def test_mask_equals_dropping(name):
+    transform = superloss(threshold=THRESHOLDS[name])
+    losses = jnp.array([[0.1, jnp.nan, 2.0], [jnp.inf, 0.4, 5.0]])
+    where = jnp.array([[True, False, True], [False, True, True]])
+    state = transform.init()
+    masked, after = transform.update(losses, state, where=where)
+    grads = jax.grad(lambda x: transform.update(x, state, where=where)[0].sum())(losses)
+    dropped, dropped_after = transform.update(losses[where], state)
+    np.testing.assert_array_equal(masked[where], dropped)
+    np.testing.assert_array_equal(masked[~where], 0)
+    np.testing.assert_array_equal(grads[~where], 0)
+    expected = closed_form(losses[where], after.tau, 1.0)[1]
+    np.testing.assert_allclose(grads[where], expected, rtol=1e-6)
+    chex.assert_trees_all_close(after, dropped_after)
+
+
+def test_tau_carries_no_gradient():
+    """Through tau, a hard sample's weight would turn negative: training would raise its loss."""
+    losses = jnp.array([0.1, 0.3, 0.5, 1.0, 2.0, 8.0, 20.0, 100.0])
+    transform = superloss()
+    state = transform.update(losses, transform.init())[1]
+
+    def leaking(x):
+        tau = 0.9 * state.tau + 0.1 * x.mean()
+        return closed_form(x, tau, 1.0)[0].sum()
+
+    detached = jax.grad(lambda x: transform.update(x, state)[0].sum())(losses)
+    assert (detached > 0).all()
+    assert jax.grad(leaking)(losses)[-1] < 0
+
+
+def test_jit_vmap_and_scan_agree_with_a_loop():
+    transform = superloss(lam=0.8)
+    batches = jax.random.exponential(jax.random.key(0), (5, 3, 16))  # steps, seeds, batch
+    states = jax.vmap(lambda _: transform.init())(jnp.arange(3))
+
+    @jax.jit
+    def step(states, losses):
+        losses, states = jax.vmap(transform.update)(losses, states)
+        return states, losses
+
+    last, scanned = jax.lax.scan(step, states, batches)
+    for seed in range(3):
+        state = transform.init()
+        for t in range(5):
+            losses, state = transform.update(batches[t, seed], state)
+            np.testing.assert_allclose(losses, scanned[t, seed], rtol=1e-5, atol=1e-6)
+        final = jax.tree.map(lambda leaf, seed=seed: leaf[seed], last)
+        chex.assert_trees_all_close(state, final, rtol=1e-5)
+
+
+def test_vmap_over_lam():
+    losses = jnp.array([0.1, 1.0, 6.0])
+    lams = jnp.array([0.1, 1.0, 10.0])
+
+    def run(lam):
+        return superloss(lam=lam).update(losses, superloss(lam=lam).init())[0]
+
+    together = jax.vmap(run)(lams)
+    for lam, row in zip(lams, together, strict=True):
+        np.testing.assert_allclose(row, run(float(lam)), rtol=1e-5)
+
+
+def test_traced_lam_that_is_not_positive_gives_nan():
+    for lam in (0.0, -1.0, jnp.nan):
+        values, sigma = jax.jit(closed_form)(jnp.ones(3), 0.5, jnp.asarray(lam))
+        assert jnp.isnan(values).all()
+        assert jnp.isnan(sigma).all()
+
+
+def test_state_can_be_donated():
+    step = jax.jit(superloss().update, donate_argnums=(0, 1))
+    state = superloss().init()
+    losses = jnp.ones(8)
+    for _ in range(3):
+        losses, state = step(losses, state)
+    assert state.count == 24
+
+
+def test_state_survives_orbax(tmp_path):
+    ocp = pytest.importorskip("orbax.checkpoint")
+    transform = superloss()
+    _, state = transform.update(jnp.array([1.0, 2.0]), transform.init())
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "state", state)
+        checkpointer.wait_until_finished()
+        restored = checkpointer.restore(tmp_path / "state", transform.init())
+    chex.assert_trees_all_equal(restored, state)
+
+
+def test_sigma_for_logging_costs_nothing():
+    """Loss, gradient and sigma together take one logarithm per loss, and no exponential."""
+    transform = superloss()
+
+    def step(losses, state):
+        def mean(losses):
+            values, new_state = transform.update(losses, state)
+            return values.mean(), new_state
+
+        (value, new_state), grads = jax.value_and_grad(mean, has_aux=True)(losses)
+        return value, new_state, grads, closed_form(losses, new_state.tau)[1]
+
+    compiled = jax.jit(step).lower(jnp.ones(4096, jnp.float32), transform.init()).compile()
+    ops = re.findall(r"= f32\[4096\]\S* (\w+)\(", compiled.as_text())
+    assert ops.count("log") == 1
+    assert ops.count("sqrt") == 1
+    assert ops.count("exponential") == 0
+
+
+@pytest.mark.parametrize("lam", [0, -1.0, float("nan"), np.float32(-2), "1", None, jnp.zeros(())])
+def test_lam_is_checked_when_built(lam):
+    with pytest.raises(ValueError, match=r"lam: expected a number > 0, got"):
+        superloss(lam=lam)
+
+
+def test_update_says_what_is_wrong():
+    transform = superloss()
+    assert isinstance(transform, LossTransform)
+    state = transform.init()
+    with pytest.raises(ValueError, match=r"at least one loss, got shape \(0, 3\)"):
+        transform.update(jnp.zeros((0, 3)), state)
+    with pytest.raises(ValueError, match=r"floating dtype, got int32 of shape \(4,\)"):
+        transform.update(jnp.zeros(4, jnp.int32), state)
+    with pytest.raises(ValueError, match="boolean mask, got float"):
+        transform.update(jnp.zeros(4), state, where=jnp.ones(4))
+    with pytest.raises(ValueError, match=r"broadcasts to the losses' \(4,\), got \(3,\)"):
+        transform.update(jnp.zeros(4), state, where=jnp.ones(3, bool))
