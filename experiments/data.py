@@ -45,11 +45,7 @@ def _digits(data_dir, split_seed):
     )
 
 
-def _tfds(name, data_dir, count):
-    """Class names, then images and labels by split, of a directory prepared by TFDS.
-
-    Read from array_record files, without TensorFlow.
-    """
+def _tfds_builder(name, data_dir):
     root = pathlib.Path(data_dir or "~/tensorflow_datasets").expanduser()
     if importlib.util.find_spec("tensorflow_datasets") is None:
         raise ValueError("data sets beyond digits need: pip install -e '.[experiments]'")
@@ -57,35 +53,42 @@ def _tfds(name, data_dir, count):
     if not found:
         raise ValueError(
             f"data set {name}: expected a prepared TFDS directory {root / name}; point --data_dir"
-            " at one, or make it (with tensorflow installed) by: python -c \"import"
+            ' at one, or make it (with tensorflow installed) by: python -c "import'
             f" tensorflow_datasets as t; t.builder('{name}', data_dir='{root}',"
             " file_format='array_record').download_and_prepare()\""
         )
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder_from_directory(str(found[-1].parent))
-    splits = {}
-    for split in ("train", "test"):
-        source = builder.as_data_source(split)
-        if len(source) != count[split]:
-            raise ValueError(f"{name} {split}: expected {count[split]} records, got {len(source)}")
-        images = np.empty((len(source), *builder.info.features["image"].shape), np.uint8)
-        labels = np.full(len(source), -1, np.int32)
-        # TFDS shuffles when it writes; ids are the positions in the official files.
-        for record in track(source, f"decoding {name} {split}"):
-            index = int(record["id"].decode().rsplit("_", 1)[1])
-            images[index], labels[index] = record["image"], record["label"]
-        if (labels < 0).any():
-            raise ValueError(f"{name} {split}: the ids are not 0 to {len(source) - 1}, each once")
-        splits[split] = images, labels
-    return tuple(builder.info.features["label"].names), *splits["train"], *splits["test"]
+    return tfds.builder_from_directory(str(found[-1].parent))
+
+
+def read_split(builder, split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of array_record files, read without TensorFlow, in their original order."""
+    source = builder.as_data_source(split)
+    if len(source) != count:
+        raise ValueError(f"{builder.name} {split}: expected {count} records, got {len(source)}")
+    images = np.empty((count, *builder.info.features["image"].shape), np.uint8)
+    labels = np.full(count, -1, np.int32)
+    # TFDS shuffles when it writes; an id ends in the position in the official file.
+    for record in track(source, f"decoding {builder.name} {split}"):
+        index = int(record["id"].decode().rsplit("_", 1)[1])
+        images[index], labels[index] = record["image"], record["label"]
+    if (labels < 0).any():
+        raise ValueError(f"{builder.name} {split}: ids other than 0 to {count - 1}, each once")
+    return images, labels
 
 
 def _cifar10(data_dir, split_seed):
     del split_seed  # it has an official test set
-    arrays = _tfds("cifar10", data_dir, {"train": 50_000, "test": 10_000})
-    mean, std = (125.31, 122.95, 113.87), (62.99, 62.09, 66.70)
-    return Dataset("cifar10", *arrays, mean, std)
+    builder = _tfds_builder("cifar10", data_dir)
+    return Dataset(
+        "cifar10",
+        tuple(builder.info.features["label"].names),
+        *read_split(builder, "train", 50_000),
+        *read_split(builder, "test", 10_000),
+        mean=(125.31, 122.95, 113.87),
+        std=(62.99, 62.09, 66.70),
+    )
 
 
 DATASETS = {"digits": _digits, "cifar10": _cifar10}

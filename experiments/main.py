@@ -4,6 +4,7 @@ python -m experiments.main --config=configs/digits.py --config.noise.rate=0.4 --
 """
 
 import sys
+from typing import NoReturn
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -11,23 +12,32 @@ from ml_collections import config_flags
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Python file with get_config(); --config.x.y=VALUE overrides a value."
 )
-WORKDIR = flags.DEFINE_string("workdir", None, "Directory for what the run writes.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Directory for what the run writes.", required=True)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Directory with prepared TFDS data sets.")
-flags.mark_flags_as_required(["config", "workdir"])
+flags.mark_flag_as_required("config")
 
 
-def refuse(error: Exception, code: int = 2) -> None:
+def refuse(error: Exception, code: int = 2) -> NoReturn:
     """A user's mistake: one line, no traceback, before anything is trained."""
-    message = " ".join(str(error).split()) or type(error).__name__
+    message = " ".join(str(error).split())
     print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
 
 
 def parse(argv: list[str]) -> list[str]:
     try:
-        return flags.FLAGS(argv)
-    except (flags.Error, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        rest = flags.FLAGS(argv)
+        _ = CONFIG.value  # a file that cannot be loaded shows itself only here
+        return rest
+    except flags.Error as error:
         refuse(error)
+    except Exception as error:  # whatever the user's file or ml_collections raises
+        text = str(error.args[0] if error.args else error)
+        # ml_collections hands on the repr of its own errors, escapes included.
+        if text[:1] == text[-1:] and text[:1] in {"'", '"'}:
+            text = text[1:-1]
+        text = text.replace("\\n", " ").replace("\\'", "'")
+        refuse(ValueError(f"--config: {text}"))
 
 
 def main(argv: list[str]) -> None:

@@ -1,9 +1,11 @@
 """The losses that a config can name, each as a LossTransform."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 
 from experiments.choices import choose
-from superloss_jax import LossTransform, constant, ema, running_mean, superloss
+from superloss_jax import LossTransform, Threshold, constant, ema, running_mean, superloss
 
 
 def _cross_entropy(**unused):
@@ -19,11 +21,18 @@ def _superloss(lam, threshold, decay, tau):
             raise ValueError("config.loss.tau: a constant threshold needs a number, got None")
         return constant(tau)
 
-    thresholds = {"ema": lambda: ema(decay), "running_mean": running_mean, "constant": fixed}
+    thresholds: dict[str, Callable[[], Threshold]] = {
+        "ema": lambda: ema(decay),
+        "running_mean": running_mean,
+        "constant": fixed,
+    }
     return superloss(lam=lam, threshold=choose("config.loss.threshold", threshold, thresholds)())
 
 
-METHODS = {"cross_entropy": _cross_entropy, "superloss": _superloss}
+METHODS: dict[str, Callable[..., LossTransform]] = {
+    "cross_entropy": _cross_entropy,
+    "superloss": _superloss,
+}
 
 
 def create(method: str, **hyper) -> LossTransform:

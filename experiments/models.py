@@ -1,7 +1,6 @@
 """Flax Linen models: uint8 images in, normalised by the caller, logits out."""
 
 import flax.linen as nn
-import jax.numpy as jnp
 
 from experiments.choices import choose
 
@@ -50,4 +49,3 @@ def create(name: str, num_classes: int, image_shape: tuple[int, ...]) -> nn.Modu
     if model is LeNet and min(image_shape[:2]) < 16:
         raise ValueError(f"model lenet: expected images of at least 16x16, got {image_shape}")
     return model(num_classes)
-

@@ -10,6 +10,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -50,7 +51,7 @@ def run_one(path: pathlib.Path, overrides: dict) -> None:
 
 def run_all(root: pathlib.Path, seeds: int, epochs: int) -> dict:
     """Returns, by method, the list of (results, rows) over seeds."""
-    points = {
+    points: dict[pathlib.Path, dict[str, Any]] = {
         root / f"{method}_seed{seed}": {
             "loss.method": method, "seed": seed, "noise.seed": seed, "epochs": epochs,
         }

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax import lax
 
 from experiments import data, methods, models, workdir
 from experiments.choices import at_least, choose, positive
@@ -74,22 +73,27 @@ QUANTITIES = ("count", "loss", "accuracy", "sigma")
 
 
 def init_state(run: Run, seed: int) -> TrainState:
-    images = jnp.zeros((1, *run.dataset.train_images.shape[1:]))
-    variables = run.model.init(key_for(seed, INIT), images, train=False)
-    params = variables["params"]
-    return TrainState(
-        step=jnp.int32(0),
-        params=params,
-        batch_stats=variables.get("batch_stats", {}),
-        opt_state=run.optimizer.init(params),
-        loss_state=run.method.init(),
-        seed=jnp.int32(seed),
-    )
+    @jax.jit  # one program to compile, not one for each operation
+    def init(seed):
+        images = jnp.zeros((1, *run.dataset.train_images.shape[1:]))
+        variables = run.model.init(key_for(seed, INIT), images, train=False)
+        params = variables["params"]
+        return TrainState(
+            step=jnp.int32(0),
+            params=params,
+            batch_stats=variables.get("batch_stats", {}),
+            opt_state=run.optimizer.init(params),
+            loss_state=run.method.init(),
+            seed=seed,
+        )
+
+    return init(jnp.int32(seed))
 
 
 def normalise(images, dataset: data.Dataset):
     """uint8 images to float32, by the data set's mean and standard deviation of each channel."""
-    mean, std = (np.asarray(value, np.float32) for value in (dataset.mean, dataset.std))
+    shape = (1, 1, 1, -1)  # explicit, for users who forbid rank promotion
+    mean, std = (np.array(v, np.float32).reshape(shape) for v in (dataset.mean, dataset.std))
     return (images.astype(jnp.float32) - mean) / std
 
 
@@ -149,7 +153,7 @@ def make_evaluate(run: Run, batch_size: int):
     def batch_sums(params, batch_stats, images, labels, index):
         where = index >= 0
         variables = {"params": params, "batch_stats": batch_stats}
-        logits = run.model.apply(variables, normalise(images[index], run.dataset), train=False)
+        logits: Any = run.model.apply(variables, normalise(images[index], run.dataset), train=False)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels[index])
         right = logits.argmax(-1) == labels[index]
         values = jnp.stack([jnp.ones_like(losses), losses, right])
@@ -260,7 +264,7 @@ def summary(config, run: Run, rows: list[dict], state: TrainState) -> dict:
         "config": config.to_dict(),
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "platform": jax.devices()[0].device_kind,
-        "x64": jax.config.jax_enable_x64,
+        "x64": bool(jax.config.read("jax_enable_x64")),
         "num_params": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
         "noise": {
             "convention": config.noise.kind,

@@ -9,7 +9,7 @@ import tempfile
 CONFIG, METRICS, TIMING, RESULTS = "config.json", "metrics.jsonl", "timing.jsonl", "results.json"
 
 
-def prepare(path: str) -> pathlib.Path:
+def prepare(path: str | os.PathLike) -> pathlib.Path:
     """Makes the work directory, or says in one line why it cannot be used."""
     workdir = pathlib.Path(path).expanduser()
     if workdir.exists() and not workdir.is_dir():

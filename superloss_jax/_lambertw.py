@@ -173,7 +173,7 @@ def _parts64(z, t):
     # log z in float32, of a z scaled into its range by a power of two: XLA's float64 logarithm
     # on CPU is a scalar call, seven times the cost of exp.
     z_far = jnp.clip(z, _NEAR64, np.finfo(np.float64).max)
-    scale, shift = np.float64(1), np.float32(0)
+    scale, shift = jnp.float64(1), jnp.float32(0)
     for k in (240, 480, 720, 960):
         large = z_far >= 2.0 ** (k - 120)
         scale = jnp.where(large, 2.0**-k, scale)

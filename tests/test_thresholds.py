@@ -33,7 +33,7 @@ def test_ema_weights_the_old_value_and_starts_at_the_first_mean():
 
 def test_running_mean_is_the_mean_of_all_samples():
     state, taus = follow(running_mean(), BATCHES)
-    expected = [np.mean(sum(BATCHES[: i + 1], [])) for i in range(len(BATCHES))]
+    expected = [np.mean(np.concatenate(BATCHES[: i + 1])) for i in range(len(BATCHES))]
     np.testing.assert_allclose(taus, expected, rtol=1e-6)
     assert state.count == sum(map(len, BATCHES))
 
@@ -128,9 +128,7 @@ def test_pmap_has_the_global_mean():
     transform = superloss()
     expected, state = transform.update(losses, transform.init(), where=where)
     spread = superloss(axis_name="data")
-    step = jax.pmap(
-        lambda x, m: spread.update(x, spread.init(), where=m), axis_name="data"
-    )
+    step = jax.pmap(lambda x, m: spread.update(x, spread.init(), where=m), axis_name="data")
     values, states = step(losses.reshape(8, 8), where.reshape(8, 8))
     np.testing.assert_allclose(values.ravel(), expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(states.tau, np.full(8, state.tau), rtol=1e-6)
