@@ -27,7 +27,7 @@ def refuse(error: Exception, code: int = 2) -> NoReturn:
 def parse(argv: list[str]) -> list[str]:
     try:
         rest = flags.FLAGS(argv)
-        _ = CONFIG.value  # a file that cannot be loaded shows itself only here
+        CONFIG.value.lock()  # a file that cannot be loaded shows itself only here
         return rest
     except flags.Error as error:
         refuse(error)

@@ -124,7 +124,13 @@ def running_mean() -> Threshold:
     >>> print(state.tau, state.count)
     3.0 3
     """
-    return _averaging(lambda tau, mean, n, count: tau + (mean - tau) * (n / jnp.maximum(count, 1)))
+
+    def combine(tau, mean, n, count):
+        # In the dtype of the mean: a quotient of two int32 is float32, under x64 too.
+        share = n.astype(mean.dtype) / jnp.maximum(count, 1)
+        return tau + (mean - tau) * share
+
+    return _averaging(combine)
 
 
 def ema(decay: ArrayLike = 0.9) -> Threshold:
