@@ -54,7 +54,9 @@ def _closed_form(losses, tau, lam):
     dtype = compute_dtype(losses.dtype)
     distance = losses.astype(dtype) - jnp.asarray(tau).astype(dtype)
     lam = jnp.asarray(lam).astype(dtype)
-    lam = jnp.where(lam > 0, lam, jnp.nan)
+    # NaN unless lam > 0, by 0/0: a NaN written here would stop users of jax_debug_nans.
+    positive = (lam > 0).astype(dtype)
+    lam = lam * positive / positive
     shape = jnp.broadcast_shapes(distance.shape, lam.shape)
     values, sigma, _, _ = _solve(jnp.broadcast_to(distance, shape), lam)
     return values.astype(losses.dtype), sigma.astype(losses.dtype)

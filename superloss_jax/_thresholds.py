@@ -67,18 +67,27 @@ def _add(count, n):
     return jnp.where(count > largest - n, largest, count + n).astype(count.dtype)
 
 
-def _averaging(combine) -> Threshold:
-    """Threshold whose new tau is `combine(tau, mean, n, count)`, count including this batch."""
+def _averaging(init, combine) -> Threshold:
+    """Threshold whose new (tau, memory) is `combine(state, mean, n, new_count)`."""
 
     def update(losses, state, *, where=None, axis_name=None, **extra):
         del extra
         mean, n = _batch_mean(losses, where, axis_name, state.tau.dtype)
         count = _add(state.count, n)
-        tau = jnp.where(state.count == 0, mean, combine(state.tau, mean, n, count))
-        tau = jnp.where(n == 0, state.tau, tau)
-        return SuperLossState(tau.astype(state.tau.dtype), count)
+        tau, memory = combine(state, mean, n, count)
+        # Each leaf keeps its dtype, and a batch with nothing to count changes nothing.
+        return jax.tree.map(
+            lambda old, new: jnp.where(n == 0, old, new.astype(old.dtype)),
+            state,
+            SuperLossState(tau, count, memory),
+        )
 
-    return Threshold(_start, update)
+    return Threshold(init, update)
+
+
+def _started(state, mean, tau):
+    """The first batch's mean, then tau."""
+    return jnp.where(state.count == 0, mean, tau)
 
 
 def constant(tau: ArrayLike) -> Threshold:
@@ -98,13 +107,7 @@ def constant(tau: ArrayLike) -> Threshold:
     >>> transform = superloss(lam=1.0, threshold=constant(math.log(10)))
     """
     check_range("tau", tau, "a finite number", lambda x: abs(x) < float("inf"))
-
-    def update(losses, state, *, where=None, axis_name=None, **extra):
-        del extra
-        _, n = _batch_mean(losses, where, axis_name, state.tau.dtype)
-        return state._replace(count=_add(state.count, n))
-
-    return Threshold(lambda: _start(tau), update)
+    return _averaging(lambda: _start(tau), lambda state, mean, n, count: (state.tau, ()))
 
 
 def running_mean() -> Threshold:
@@ -125,21 +128,32 @@ def running_mean() -> Threshold:
     3.0 3
     """
 
-    def combine(tau, mean, n, count):
+    def combine(state, mean, n, count):
         # In the dtype of the mean: a quotient of two int32 is float32, under x64 too.
         share = n.astype(mean.dtype) / jnp.maximum(count, 1)
-        return tau + (mean - tau) * share
+        return _started(state, mean, state.tau + (mean - state.tau) * share), ()
 
-    return _averaging(combine)
+    return _averaging(_start, combine)
 
 
-def ema(decay: ArrayLike = 0.9) -> Threshold:
-    """Exponential moving average of batch means, started at the first batch's mean.
+def ema(decay: ArrayLike = 0.9, *, debias: bool = False) -> Threshold:
+    """Exponential moving average of batch means.
 
-        tau <- decay * tau + (1 - decay) * mean(batch)
+        tau <- decay * tau + (1 - decay) * mean(batch)       tau = mean(batch) at first
+
+    Started at the first batch's mean, as in every published code with a moving average that we
+    know of. That batch then keeps the weight decay**t, 1 / (1 - decay) times what its age alone
+    would give it. With `debias`, as in Adam, each batch weighs by its age alone, from the first:
+
+        m <- decay * m + (1 - decay) * mean(batch)           m = c = 0 at first
+        c <- decay * c + (1 - decay)                         tau = m / c
+
+    Prefer that where the first losses are untypical, say of an untrained network or after a
+    restart from other weights, and the default to compare with published numbers.
 
     Args:
       decay: weight of the old value, in [0, 1). With 0, tau is the mean of the current batch.
+      debias: whether to weigh batches by age alone. The state's memory is then `(m, c)`.
 
     Returns:
       A `Threshold`.
@@ -153,6 +167,25 @@ def ema(decay: ArrayLike = 0.9) -> Threshold:
     >>> state = threshold.update(jnp.array([4.0, 8.0]), state)
     >>> print(f"{state.tau:.3f}")  # 0.9 * 2 + 0.1 * 6
     2.400
+    >>> threshold = ema(decay=0.9, debias=True)
+    >>> state = threshold.update(jnp.array([1.0, 3.0]), threshold.init())
+    >>> state = threshold.update(jnp.array([4.0, 8.0]), state)
+    >>> print(f"{state.tau:.3f}")  # (0.9 * 2 + 6) / 1.9
+    4.105
     """
     check_range("decay", decay, "a number in [0, 1)", lambda x: 0 <= x < 1)
-    return _averaging(lambda tau, mean, n, count: decay * tau + (1 - decay) * mean)
+
+    def combine(state, mean, n, count):
+        return _started(state, mean, decay * state.tau + (1 - decay) * mean), ()
+
+    def init_debiased():
+        m, c = jnp.zeros((2,), jnp.result_type(float))
+        return _start()._replace(memory=(m, c))
+
+    def combine_debiased(state, mean, n, count):
+        m, c = state.memory
+        m = decay * m + (1 - decay) * mean
+        c = decay * c + (1 - decay)
+        return m / c, (m, c)
+
+    return _averaging(init_debiased, combine_debiased) if debias else _averaging(_start, combine)

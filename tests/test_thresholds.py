@@ -31,6 +31,20 @@ def test_ema_weights_the_old_value_and_starts_at_the_first_mean():
     assert state.count == sum(map(len, BATCHES))
 
 
+def test_debiased_ema_weighs_batches_by_age_alone():
+    threshold = ema(decay=0.75, debias=True)
+    _, taus = follow(threshold, BATCHES)
+    means = np.array([np.mean(batch) for batch in BATCHES])
+    for t, tau in enumerate(taus):
+        weights = 0.75 ** np.arange(t, -1, -1)
+        np.testing.assert_allclose(tau, weights @ means[: t + 1] / weights.sum(), rtol=1e-6)
+    # Before the first sample it is 0, like the others; a donated state has no buffer twice.
+    assert threshold.init().tau == 0
+    step = jax.jit(threshold.update, donate_argnums=1)
+    state = step(jnp.ones(3), threshold.init())
+    assert step(jnp.ones(3), state).tau == 1
+
+
 def test_running_mean_is_the_mean_of_all_samples():
     state, taus = follow(running_mean(), BATCHES)
     expected = [np.mean(np.concatenate(BATCHES[: i + 1])) for i in range(len(BATCHES))]
@@ -55,7 +69,12 @@ def test_tau_is_updated_before_the_batch_is_weighted():
     assert state.tau == 4.0
 
 
-THRESHOLDS = {"ema": ema(0.6), "running_mean": running_mean(), "constant": constant(0.3)}
+THRESHOLDS = {
+    "ema": ema(0.6),
+    "debiased": ema(0.6, debias=True),
+    "running_mean": running_mean(),
+    "constant": constant(0.3),
+}
 
 
 @pytest.mark.parametrize("name", THRESHOLDS)

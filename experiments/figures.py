@@ -1,0 +1,120 @@
+"""The documentation's figures: python -m experiments.figures theory --out=docs"""
+
+import argparse
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import matplotlib
+import numpy as np
+
+from superloss_jax import closed_form, lambertw
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+# Okabe and Ito's colours, told apart by colour-blind readers and in print.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+def save(figure, path: pathlib.Path) -> None:
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+    print(path)
+
+
+def superloss_over_loss(path: pathlib.Path) -> None:
+    """SL and sigma over l for several lam, at tau = log 10."""
+    tau = float(np.log(10))
+    losses = jnp.linspace(0.0, 7.0, 701)
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), constrained_layout=True)
+    axes[0].plot(losses, losses - tau, color="0.6", ls=":", label="$l - \\tau$")
+    for lam, colour in zip((0.1, 0.25, 1.0, 4.0), COLOURS, strict=False):
+        for axis, curve in zip(axes, closed_form(losses, tau, lam), strict=True):
+            axis.plot(losses, curve, color=colour, label=f"lam = {lam:g}")
+    axes[0].set(title="SuperLoss", ylabel="SL(l)", ylim=(-6.5, 5))
+    axes[1].set(title="weight of a sample", ylabel="sigma = dSL/dl", ylim=(0, 2.9))
+    for axis in axes:
+        axis.axvline(tau, color="0.6", lw=0.8)
+        axis.annotate("tau = log 10", (tau, axis.get_ylim()[0]), (3, 5),
+                      textcoords="offset points", color="0.4", fontsize=9)  # fmt: skip
+        axis.set(xlabel="loss l")
+        axis.legend(frameon=False, fontsize=9)
+        axis.grid(alpha=0.3)
+    save(figure, path)
+
+
+def halley(z, steps=2):
+    """Two Halley steps from the usual starts, as a rival."""
+    near = jnp.sqrt(jnp.maximum(2 * (1 + np.e * z), 0)) - 1
+    w = jnp.where(z < 1, near, jnp.log1p(jnp.maximum(z, 0)))
+    for _ in range(steps):
+        e = jnp.exp(w)
+        f = w * e - z
+        w = w - f / (e * (w + 1) - (w + 2) * f / (2 * w + 2 + 1e-8))
+    return w
+
+
+def scipy_float32(z):
+    """SciPy on values rounded to float32: its own arithmetic is complex double."""
+    from scipy import special
+
+    return special.lambertw(z).real.astype(np.float32)
+
+
+def error_over_z(path: pathlib.Path) -> None:
+    """Errors in units in the last place over the distance from the branch point."""
+    import mpmath
+
+    ways = {"two Halley steps": jax.jit(halley), "SciPy, rounded to float32": scipy_float32}
+    try:
+        from tensorflow_probability.substrates import jax as tfp
+
+        ways["TFP"] = jax.jit(tfp.math.lambertw)
+    except ImportError:
+        print("tensorflow_probability is not installed: its curve is left out")
+    ways["superloss_jax"] = jax.jit(lambertw)
+
+    distance = np.geomspace(3e-8, 1e30, 12_000)  # of z from -1/e
+    z = np.unique((distance - 1 / np.e).astype(np.float32))
+    z = z[z > np.float32(-1 / np.e)]
+    exact = [mpmath.lambertw(mpmath.mpf(float(x))).real for x in z]
+    unit = np.array([np.spacing(np.float32(abs(float(w)))) for w in exact], np.float64)
+    figure, axis = plt.subplots(figsize=(10, 4.2), constrained_layout=True)
+    bins = np.geomspace(3e-8, 1e30, 90)
+    place = np.digitize(z.astype(np.float64) + 1 / np.e, bins)
+    styles = zip((1, 2, 3, 0), ("--", "-.", ":", "-"), strict=True)
+    for (name, way), (colour, style) in zip(ways.items(), styles, strict=False):
+        values = np.asarray(way(z), np.float64)
+        error = np.array([abs(float(mpmath.mpf(v) - w)) if np.isfinite(v) else np.inf
+                          for v, w in zip(values, exact, strict=True)]) / unit  # fmt: skip
+        filled = [k for k in range(1, len(bins)) if (place == k).any()]
+        largest = [error[place == k].max() for k in filled]
+        axis.plot(bins[filled], np.maximum(largest, 0.05), color=COLOURS[colour], ls=style,
+                  label=name, lw=2 if name == "superloss_jax" else 1.3)  # fmt: skip
+    axis.set(xscale="log", yscale="log", xlabel="z + 1/e", ylim=(0.2, 1e5),
+             ylabel="largest error (units in the last place)", title="W(z) in float32")  # fmt: skip
+    axis.legend(frameon=False)
+    axis.grid(alpha=0.3)
+    save(figure, path)
+
+
+def theory(out: pathlib.Path) -> None:
+    superloss_over_loss(out / "theory_superloss.png")
+    error_over_z(out / "theory_error.png")
+
+
+FIGURES = {"theory": theory}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("figure", choices=FIGURES)
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs"))
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    FIGURES[args.figure](args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""Cost of lambertw and SuperLoss, as multiples of exp over the same array, against the rivals.
+
+    python scripts/bench_superloss.py                     # this library, Halley, SciPy on the host
+    python scripts/bench_superloss.py --rivals            # and TFP nightly, OTT, PyTorch, if they
+                                                          # install (in .venv-rivals, .venv-torch)
+
+One thread, process CPU time, medians of interleaved rounds: every case is timed once a round, so
+that a busy moment of the machine hits all of them. Prints a Markdown table.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OMP_NUM_THREADS": "1"}
+SIZES = (128, 4096, 1_000_000)
+TAU, LAM = 1.3, 0.8
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def measure(cases: dict, rounds: int) -> dict[str, float]:
+    """Median process CPU seconds of one call of each case."""
+    repeats = {}
+    for name, run in cases.items():
+        run()
+        start = time.process_time()
+        run()
+        repeats[name] = max(1, int(0.01 / max(time.process_time() - start, 1e-6)))
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(rounds):
+        for name, run in cases.items():
+            start = time.process_time()
+            for _ in range(repeats[name]):
+                run()
+            times[name].append((time.process_time() - start) / repeats[name])
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def sample(size: int, dtype) -> np.ndarray:
+    """Losses on both sides of tau and of the clamp, as of a half-trained classifier."""
+    return np.random.default_rng(0).exponential(2.0, size).astype(dtype)
+
+
+def jax_cases(size: int, dtype) -> dict:
+    import jax
+    import jax.numpy as jnp
+    from scipy import special
+
+    from superloss_jax import closed_form, lambertw
+
+    jax.config.update("jax_enable_x64", dtype == np.float64)
+    losses = jnp.asarray(sample(size, dtype))
+    z = jnp.maximum((losses - TAU) / (2 * LAM), -1 / np.e)
+
+    def halley(z, steps=2):
+        """The common way: a start from the branch or from the logarithm, and Halley steps."""
+        near = jnp.sqrt(jnp.maximum(2 * (1 + np.e * z), 0)) - 1
+        w = jnp.where(z < 1, near, jnp.log1p(jnp.maximum(z, 0)))
+        for _ in range(steps):
+            e = jnp.exp(w)
+            f = w * e - z
+            w = w - f / (e * (w + 1) - (w + 2) * f / (2 * w + 2 + 1e-8))
+        return w
+
+    def scipy_on_host(z):
+        shape = jax.ShapeDtypeStruct(z.shape, z.dtype)
+        return jax.pure_callback(
+            lambda z: special.lambertw(z).real.astype(z.dtype), shape, jax.lax.stop_gradient(z)
+        )
+
+    def by_formula(lambertw):
+        """SuperLoss as papers print it, differentiated by JAX."""
+
+        def mean(losses):
+            beta = (losses - TAU) / LAM
+            sigma = jnp.exp(-lambertw(jnp.maximum(-2 / np.e, beta) / 2))
+            return jnp.mean((losses - TAU) * sigma + LAM * jnp.log(sigma) ** 2)
+
+        return jax.value_and_grad(mean)
+
+    functions = {
+        "exp": (jnp.exp, z),
+        "log": (lambda z: jnp.log(z + 1), z),
+        "lambertw": (lambertw, z),
+        "lambertw, derivative": (lambda z: jax.jvp(lambertw, (z,), (jnp.ones_like(z),))[1], z),
+        "SuperLoss and sigma": (lambda x: closed_form(x, TAU, LAM), losses),
+        "SuperLoss, value and gradient": (
+            jax.value_and_grad(lambda x: closed_form(x, TAU, LAM)[0].mean()), losses,
+        ),
+        "two Halley steps": (halley, z),
+        "two Halley steps, value and gradient": (by_formula(halley), losses),
+        "SciPy by pure_callback, value and gradient": (by_formula(scipy_on_host), losses),
+    }  # fmt: skip
+    if importlib.util.find_spec("tensorflow_probability"):
+        from tensorflow_probability.substrates import jax as tfp
+
+        functions["TFP lambertw"] = (tfp.math.lambertw, z)
+        functions["TFP, value and gradient"] = (by_formula(tfp.math.lambertw), losses)
+    if importlib.util.find_spec("ott"):
+        from ott.math import utils
+
+        functions["OTT lambertw"] = (utils.lambertw, z)
+        functions["OTT, value and gradient"] = (by_formula(utils.lambertw), losses)
+    cases = {}
+    for name, (function, argument) in functions.items():
+        compiled = jax.jit(function)
+        cases[name] = lambda f=compiled, x=argument: jax.block_until_ready(f(x))
+    return cases
+
+
+def torch_cases(size: int, dtype) -> dict:
+    import torch
+    from scipy import special
+
+    torch.set_num_threads(1)
+    losses = torch.from_numpy(sample(size, dtype)).requires_grad_()
+    detached = losses.detach()
+
+    def scipy_form():
+        """The form of the public PyTorch codes: SciPy on the host, sigma detached."""
+        beta = ((losses - TAU) / LAM).detach().numpy()
+        w = special.lambertw(np.maximum(-2 / np.e, beta) / 2).real
+        sigma = torch.from_numpy(np.exp(-w).astype(dtype))
+        value = ((losses - TAU) * sigma + LAM * torch.log(sigma) ** 2).mean()
+        losses.grad = None
+        value.backward()
+
+    cases = {"PyTorch exp": lambda: torch.exp(detached)}
+    cases["PyTorch with SciPy, value and gradient"] = scipy_form
+    return cases
+
+
+def make_environment(name: str, *packages: str) -> pathlib.Path:
+    python = ROOT / name / "bin" / "python"
+    if not python.exists():
+        print(f"installing {', '.join(packages)} into {name} ...", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", ROOT / name], check=True)
+        pip = [python, "-m", "pip", "install", "--quiet", *packages]
+        subprocess.run(pip, check=True, cwd=ROOT)
+    return python
+
+
+def measure_here(framework: str, rounds: int) -> dict:
+    """{dtype: {size: {case: seconds}}} of one framework in this process."""
+    make = {"jax": jax_cases, "torch": torch_cases}[framework]
+    dtypes = (np.float32, np.float64) if framework == "jax" else (np.float32,)
+    results: dict = {}
+    for dtype in dtypes:
+        for size in SIZES:
+            print(f"{framework}, {np.dtype(dtype).name}, n = {size:,}", file=sys.stderr)
+            measured = measure(make(size, dtype), rounds)
+            results.setdefault(np.dtype(dtype).name, {})[str(size)] = measured
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--rivals", action="store_true", help="also what needs its own environment")
+    parser.add_argument("--json", choices=("jax", "torch"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.json:
+        print(json.dumps(measure_here(args.json, args.rounds)))
+        return
+
+    here = {"jax": sys.executable}
+    if args.rivals:
+        here["jax"] = str(
+            make_environment(".venv-rivals", "-e", ".", "tfp-nightly", "ott-jax", "scipy")
+        )
+        here["torch"] = str(make_environment(".venv-torch", "torch", "scipy", "numpy"))
+    results: dict = {}
+    for framework, python in here.items():
+        command = [python, __file__, f"--json={framework}", f"--rounds={args.rounds}"]
+        environment = os.environ | ONE_THREAD
+        done = subprocess.run(
+            command, check=True, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
+        )
+        for dtype, sizes in json.loads(done.stdout).items():
+            for size, cases in sizes.items():
+                results.setdefault(dtype, {}).setdefault(size, {}).update(cases)
+    for dtype, sizes in results.items():
+        print(
+            f"\n| {dtype}, multiples of exp | "
+            + " | ".join(f"n = {int(n):,}" for n in sizes)
+            + " |"
+        )
+        print("|---" * (1 + len(sizes)) + "|")
+        units = [cases["exp"] for cases in sizes.values()]
+        nanoseconds = [f"{1e9 * u / int(n):.2f} ns each" for u, n in zip(units, sizes, strict=True)]
+        print("| exp | " + " | ".join(f"1 ({text})" for text in nanoseconds) + " |")
+        for case in next(iter(sizes.values())):
+            if case != "exp":
+                ratios = [s[case] / u for s, u in zip(sizes.values(), units, strict=True)]
+                print(f"| {case} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
+
+
+if __name__ == "__main__":
+    main()
