@@ -2,6 +2,7 @@
 
 import argparse
 import pathlib
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +67,10 @@ def error_over_z(path: pathlib.Path) -> None:
     """Errors in units in the last place over the distance from the branch point."""
     import mpmath
 
-    ways = {"two Halley steps": jax.jit(halley), "SciPy, rounded to float32": scipy_float32}
+    ways: dict[str, Callable] = {
+        "two Halley steps": jax.jit(halley),
+        "SciPy, rounded to float32": scipy_float32,
+    }
     try:
         from tensorflow_probability.substrates import jax as tfp
 

@@ -1,11 +1,11 @@
 """Cost of lambertw and SuperLoss, as multiples of exp over the same array, against the rivals.
 
-    python scripts/bench_superloss.py                     # this library, Halley, SciPy on the host
-    python scripts/bench_superloss.py --rivals            # and TFP nightly, OTT, PyTorch, if they
-                                                          # install (in .venv-rivals, .venv-torch)
+    python scripts/bench_superloss.py             # this library, two Halley steps, SciPy on the host
+    python scripts/bench_superloss.py --rivals    # and TFP nightly, OTT and PyTorch, installed into
+                                                  # .venv-rivals and .venv-torch
 
-One thread, process CPU time, medians of interleaved rounds: every case is timed once a round, so
-that a busy moment of the machine hits all of them. Prints a Markdown table.
+One core, process CPU time, medians of interleaved rounds: every case is timed once a round, so that a
+busy moment of the machine hits all of them. Prints Markdown tables.
 """
 
 import argparse
@@ -20,7 +20,14 @@ import time
 
 import numpy as np
 
-ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OMP_NUM_THREADS": "1"}
+# One thread, and memory that stays with the process: fresh pages cost more than the arithmetic.
+QUIET = {
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    "OMP_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": "1000000000",
+    "MALLOC_TRIM_THRESHOLD_": "2000000000",
+    "MALLOC_TOP_PAD_": "500000000",
+}
 SIZES = (128, 4096, 1_000_000)
 TAU, LAM = 1.3, 0.8
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -57,6 +64,7 @@ def jax_cases(size: int, dtype) -> dict:
     from superloss_jax import closed_form, lambertw
 
     jax.config.update("jax_enable_x64", dtype == np.float64)
+    jax.config.update("jax_cpu_enable_async_dispatch", False)  # no hand-over to another thread
     losses = jnp.asarray(sample(size, dtype))
     z = jnp.maximum((losses - TAU) / (2 * LAM), -1 / np.e)
 
@@ -153,6 +161,8 @@ def measure_here(framework: str, rounds: int) -> dict:
     make = {"jax": jax_cases, "torch": torch_cases}[framework]
     dtypes = (np.float32, np.float64) if framework == "jax" else (np.float32,)
     results: dict = {}
+    if hasattr(os, "sched_setaffinity"):  # XLA:CPU splits loops by the cores that it sees
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     for dtype in dtypes:
         for size in SIZES:
             print(f"{framework}, {np.dtype(dtype).name}, n = {size:,}", file=sys.stderr)
@@ -180,7 +190,7 @@ def main() -> None:
     results: dict = {}
     for framework, python in here.items():
         command = [python, __file__, f"--json={framework}", f"--rounds={args.rounds}"]
-        environment = os.environ | ONE_THREAD
+        environment = os.environ | QUIET
         done = subprocess.run(
             command, check=True, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
         )

@@ -116,7 +116,18 @@ def lambertw_parts(z, clamp: bool):
     # 2 (z + 1/e) to the last bit. Without the factor, XLA would fold hi + lo under jit.
     square = (z + hi) * 2 + 2 * lo
     square = jnp.maximum(square, 0) if clamp else jnp.where(z == -hi, 0, square)
-    return (_parts64 if z.dtype == np.float64 else _parts32)(z, jnp.sqrt(square))
+    t = jnp.sqrt(square)
+    w, near, slope = (_w64 if z.dtype == np.float64 else _w32)(z, t)
+    # W / z and not exp(-W), which would be 40 ulp off at W = 84; W is held finite, since inf / inf
+    # is NaN. The special values enter above and below the line, to leave one division last.
+    special = (z == 0) | near_branch(z) if clamp else z == 0
+    s = jnp.where(special, jnp.where(z == 0, 1, E), jnp.minimum(w, 1000))
+    s = s / jnp.where(special, 1, z)
+    # 1 + W by its own polynomial, where the sum would cancel.
+    v = jnp.where(
+        near & (t < _SLOPE_END), t * _polynomial(slope, jnp.minimum(t, _SLOPE_END)), 1 + w
+    )
+    return w, s, v
 
 
 @jax.custom_jvp
@@ -128,7 +139,8 @@ def _parts(z):
 def _parts_jvp(primals, tangents):
     w, s, v = _parts(*primals)
     # From its own outputs, so that the rule can be differentiated again, to any order.
-    w_dot = s / v * tangents[0]
+    # s * (1 / v), since XLA makes one division of s / v = W / z / v, by a z * v that overflows.
+    w_dot = s * (1 / v) * tangents[0]
     return (w, s, v), (w_dot, -s * w_dot, w_dot)
 
 
@@ -143,13 +155,7 @@ def _constants(values, dtype):
     return [np.asarray(c, dtype) for c in values]
 
 
-def _one_plus_w(w, t, is_near, coefficients):
-    """1 + W, by its own polynomial where the sum would cancel."""
-    slope = _polynomial(_constants(coefficients, t.dtype), jnp.minimum(t, _SLOPE_END))
-    return jnp.where(is_near & (t < _SLOPE_END), t * slope, 1 + w)
-
-
-def _parts32(z, t):
+def _w32(z, t):
     near, far = z < np.float32(_NEAR), z >= np.float32(_FAR)
 
     def select(a, b, c):
@@ -169,12 +175,10 @@ def _parts32(z, t):
     # Select the factor and not the product: a select before the sum would block its FMA.
     w = jnp.where(far, log_z - 1, jnp.where(near, z, z * 0.5)) + jnp.where(far, 1, z) * q
     w = jnp.where(z == 0, z, jnp.maximum(w, -1))
-    # exp(-W) = W / z there: from a rounded W it would be 40 ulp off at W = 84.
-    s = jnp.where(far, ((log_z_finite - 1) + q) / z_far, jnp.where(near, 1, 0.5) + q)
-    return w, s, _one_plus_w(w, t, near, _SLOPE)
+    return w, near, _constants(_SLOPE, np.float32)
 
 
-def _parts64(z, t):
+def _w64(z, t):
     near = z < _NEAR64
     t = jnp.minimum(t, 2)
     q = _polynomial(_NEAR64_N, t) / _polynomial(_NEAR64_D, t)
@@ -198,7 +202,6 @@ def _parts64(z, t):
     step = h * (h1 * h1 + 0.5 * (h * y)) / (h1 * (h1 * h1 + h * y) + h * h * y * (1 / 6))
     w_far = w0 - step
     w = jnp.where(near, w_near, jnp.where(z == jnp.inf, z, w_far))
-    s = jnp.where(near, 1 + q, w_far / jnp.maximum(z, _NEAR64))
     # Comparisons with NaN are false, so it would take the far lane, which is clipped.
     w = jnp.where(jnp.isnan(z), z, jnp.where(z == 0, z, w))
-    return w, s, _one_plus_w(w, t, near, _SLOPE64)
+    return w, near, _SLOPE64

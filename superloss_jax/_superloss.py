@@ -62,27 +62,25 @@ def _closed_form(losses, tau, lam):
     return values.astype(losses.dtype), sigma.astype(losses.dtype)
 
 
+# W of the largest float: where x overflows, SuperLoss stays at the value that it has there.
+_LARGEST_W = {np.dtype("float32"): 84.28859251631846, np.dtype("float64"): 703.2270331047701}
+
+
 @jax.custom_jvp
 def _solve(distance, lam):
     """(SL, sigma, w, 1 + w) of `distance = l - tau`, where w = -log(sigma) >= -1."""
-    x = _scaled(distance, lam)
-    w, sigma, v = lambertw_parts(x, clamp=True)
-    # x is held at the largest float, so that only an infinite loss has an infinite SuperLoss.
-    infinite = distance == jnp.inf
-    w, v = jnp.where(infinite, distance, w), jnp.where(infinite, distance, v)
-    sigma = jnp.where(infinite, 0, sigma)
+    # The reciprocal is one per lam, not one per loss.
+    x = distance * (0.5 / lam)
+    _, sigma, v = lambertw_parts(x, clamp=True)
+    # w once more, from sigma: XLA:CPU then computes sigma in one loop and the value in another,
+    # and keeps no array between them.
+    w = jnp.where(x < jnp.inf, jnp.maximum(x * sigma, -1), _LARGEST_W[x.dtype])
+    w = jnp.where(distance < jnp.inf, w, distance)
     # Two forms of lam * (w**2 + 2 * w): the first is exact for lam -> inf, where w -> 0, the
     # second for l -> inf, where sigma -> 0.
     values = jnp.where(x > 1, 2 * lam * w, distance * sigma) * (1 + 0.5 * w)
-    clamped = near_branch(x)
-    values = jnp.where(clamped, E * distance + lam, values)
+    values = jnp.where(near_branch(x), E * distance + lam, values)
     return values, sigma, w, v
-
-
-def _scaled(distance, lam):
-    largest = np.asarray(np.finfo(distance.dtype).max, distance.dtype)
-    # Once per lam, not per loss: the reciprocal is a scalar, the product costs no division.
-    return jnp.minimum(distance * (0.5 / lam), largest)
 
 
 def _solve_jvp(primals, tangents):
@@ -98,7 +96,9 @@ def _solve_jvp(primals, tangents):
         w_dot += dw_dx * (0.5 / lam) * distance_dot
     if not isinstance(lam_dot, SymbolicZero):
         values_dot += w * w * lam_dot
-        w_dot -= dw_dx * (_scaled(distance, lam) / lam) * lam_dot
+        # dx/dlam = -x / lam, with x held finite: it meets a dw/dx of 0 where it overflows.
+        x = jnp.minimum(distance * (0.5 / lam), np.finfo(distance.dtype).max)
+        w_dot -= dw_dx * (x / lam) * lam_dot
     return (values, sigma, w, v), (values_dot, -sigma * w_dot, w_dot, w_dot)
 
 
