@@ -1,11 +1,11 @@
 """Cost of lambertw and SuperLoss, as multiples of exp over the same array, against the rivals.
 
-    python scripts/bench_superloss.py             # this library, two Halley steps, SciPy on the host
+    python scripts/bench_superloss.py             # this library, Halley steps, SciPy on the host
     python scripts/bench_superloss.py --rivals    # and TFP nightly, OTT and PyTorch, installed into
                                                   # .venv-rivals and .venv-torch
 
-One core, process CPU time, medians of interleaved rounds: every case is timed once a round, so that a
-busy moment of the machine hits all of them. Prints Markdown tables.
+One core, process CPU time, medians of interleaved rounds: every case is timed once a round, so that
+a busy moment of the machine hits all of them. Prints Markdown tables.
 """
 
 import argparse
