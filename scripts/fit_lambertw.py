@@ -1,7 +1,7 @@
 """Fit the coefficients of `lambertw`: python fit_lambertw.py
 
-Prints every table of the module as Python source, each after a comment with its errors. Takes
-about four minutes on one core, needs mpmath and numpy, and gives the same digits every time.
+Prints every table of the module as Python source, each after a comment with its errors, and says
+where the module has other digits. Takes about four minutes on one core.
 
 All targets are parametrised by w: z = w exp(w), t and the value wanted follow from it without a
 solver. A table is a rational N(t) / D(t), D[0] = 1, that minimises the largest |error| / allowed:
@@ -23,8 +23,12 @@ import textwrap
 import mpmath as mp
 import numpy as np
 
+from superloss_jax import _lambertw
+
 MAX32, MAX64 = (float(np.finfo(t).max) for t in (np.float32, np.float64))
 NEAR, FAR, NEAR64, START_SHIFT, SLOPE_END = 0.125, 3.0, 0.4, 6, 0.2
+# The smallest t of the start, so that its polynomials begin at 0.
+START_T0 = float(np.float32(mp.sqrt(mp.log(NEAR64) + START_SHIFT)))
 INV_E32 = (np.float32(0.3678794503211975), np.float32(-9.149755245183291e-09))
 INV_E64 = (0.36787944117144233, -1.2428753672788363e-17)
 # What the scans cover: z, but log z for FAR. Where |z| < 0.01, W is z to a rounding or two.
@@ -248,27 +252,31 @@ def choose(name, points, num, den, near64):
     return best, ulps
 
 
-def show(name, values):
-    text = f"_{name} = ({', '.join(repr(float(v)) for v in values)})"
-    lines = textwrap.wrap(text, 86, subsequent_indent=" " * (len(name) + 5))
-    print("\n".join(lines) + ("  # fmt: skip" if len(lines) > 1 else ""), flush=True)
-
-
-def main():
+def fits():
+    """{table: (points, degree of N, degree of D)}, in 60 digits."""
     mp.mp.dps = 60
-    # The smallest t of the start, so that its polynomials begin at 0.
-    t0 = float(np.float32(mp.sqrt(mp.log(NEAR64) + START_SHIFT)))
-    fits = {
+    return {
         "NEAR64": (near(NEAR64), 7, 7),
         "NEAR": (near(NEAR), 3, 3),
         "MID": (mid(), 5, 4),
         "FAR": (far(), 6, 5),
-        "START": (start(t0), 5, 5),
+        "START": (start(START_T0), 5, 5),
         "SLOPE": (slope(), 5, 0),
         "SLOPE64": (slope(), 12, 0),
     }
+
+
+def show(name, values):
+    """Print a table as source; returns whether the module has the same."""
+    text = f"_{name} = ({', '.join(repr(float(v)) for v in values)})"
+    lines = textwrap.wrap(text, 86, subsequent_indent=" " * (len(name) + 5))
+    print("\n".join(lines) + ("  # fmt: skip" if len(lines) > 1 else ""), flush=True)
+    return getattr(_lambertw, f"_{name}") == tuple(float(v) for v in values)
+
+
+def main():
     near64 = None
-    for name, (points, m, n) in fits.items():
+    for name, (points, m, n) in fits().items():
         num, den = minimax(points, m, n)
         note = ""
         if name in RANGES:
@@ -281,10 +289,12 @@ def main():
             near64 = [[float(c) for c in part] for part in (num, den)]
         print(f"# Largest error / allowed: {largest_error(points, num, den):.1e}{note}.")
         if name == "START":
-            print(f"_START_SHIFT, _START_T0 = {float(START_SHIFT)}, {t0}")
-        show(f"{name}_N" if n else name, num)
+            print(f"_START_SHIFT, _START_T0 = {float(START_SHIFT)}, {START_T0}")
+        same = show(f"{name}_N" if n else name, num)
         if n:
-            show(f"{name}_D", den)
+            same &= show(f"{name}_D", den)
+        if not same:
+            print("# The module has other digits here.")
 
 
 if __name__ == "__main__":

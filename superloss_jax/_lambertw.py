@@ -18,8 +18,8 @@ _INV_E = {
 #   z < 1/8   t = sqrt(2 (z + 1/e))   W = z + z q           q = exp(-W) - 1
 #   z < 3     t = z                   W = z / 2 + z q       q = exp(-W) - 1/2
 #   else      t = log z               W = (log z - 1) + q   q = 1 - log W
-# A is exact and |M q| < |W|, which damps the rounding errors of N / D. All tables are printed by
-# scripts/fit_lambertw.py.
+# A is exact and |M q| < |W|, which damps the rounding errors of N / D. All tables of this module
+# are printed by scripts/fit_lambertw.py.
 _NEAR, _FAR = 0.125, 3.0
 _NEAR_N = (1.718281865119934, -0.4838533103466034, -1.5022706985473633,
            -0.31364065408706665)  # fmt: skip

@@ -106,7 +106,10 @@ _solve.defjvp(_solve_jvp, symbolic_zeros=True)
 
 
 def superloss(
-    *, lam: ArrayLike = 1.0, threshold: Threshold | None = None, axis_name: str | None = None
+    *,
+    lam: ArrayLike = 1.0,
+    threshold: Threshold = ema(decay=0.9),
+    axis_name: str | None = None,
 ) -> LossTransform:
     """SuperLoss as a transform that stands between a per-example loss and its mean.
 
@@ -121,8 +124,7 @@ def superloss(
     Args:
       lam: regularisation > 0, in units of the loss; large values approach `l - tau`. A traced
         scalar is accepted and cannot be checked: `lam <= 0` then gives NaN.
-      threshold: where tau comes from: `ema()` (the default, with decay 0.9), `running_mean()` or
-        `constant(tau)`.
+      threshold: where tau comes from: `ema`, `running_mean` or `constant`.
       axis_name: mapped axis, inside `shard_map` or `pmap`, over which the batch is spread; tau is
         then that of the whole batch. Under plain jit, sharded or not, leave it out.
 
@@ -149,7 +151,6 @@ def superloss(
     for Robust Curriculum Learning", NeurIPS 2020.
     """
     check_range("lam", lam, "a number > 0", lambda x: x > 0)
-    threshold = ema() if threshold is None else threshold
 
     def update(losses, state: SuperLossState, *, where=None, **extra):
         losses, where = check_losses(losses, where)
