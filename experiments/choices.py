@@ -2,12 +2,10 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
-def choose(what: str, name: str, table: Mapping[str, T]) -> T:
+def choose(what: str, name: str, table: Mapping[str, Any]) -> Any:
     """Returns `table[name]`, or raises a ValueError that lists the choices."""
     if name in table:
         return table[name]
@@ -16,15 +14,17 @@ def choose(what: str, name: str, table: Mapping[str, T]) -> T:
     raise ValueError(f"{what}: expected one of {', '.join(table)}, got {name!r}{hint}")
 
 
-def at_least(what: str, value: int, smallest: int) -> int:
-    """Returns `value`, or raises a ValueError if it is smaller."""
-    if value < smallest:
-        raise ValueError(f"{what}: expected an integer >= {smallest}, got {value!r}")
-    return value
+def within(what: str, value, low, high) -> None:
+    """Raises a ValueError unless low <= value <= high; NaN is outside."""
+    if not low <= value <= high:
+        raise ValueError(f"{what}: expected a number from {low:g} to {high:g}, got {value!r}")
 
 
-def positive(what: str, value: float) -> float:
-    """Returns `value`, or raises a ValueError if it is not a finite number above 0."""
+def seed(what: str, value: int) -> None:
+    if not 0 <= value < 2**31:
+        raise ValueError(f"{what}: expected an integer in [0, 2**31), got {value!r}")
+
+
+def positive(what: str, value: float) -> None:
     if not 0 < value < float("inf"):  # false for NaN, too
-        raise ValueError(f"{what}: expected a number > 0, got {value!r}")
-    return value
+        raise ValueError(f"{what}: expected a finite number > 0, got {value!r}")

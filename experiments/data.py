@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from experiments.choices import choose
+from experiments import choices
 from experiments.progress import track
 from superloss_jax import noise
 
@@ -59,7 +59,11 @@ def _tfds_builder(name, data_dir):
         )
     import tensorflow_datasets as tfds
 
-    return tfds.builder_from_directory(str(found[-1].parent))
+    try:
+        return tfds.builder_from_directory(str(found[-1].parent))
+    except Exception as error:  # whatever its parsers raise
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"data set {name}: cannot read {found[-1].parent}: {reason}") from None
 
 
 def read_split(builder, split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -95,14 +99,17 @@ DATASETS = {"digits": _digits, "cifar10": _cifar10}
 
 
 def load(name: str, split_seed: int, data_dir: str | None = None) -> Dataset:
-    return choose("config.data.name", name, DATASETS)(data_dir, split_seed)
+    choices.seed("config.data.split_seed", split_seed)
+    return choices.choose("config.data.name", name, DATASETS)(data_dir, split_seed)
 
 
 def check_noise(kind: str, rate: float, seed: int) -> None:
     """Raises ValueError for noise that cannot be meant, before any data is read."""
-    noise.transition_matrix(kind, rate, num_classes=2)
-    if not 0 <= seed < 2**31:
-        raise ValueError(f"config.noise.seed: expected an integer in [0, 2**31), got {seed}")
+    try:
+        noise.transition_matrix(kind, rate, num_classes=2)
+    except ValueError as error:
+        raise ValueError(f"config.noise: {error}") from None
+    choices.seed("config.noise.seed", seed)
 
 
 def corrupt(labels: np.ndarray, num_classes: int, kind: str, rate: float, seed: int) -> np.ndarray:

@@ -3,11 +3,14 @@
 python -m experiments.main --config=configs/digits.py --config.noise.rate=0.4 --workdir=DIR
 """
 
+import runpy
 import sys
 from typing import NoReturn
 
 from absl import app, flags, logging
 from ml_collections import config_flags
+
+from experiments import choices
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Python file with get_config(); --config.x.y=VALUE overrides a value."
@@ -30,14 +33,30 @@ def parse(argv: list[str]) -> list[str]:
         CONFIG.value.lock()  # a file that cannot be loaded shows itself only here
         return rest
     except flags.Error as error:
-        refuse(error)
+        head, traceback, _ = str(error).partition("Traceback")
+        refuse(ValueError(head + str(error).splitlines()[-1] if traceback else head))
     except Exception as error:  # whatever the user's file or ml_collections raises
-        text = str(error.args[0] if error.args else error)
-        # ml_collections hands on the repr of its own errors, escapes included.
-        if text[:1] == text[-1:] and text[:1] in {"'", '"'}:
-            text = text[1:-1]
-        text = text.replace("\\n", " ").replace("\\'", "'")
-        refuse(ValueError(f"--config: {text}"))
+        refuse(ValueError(unknown_key(argv) or f"--config: {str(error).splitlines()[-1].strip()}"))
+
+
+def unknown_key(argv: list[str]) -> str:
+    """What is wrong with the first --config.x.y that the config lacks; empty if there is none."""
+    try:
+        file = next(arg.partition("=")[2] for arg in argv if arg.startswith("--config="))
+        config = runpy.run_path(file)["get_config"]()
+    except Exception:
+        return ""
+    for arg in argv:
+        name = arg.partition("=")[0]
+        section, where = config, "config"
+        for key in name.split(".")[1:] if name.startswith("--config.") else ():
+            try:
+                section, where = choices.choose(where, key, section), f"{where}.{key}"
+            except ValueError as error:
+                return str(error)
+            except TypeError:
+                return f"{where}: it is a value and has no key {key!r}"
+    return ""
 
 
 def main(argv: list[str]) -> None:

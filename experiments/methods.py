@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from experiments.choices import choose
+from experiments.choices import choose, positive
 from superloss_jax import LossTransform, Threshold, constant, ema, running_mean, superloss
 
 
@@ -35,5 +35,9 @@ METHODS: dict[str, Callable[..., LossTransform]] = {
 }
 
 
-def create(method: str, **hyper) -> LossTransform:
-    return choose("config.loss.method", method, METHODS)(**hyper)
+def create(method: str, *, lam: float, decay: float, **hyper) -> LossTransform:
+    # Whether or not the method reads them: they are part of what the results are said to be of.
+    positive("config.loss.lam", lam)
+    if not 0 <= decay < 1:
+        raise ValueError(f"config.loss.decay: expected a number in [0, 1), got {decay!r}")
+    return choose("config.loss.method", method, METHODS)(lam=lam, decay=decay, **hyper)

@@ -16,7 +16,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments import workdir
+from configs import digits
+from experiments import choices, workdir
 from experiments.progress import progress_line
 
 METHODS = {"cross_entropy": "cross entropy", "superloss": "SuperLoss"}
@@ -29,16 +30,23 @@ ONE_THREAD = {
 }
 
 
-def run_one(path: pathlib.Path, overrides: dict) -> None:
-    """Trains one point in a process of its own, unless its results are there already."""
-    results = path / workdir.RESULTS
-    if results.exists():
-        config = json.loads(results.read_text())["config"]
-        for name, value in overrides.items():
-            section, _, key = name.rpartition(".")
-            if (config[section] if section else config)[key] != value:
-                raise ValueError(f"{path} holds a run of another configuration ({name})")
-        return
+def is_finished(path: pathlib.Path, overrides: dict[str, Any]) -> bool:
+    """Whether the point's results are there; raises ValueError if they are of something else."""
+    if not (path / workdir.RESULTS).exists():
+        return False
+    results = json.loads((path / workdir.RESULTS).read_text())
+    config = digits.get_config()
+    config.update_from_flattened_dict(overrides)
+    if (results["config"], results["versions"]) != (config.to_dict(), workdir.versions()):
+        raise ValueError(
+            f"{path} holds a run of another configuration or version; delete {path.parent}"
+            " or choose another --workdir"
+        )
+    return True
+
+
+def run_one(path: pathlib.Path, overrides: dict[str, Any]) -> None:
+    """Trains one point in a process of its own."""
     command = [sys.executable, "-m", "experiments.main", "--config=configs/digits.py"]
     command += [f"--workdir={path}", *(f"--config.{k}={v}" for k, v in overrides.items())]
     done = subprocess.run(
@@ -58,11 +66,14 @@ def run_all(root: pathlib.Path, seeds: int, epochs: int) -> dict:
         for seed in range(seeds)
         for method in METHODS
     }  # fmt: skip
+    missing = {path: point for path, point in points.items() if not is_finished(path, point)}
+    if len(missing) < len(points):
+        print(f"{len(points) - len(missing)} of {len(points)} runs are there already")
     with (
         concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool,
-        progress_line(len(points), "training") as progress,
+        progress_line(len(missing), "training") as progress,
     ):
-        futures = [pool.submit(run_one, *point) for point in points.items()]
+        futures = [pool.submit(run_one, *point) for point in missing.items()]
         for done, future in enumerate(concurrent.futures.as_completed(futures), 1):
             future.result()
             progress(done, "training")
@@ -136,6 +147,7 @@ def main() -> None:
     args = parser.parse_args()
     root = pathlib.Path(args.workdir)
     try:
+        choices.within("--seeds", args.seeds, 1, 1000)
         runs = run_all(root, args.seeds, args.epochs)
     except ValueError as error:
         sys.exit(f"error: {error}")

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import importlib.metadata
 import time
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ import numpy as np
 import optax
 
 from experiments import data, methods, models, workdir
-from experiments.choices import at_least, choose, positive
+from experiments.choices import choose, positive, seed, within
 from experiments.progress import console, progress_line
 from superloss_jax import LossTransform
 
@@ -61,7 +60,8 @@ def key_for(seed, purpose: int, number=0):
 def epoch_order(seed, epoch, size: int, batch_size: int):
     """Every index once, as (steps, batch_size); the last batch is padded with -1."""
     # Sorting raw bits gives one order on every platform, with x64 on or off.
-    bits = jax.random.bits(key_for(seed, ORDER, epoch), (size,), jnp.uint32)
+    with jax.threefry_partitionable(True):
+        bits = jax.random.bits(key_for(seed, ORDER, epoch), (size,), jnp.uint32)
     order = jnp.argsort(bits).astype(jnp.int32)
     return jnp.pad(order, (0, -size % batch_size), constant_values=-1).reshape(-1, batch_size)
 
@@ -175,21 +175,20 @@ def make_evaluate(run: Run, batch_size: int):
 
 def build(config, data_dir: str | None = None) -> Run:
     """Everything that a config names; raises ValueError for what cannot be meant."""
-    at_least("config.epochs", config.epochs, 1)
-    at_least("config.batch_size", config.batch_size, 1)
-    if not 0 <= config.seed < 2**31:
-        raise ValueError(f"config.seed: expected an integer in [0, 2**31), got {config.seed}")
+    seed("config.seed", config.seed)
+    within("config.epochs", config.epochs, 1, 100_000)
     method = methods.create(**config.loss)
     optimizers = {"adam": optax.adam, "sgd": optax.sgd}
-    optimizer = choose("config.optimizer.name", config.optimizer.name, optimizers)(
-        positive("config.optimizer.learning_rate", config.optimizer.learning_rate)
-    )
+    optimizer = choose("config.optimizer.name", config.optimizer.name, optimizers)
+    positive("config.optimizer.learning_rate", config.optimizer.learning_rate)
     choose("config.model.name", config.model.name, models.MODELS)
     data.check_noise(**config.noise)
     dataset = data.load(**config.data, data_dir=data_dir)
+    within("config.batch_size", config.batch_size, 1, len(dataset.train_labels))
     num_classes = len(dataset.class_names)
     model = models.create(config.model.name, num_classes, dataset.train_images.shape[1:])
     noisy_labels = data.corrupt(dataset.train_labels, num_classes, **config.noise)
+    optimizer = optimizer(config.optimizer.learning_rate)
     return Run(model, optimizer, method, dataset, noisy_labels)
 
 
@@ -258,11 +257,10 @@ def epoch_row(epoch: int, sums, test_sums, loss_state) -> dict:
 def summary(config, run: Run, rows: list[dict], state: TrainState) -> dict:
     """A pure function of config, versions and platform: no time, no host, no path."""
     accuracies = [row["test_accuracy"] for row in rows]
-    packages = ("superloss_jax", "jax", "jaxlib", "flax", "optax", "numpy")
     wrong = run.noisy_labels != run.dataset.train_labels
     return {
         "config": config.to_dict(),
-        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "versions": workdir.versions(),
         "platform": jax.devices()[0].device_kind,
         "x64": bool(jax.config.read("jax_enable_x64")),
         "num_params": sum(leaf.size for leaf in jax.tree.leaves(state.params)),

@@ -1,5 +1,6 @@
-"""Files of a run, each written so that a reader never sees half of one."""
+"""Files of a run. JSON files are there whole or not at all; the others grow by whole lines."""
 
+import importlib.metadata
 import json
 import math
 import os
@@ -11,18 +12,27 @@ CONFIG, METRICS, TIMING, RESULTS = "config.json", "metrics.jsonl", "timing.jsonl
 
 def prepare(path: str | os.PathLike) -> pathlib.Path:
     """Makes the work directory, or says in one line why it cannot be used."""
-    workdir = pathlib.Path(path).expanduser()
-    if workdir.exists() and not workdir.is_dir():
-        raise ValueError(f"--workdir: expected a directory, got a file: {workdir}")
-    if (workdir / RESULTS).exists():
-        raise ValueError(f"--workdir: {workdir} holds a finished run; choose another directory")
+    if not os.fspath(path):
+        raise ValueError("--workdir: expected a directory, got an empty name")
     try:
+        workdir = pathlib.Path(path).expanduser()
+        if workdir.exists() and not workdir.is_dir():
+            raise ValueError(f"--workdir: expected a directory, got a file: {workdir}")
+        if (workdir / RESULTS).exists():
+            raise ValueError(f"--workdir: {workdir} holds a finished run; choose another directory")
         workdir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=workdir):  # root ignores mode bits, so try it
             pass
-    except OSError as error:
-        raise ValueError(f"--workdir: cannot write to {workdir}: {error.strerror}") from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: no such user, for ~user
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"--workdir: cannot write to {path}: {reason}") from None
     return workdir
+
+
+def versions() -> dict[str, str]:
+    """Of the packages on which a result depends."""
+    packages = ("superloss_jax", "jax", "jaxlib", "flax", "optax", "numpy")
+    return {name: importlib.metadata.version(name) for name in packages}
 
 
 def write_json(path: pathlib.Path, value) -> None:

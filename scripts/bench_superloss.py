@@ -1,8 +1,8 @@
 """Cost of lambertw and SuperLoss, as multiples of exp over the same array, against the rivals.
 
     python scripts/bench_superloss.py             # this library, Halley steps, SciPy on the host
-    python scripts/bench_superloss.py --rivals    # and TFP nightly, OTT and PyTorch, installed into
-                                                  # .venv-rivals and .venv-torch
+    python scripts/bench_superloss.py --rivals    # and TFP nightly, OTT, PyTorch and FastEstimator,
+                                                  # in .venv-rivals and .venv-torch
 
 One core, process CPU time, medians of interleaved rounds: every case is timed once a round, so that
 a busy moment of the machine hits all of them. Prints Markdown tables.
@@ -143,6 +143,20 @@ def torch_cases(size: int, dtype) -> dict:
 
     cases = {"PyTorch exp": lambda: torch.exp(detached)}
     cases["PyTorch with SciPy, value and gradient"] = scipy_form
+    if importlib.util.find_spec("fastestimator") and importlib.util.find_spec("tensorflow"):
+        from fastestimator.op.tensorop.loss import CrossEntropy
+        from fastestimator.op.tensorop.loss.super_loss import SuperLoss
+
+        given = CrossEntropy(inputs=("prediction", "label"), outputs="loss")
+        op = SuperLoss(given, threshold=TAU, regularization=LAM)
+        op.build("torch")
+        given.forward = lambda losses, state: losses  # the losses are given, not computed
+
+        def fastestimator_form():
+            losses.grad = None
+            op.forward(losses, {"mode": "train", "warmup": False}).backward()
+
+        cases["FastEstimator, value and gradient"] = fastestimator_form
     return cases
 
 
@@ -186,7 +200,8 @@ def main() -> None:
         here["jax"] = str(
             make_environment(".venv-rivals", "-e", ".", "tfp-nightly", "ott-jax", "scipy")
         )
-        here["torch"] = str(make_environment(".venv-torch", "torch", "scipy", "numpy"))
+        packages = ("torch==2.13.0", "scipy", "fastestimator", "tensorflow-cpu")
+        here["torch"] = str(make_environment(".venv-torch", *packages))
     results: dict = {}
     for framework, python in here.items():
         command = [python, __file__, f"--json={framework}", f"--rounds={args.rounds}"]

@@ -25,18 +25,29 @@ class LossTransform(NamedTuple):
     update: Callable[..., tuple[jax.Array, Any]]
 
 
-def check_range(name: str, value: ArrayLike, wanted: str, test: Callable[[float], bool]) -> None:
-    """Raises ValueError unless `test(value)`; a traced value has no number yet and passes."""
+def checked(name: str, value: ArrayLike, wanted: str, test: Callable[[float], bool]) -> ArrayLike:
+    """Returns a scalar, Python's as a float, or raises ValueError unless `test(value)`.
+
+    A traced value has no number yet and passes.
+    """
     if isinstance(value, jax.core.Tracer):
-        return
-    if isinstance(value, numbers.Real):
-        number = float(value)
-    elif isinstance(value, jax.Array | np.ndarray | np.generic) and np.ndim(value) == 0:
-        number = float(value)  # bfloat16 scalars, too, are no numbers.Real
-    else:
-        raise ValueError(f"{name}: expected {wanted}, got {value!r}")
+        return value
+    python = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    array = isinstance(value, jax.Array | np.ndarray | np.generic) and np.ndim(value) == 0
+    number = float(np.asarray(value, np.float64)) if python or array else math.nan
     if math.isnan(number) or not test(number):
         raise ValueError(f"{name}: expected {wanted}, got {value!r}")
+    return number if python else value
+
+
+def as_floating(name: str, value: ArrayLike) -> jax.Array:
+    """Returns a real floating array; integers become floats, complex numbers raise TypeError."""
+    array = jnp.asarray(value)
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise TypeError(f"{name}: expected real numbers, got {array.dtype}")
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        array = array.astype(jnp.result_type(float))
+    return array
 
 
 def check_losses(losses: ArrayLike, where: ArrayLike | None) -> tuple[jax.Array, jax.Array | None]:

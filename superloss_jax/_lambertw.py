@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from superloss_jax._base import as_floating
+
 E = math.e
 # 1/e = hi + lo. In both types hi > 1/e: the float nearest to the branch point lies below it.
 _INV_E = {
@@ -18,8 +20,8 @@ _INV_E = {
 #   z < 1/8   t = sqrt(2 (z + 1/e))   W = z + z q           q = exp(-W) - 1
 #   z < 3     t = z                   W = z / 2 + z q       q = exp(-W) - 1/2
 #   else      t = log z               W = (log z - 1) + q   q = 1 - log W
-# A is exact and |M q| < |W|, which damps the rounding errors of N / D. All tables of this module
-# are printed by scripts/fit_lambertw.py.
+# A is exact, but for the rounding of log z, and |M q| < |W|, which damps the rounding errors of
+# N / D. All tables of this module are printed by scripts/fit_lambertw.py.
 _NEAR, _FAR = 0.125, 3.0
 _NEAR_N = (1.718281865119934, -0.4838533103466034, -1.5022706985473633,
            -0.31364065408706665)  # fmt: skip
@@ -81,12 +83,7 @@ def lambertw(z: ArrayLike) -> jax.Array:
     Reference: Robert Corless, Gaston Gonnet, David Hare, David Jeffrey, Donald Knuth, "On the
     Lambert W function", Advances in Computational Mathematics, 1996.
     """
-    z = jnp.asarray(z)
-    if jnp.issubdtype(z.dtype, jnp.complexfloating):
-        raise TypeError(f"lambertw: expected real input, got {z.dtype}")
-    if not jnp.issubdtype(z.dtype, jnp.floating):
-        z = z.astype(jnp.result_type(float))
-    return _lambertw(z)
+    return _lambertw(as_floating("z", z))
 
 
 @jax.jit

@@ -6,7 +6,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
-from superloss_jax._base import LossTransform, check_losses, check_range
+from superloss_jax._base import LossTransform, as_floating, check_losses, checked
 from superloss_jax._lambertw import E, compute_dtype, lambertw_parts, near_branch
 from superloss_jax._thresholds import SuperLossState, Threshold, ema
 
@@ -16,7 +16,7 @@ def closed_form(
 ) -> tuple[jax.Array, jax.Array]:
     """SuperLoss of each loss, and the confidence sigma it gives to that loss.
 
-        SL(l) = min over sigma of (l - tau) * sigma + lam * log(sigma)**2
+        SL(l) = min over 0 < sigma <= e of (l - tau) * sigma + lam * log(sigma)**2
 
     With `x = (l - tau) / (2 * lam)` and `w = W(max(-1/e, x))`, W the principal branch of Lambert's
     function, the minimum lies at `sigma = exp(-w)` and is `lam * (w**2 + 2 * w)`; below the clamp,
@@ -35,6 +35,9 @@ def closed_form(
       `(values, sigma)`, both with the dtype of `losses` and the broadcast shape. `0 <= sigma <= e`.
       A NaN loss gives NaN in its own place; an infinite one gives infinity and sigma 0.
 
+    Raises:
+      TypeError: for complex numbers.
+
     >>> import jax.numpy as jnp
     >>> values, sigma = closed_form(jnp.array([0.0, 1.0, 5.0]), tau=1.0, lam=1.0)
     >>> print([f"{v:.3f}" for v in values], [f"{s:.3f}" for s in sigma])
@@ -43,17 +46,15 @@ def closed_form(
     Reference: Thibault Castells, Philippe Weinzaepfel, Jerome Revaud, "SuperLoss: A Generic Loss
     for Robust Curriculum Learning", NeurIPS 2020.
     """
-    losses = jnp.asarray(losses)
-    if not jnp.issubdtype(losses.dtype, jnp.floating):
-        losses = losses.astype(jnp.result_type(float))
-    return _closed_form(losses, tau, lam)
+    names = {"losses": losses, "tau": tau, "lam": lam}
+    return _closed_form(*(as_floating(name, value) for name, value in names.items()))
 
 
 @jax.jit
 def _closed_form(losses, tau, lam):
     dtype = compute_dtype(losses.dtype)
-    distance = losses.astype(dtype) - jnp.asarray(tau).astype(dtype)
-    lam = jnp.asarray(lam).astype(dtype)
+    distance = losses.astype(dtype) - tau.astype(dtype)
+    lam = lam.astype(dtype)
     # NaN unless lam > 0, by 0/0: a NaN written here would stop users of jax_debug_nans.
     positive = (lam > 0).astype(dtype)
     lam = lam * positive / positive
@@ -69,8 +70,7 @@ _LARGEST_W = {np.dtype("float32"): 84.28859251631846, np.dtype("float64"): 703.2
 @jax.custom_jvp
 def _solve(distance, lam):
     """(SL, sigma, w, 1 + w) of `distance = l - tau`, where w = -log(sigma) >= -1."""
-    # The reciprocal is one per lam, not one per loss.
-    x = distance * (0.5 / lam)
+    x = distance * _scale(lam)
     _, sigma, v = lambertw_parts(x, clamp=True)
     # w once more, from sigma: XLA:CPU then computes sigma in one loop and the value in another,
     # and keeps no array between them.
@@ -83,22 +83,30 @@ def _solve(distance, lam):
     return values, sigma, w, v
 
 
+def _scale(lam):
+    # One reciprocal per lam, not one per loss; not 0 for the largest lam, since infinity times 0 is
+    # NaN.
+    return jnp.maximum(0.5 / lam, np.finfo(lam.dtype).tiny)
+
+
 def _solve_jvp(primals, tangents):
     distance, lam = primals
     distance_dot, lam_dot = tangents
     values, sigma, w, v = _solve(distance, lam)
-    # dw/dx = sigma / v; v is 0 only where clamped, and there w does not move.
-    dw_dx = jnp.where(v > 0, sigma / jnp.where(v > 0, v, 1), 0)
+    # dw/dx = sigma / v and x dw/dx = w / v, with limit 1. v is 0 only where clamped: there w does
+    # not move.
+    moves = v > 0
+    safe_v = jnp.where(moves, v, 1)
     values_dot = w_dot = jnp.zeros_like(values)
     # Symbolic zeros are left out, not multiplied: w is infinite for an infinite loss.
     if not isinstance(distance_dot, SymbolicZero):
         values_dot += sigma * distance_dot
-        w_dot += dw_dx * (0.5 / lam) * distance_dot
+        w_dot += jnp.where(moves, sigma * (1 / safe_v), 0) * _scale(lam) * distance_dot
     if not isinstance(lam_dot, SymbolicZero):
         values_dot += w * w * lam_dot
-        # dx/dlam = -x / lam, with x held finite: it meets a dw/dx of 0 where it overflows.
-        x = jnp.minimum(distance * (0.5 / lam), np.finfo(distance.dtype).max)
-        w_dot -= dw_dx * (x / lam) * lam_dot
+        # From w, not from x, which may overflow.
+        share = jnp.where(v < jnp.inf, w / jnp.where(v < jnp.inf, safe_v, 1), 1)
+        w_dot -= jnp.where(moves, share, 0) / lam * lam_dot
     return (values, sigma, w, v), (values_dot, -sigma * w_dot, w_dot, w_dot)
 
 
@@ -114,7 +122,7 @@ def superloss(
     """SuperLoss as a transform that stands between a per-example loss and its mean.
 
         tau   <- threshold(losses)                          detached
-        SL(l) =  min over sigma of (l - tau) * sigma + lam * log(sigma)**2
+        SL(l) =  min over 0 < sigma <= e of (l - tau) * sigma + lam * log(sigma)**2
 
     Losses below tau are amplified by up to e, losses above it fade. The result is negative for
     `l < tau`, as it should be; its gradient with respect to `l` is `sigma` exactly, so nothing is
@@ -136,8 +144,8 @@ def superloss(
       loss is NaN. Extra keyword arguments are ignored.
 
     Raises:
-      ValueError: if `lam` is not positive; by `update`, if the losses are empty or not floating,
-        or the mask is not boolean or does not fit.
+      ValueError: if `lam` is not positive or `threshold` no Threshold; by `update`, if the losses
+        are empty or not floating, or the mask is not boolean or does not fit.
 
     >>> import jax, jax.numpy as jnp
     >>> transform = superloss(lam=1.0)
@@ -150,7 +158,14 @@ def superloss(
     Reference: Thibault Castells, Philippe Weinzaepfel, Jerome Revaud, "SuperLoss: A Generic Loss
     for Robust Curriculum Learning", NeurIPS 2020.
     """
-    check_range("lam", lam, "a number > 0", lambda x: x > 0)
+    # Smaller ones are 0 to a float32.
+    smallest = float(np.finfo(np.float32).tiny)
+    lam = checked("lam", lam, f"a number > 0 (at least {smallest:.2g})", lambda x: x >= smallest)
+    if not isinstance(threshold, Threshold):
+        raise ValueError(
+            "threshold: expected ema(...), running_mean() or constant(tau), called,"
+            f" got {threshold!r}"
+        )
 
     def update(losses, state: SuperLossState, *, where=None, **extra):
         losses, where = check_losses(losses, where)

@@ -2,7 +2,8 @@
 
 One convention holds for all of them. tau is computed from detached losses, and *before* the
 losses of the batch are weighted with it. Positions masked by `where` and losses that are not
-finite never enter; a batch with nothing to count leaves the state as it was.
+finite never enter; a batch with nothing to count, or whose sum overflows, leaves the state as it
+was.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from superloss_jax._base import check_range
+from superloss_jax._base import checked
 
 
 class SuperLossState(NamedTuple):
@@ -45,7 +46,8 @@ class Threshold(NamedTuple):
 
 def _start(tau: ArrayLike = 0.0) -> SuperLossState:
     # An explicit dtype (float64 under x64) makes the leaf strongly typed, as a scan carry must be.
-    return SuperLossState(tau=jnp.asarray(tau, jnp.result_type(float)), count=jnp.int32(0))
+    # A copy, since a caller may donate the state.
+    return SuperLossState(tau=jnp.array(tau, jnp.result_type(float)), count=jnp.int32(0))
 
 
 def _batch_mean(losses, where, axis_name, dtype):
@@ -106,7 +108,7 @@ def constant(tau: ArrayLike) -> Threshold:
     >>> from superloss_jax import constant, superloss
     >>> transform = superloss(lam=1.0, threshold=constant(math.log(10)))
     """
-    check_range("tau", tau, "a finite number", lambda x: abs(x) < float("inf"))
+    tau = checked("tau", tau, "a finite number", lambda x: abs(x) < float("inf"))
     return _averaging(lambda: _start(tau), lambda state, mean, n, count: (state.tau, ()))
 
 
@@ -173,7 +175,7 @@ def ema(decay: ArrayLike = 0.9, *, debias: bool = False) -> Threshold:
     >>> print(f"{state.tau:.3f}")  # (0.9 * 2 + 6) / 1.9
     4.105
     """
-    check_range("decay", decay, "a number in [0, 1)", lambda x: 0 <= x < 1)
+    decay = checked("decay", decay, "a number in [0, 1)", lambda x: 0 <= x < 1)
 
     def combine(state, mean, n, count):
         return _started(state, mean, decay * state.tau + (1 - decay) * mean), ()

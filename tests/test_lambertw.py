@@ -115,11 +115,12 @@ def test_half_precision_is_correctly_rounded(dtype):
 
 def test_input_types():
     assert lambertw(1).dtype == jnp.result_type(float)
+    assert not lambertw(1.0).weak_type
     np.testing.assert_allclose(lambertw(jnp.array([1, 2])), [0.567143290, 0.852605502], rtol=1e-6)
     # Integers have no tangent (float0), but they pass.
     _, tangent = jax.jvp(lambertw, (jnp.int32(1),), (np.zeros((), jax.dtypes.float0),))
     assert tangent == 0
-    with pytest.raises(TypeError, match="real input, got complex64"):
+    with pytest.raises(TypeError, match="z: expected real numbers, got complex64"):
         lambertw(jnp.complex64(1))
 
 
@@ -164,7 +165,7 @@ def test_optimised_program():
     """One logarithm, one root, one division, no exponential, nothing that loops or leaves."""
     z = jnp.ones(4096, jnp.float32)
     text = jax.jit(lambertw).lower(z).compile().as_text()
-    ops = re.findall(r"= f32\[4096\]\S* (\w+)\(", text)
+    ops = re.findall(r"= f32\[4096\]\S* ([\w-]+)\(", text)
     counts = {op: ops.count(op) for op in ("log", "sqrt", "divide", "exponential")}
     assert counts == {"log": 1, "sqrt": 1, "divide": 1, "exponential": 0}
     assert not re.search(r" (while|custom-call|gather|log-plus-one|power)\(", text)

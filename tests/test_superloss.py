@@ -1,5 +1,6 @@
 """closed_form and superloss: values, gradients, masks, dtypes, transformations, errors."""
 
+import fractions
 import itertools
 import re
 
@@ -12,7 +13,15 @@ import pytest
 from jax.test_util import check_grads
 from scipy import optimize
 
-from superloss_jax import LossTransform, closed_form, constant, ema, running_mean, superloss
+from superloss_jax import (
+    LossTransform,
+    closed_form,
+    constant,
+    ema,
+    lambertw,
+    running_mean,
+    superloss,
+)
 from tests import reference
 
 X64 = jax.config.jax_enable_x64
@@ -58,7 +67,7 @@ def test_value_and_gradient_against_40_digits(op_by_op):
     assert 20 < clamped < len(GRID) - 20  # both sides of the clamp were seen
 
 
-def test_is_the_minimum_over_sigma():
+def test_is_the_minimum_over_sigma_up_to_e():
     """The definition itself, with nothing of Lambert in it: a numeric minimum over log(sigma)."""
     for loss, tau, lam in [(0.1, 1.0, 0.5), (0.9, 1.0, 1.0), (3.0, 1.0, 1.0), (9.0, 2.3, 0.25)]:
         found = optimize.minimize_scalar(
@@ -93,6 +102,25 @@ def test_second_derivative():
     np.testing.assert_allclose(second, expected, rtol=1e-5)
 
 
+def test_hessian_is_finite_where_the_value_is():
+    losses, tau, lam, _ = grid()
+    with np.errstate(over="ignore"):
+        each = jax.vmap(jax.hessian(lambda *point: closed_form(*point)[0], argnums=(0, 1, 2)))
+    hessian = each(losses, tau, lam)
+    chex.assert_tree_all_finite(hessian)
+    # With w = -log(sigma): the mixed derivative is w sigma / (lam (1 + w)), that by lam twice
+    # -2 w^2 / (lam (1 + w)), both 0 below the clamp.
+    for i, (x, t, m) in enumerate(zip(losses, tau, lam, strict=True)):
+        _, sigma, _ = reference.superloss(FLOAT(x - t), 0, m)
+        w = -reference.mpmath.log(sigma)
+        if 1 + w < 1e-2:
+            continue
+        expected = float(-2 * w**2 / (float(m) * (1 + w)))
+        np.testing.assert_allclose(hessian[2][2][i], expected, rtol=1e-3, atol=1e-30)
+        expected = float(w * sigma / (float(m) * (1 + w)))
+        np.testing.assert_allclose(hessian[0][2][i], expected, rtol=1e-3, atol=1e-30)
+
+
 def test_limits():
     """lam -> inf: l - tau. lam -> 0: weight e below tau, 0 above. Shift and scale."""
     losses = jnp.array([0.0, 0.5, 2.0, 30.0])
@@ -105,19 +133,46 @@ def test_limits():
     values, sigma = closed_form(losses, 1.0, 0.7)
     shifted, scaled = closed_form(losses + 8, 9.0, 0.7), closed_form(losses * 4, 4.0, 2.8)
     chex.assert_trees_all_close((values, sigma), shifted, (scaled[0] / 4, scaled[1]), rtol=1e-5)
+    # At the clamp, l = tau - 2 lam / e, the value is -lam and sigma e.
+    value, sigma = closed_form(1.0 - 2 * 0.7 / np.e, 1.0, 0.7)
+    np.testing.assert_allclose((value, sigma), (-0.7, np.e), rtol=2e-3)
+    # Far above tau, sigma = log(x) / x and SL = lam log(x)^2, up to terms of log(log(x)).
+    value, sigma = closed_form(2e20, 0.0, 1.0)
+    np.testing.assert_allclose(sigma * 1e20 / np.log(1e20), 1, atol=0.1)
+    np.testing.assert_allclose(value / np.log(1e20) ** 2, 1, atol=0.2)
+
+
+def test_detaching_sigma_changes_nothing_and_tracing_it_fails():
+    losses = jnp.array([0.1, 0.9, 2.0, 6.0])  # the first is below the clamp
+
+    def by_formula(losses, weight):
+        sigma = weight(jnp.exp(-lambertw(jnp.maximum(-2 / np.e, losses - 1.0) / 2)))
+        return jnp.sum((losses - 1.0) * sigma + jnp.log(sigma) ** 2)
+
+    exact = jax.grad(total)(losses, 1.0, 1.0)
+    detached = jax.grad(by_formula)(losses, jax.lax.stop_gradient)
+    np.testing.assert_allclose(detached, exact, rtol=1e-5)
+    traced = jax.grad(by_formula)(losses, lambda sigma: sigma)
+    assert jnp.isnan(traced[0])
+    np.testing.assert_allclose(traced[1:], exact[1:], rtol=1e-4)
 
 
 def test_bad_losses_stay_in_their_place():
     losses = jnp.array([0.2, jnp.nan, jnp.inf, -jnp.inf, 3.0])
-    values, sigma = closed_form(losses, 1.0, 1.0)
-    np.testing.assert_array_equal(jnp.isnan(values), [False, True, False, False, False])
-    assert values[2] == jnp.inf
-    assert sigma[2] == 0
-    assert values[3] == -jnp.inf
-    np.testing.assert_allclose(sigma[3], np.e, rtol=1e-6)
-    grads = jax.grad(total)(losses, 1.0, 1.0)
-    np.testing.assert_array_equal(grads, sigma)
+    for lam in (1e-6, 1.0, 1e37):
+        values, sigma = closed_form(losses, 1.0, lam)
+        np.testing.assert_array_equal(jnp.isnan(values), [False, True, False, False, False])
+        assert values[2] == jnp.inf
+        assert sigma[2] == 0
+        assert values[3] == -jnp.inf
+        np.testing.assert_allclose(sigma[3], np.e, rtol=1e-6)
+        grads = jax.grad(total)(losses, 1.0, lam)
+        np.testing.assert_array_equal(grads, sigma)
+    values, sigma = closed_form(losses[:3], 1.0, jnp.inf)
+    np.testing.assert_array_equal(values, np.array([-0.8, np.nan, np.inf], values.dtype))
+    np.testing.assert_array_equal(sigma, np.array([1, np.nan, 0], values.dtype))
     # A constant lam has no tangent: infinity times its zero must not appear.
+    values, sigma = closed_form(losses, 1.0, 1.0)
     _, tangent = jax.jvp(lambda x: closed_form(x, 1.0, 1.0)[0], (losses,), (jnp.ones(5),))
     np.testing.assert_array_equal(tangent, sigma)
 
@@ -147,7 +202,12 @@ def test_half_precision_is_computed_in_float32(dtype):
     chex.assert_trees_all_equal_dtypes(kept, given)
 
 
-THRESHOLDS = {"ema": ema(), "running_mean": running_mean(), "constant": constant(1.0)}
+THRESHOLDS = {
+    "ema": ema(),
+    "debiased": ema(debias=True),
+    "running_mean": running_mean(),
+    "constant": constant(jnp.asarray(1.0)),
+}
 
 
 @pytest.mark.parametrize("name", THRESHOLDS)
@@ -221,13 +281,15 @@ def test_traced_lam_that_is_not_positive_gives_nan():
         assert jnp.isnan(sigma).all()
 
 
-def test_state_can_be_donated():
-    step = jax.jit(superloss().update, donate_argnums=(0, 1))
-    state = superloss().init()
-    losses = jnp.ones(8)
+@pytest.mark.parametrize("name", THRESHOLDS)
+def test_state_can_be_donated(name):
+    transform = superloss(threshold=THRESHOLDS[name])
+    step = jax.jit(transform.update, donate_argnums=(0, 1))
+    state, losses = transform.init(), jnp.ones(8)
     for _ in range(3):
         losses, state = step(losses, state)
     assert state.count == 24
+    assert transform.init().count == 0  # untouched
 
 
 def test_state_survives_orbax(tmp_path):
@@ -254,11 +316,11 @@ def test_sigma_for_logging_costs_nothing():
         return value, new_state, grads, closed_form(losses, new_state.tau)[1]
 
     compiled = jax.jit(step).lower(jnp.ones(4096, jnp.float32), transform.init()).compile()
-    ops = re.findall(r"= f32\[4096\]\S* (\w+)\(", compiled.as_text())
+    ops = re.findall(r"= f32\[4096\]\S* ([\w-]+)\(", compiled.as_text())
     assert ops.count("log") == 1
     assert ops.count("sqrt") == 1
     assert ops.count("divide") <= 2
-    assert ops.count("exponential") == 0
+    assert not {"exponential", "exponential-minus-one", "log-plus-one", "power"} & set(ops)
     assert not re.search(r" (while|custom-call|gather)\(", compiled.as_text())
 
 
@@ -304,15 +366,39 @@ def test_differentiated_in_every_way():
 
 def test_quiet_under_debug_nans():
     losses = jnp.array([0.0, 0.3, 1.0, 2.0, 1e30])
-    with jax.debug_nans(True), jax.disable_jit():
-        values, sigma = closed_form(losses, 1.0, 1.0)
-        chex.assert_tree_all_finite((values, sigma, jax.grad(total)(losses, 1.0, 1.0)))
+    for without_jit in (False, True):
+        with jax.debug_nans(True), jax.disable_jit(without_jit):
+            values, sigma = closed_form(losses, 1.0, 1.0)
+            chex.assert_tree_all_finite((values, sigma, jax.grad(total)(losses, 1.0, 1.0)))
 
 
-@pytest.mark.parametrize("lam", [0, -1.0, float("nan"), np.float32(-2), "1", None, jnp.zeros(())])
+@pytest.mark.parametrize(
+    "lam", [0, -1.0, float("nan"), np.float32(-2), "1", None, True, 1e-39, jnp.zeros(())]
+)
 def test_lam_is_checked_when_built(lam):
-    with pytest.raises(ValueError, match=r"lam: expected a number > 0, got"):
+    with pytest.raises(ValueError, match=r"lam: expected a number > 0 \(at least 1.2e-38\), got"):
         superloss(lam=lam)
+
+
+@pytest.mark.parametrize("lam", [1, np.float32(2), fractions.Fraction(1, 3), jnp.float32(0.5)])
+def test_any_positive_number_is_a_lam(lam):
+    transform = superloss(lam=lam)
+    values, _ = transform.update(jnp.array([1.0, 4.0]), transform.init())
+    expected, _ = closed_form(jnp.array([1.0, 4.0]), 2.5, float(lam))
+    np.testing.assert_allclose(values, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("threshold", [0.5, "ema", ema, None])
+def test_threshold_is_checked_when_built(threshold):
+    with pytest.raises(ValueError, match=r"threshold: expected ema\(...\), running_mean\(\) or"):
+        superloss(threshold=threshold)
+
+
+def test_complex_numbers_are_refused():
+    with pytest.raises(TypeError, match="losses: expected real numbers, got complex64"):
+        closed_form(jnp.ones(2, jnp.complex64), 0.0, 1.0)
+    with pytest.raises(TypeError, match="lam: expected real numbers, got complex"):
+        closed_form(jnp.ones(2), 0.0, 1j)
 
 
 def test_update_says_what_is_wrong():

@@ -11,8 +11,8 @@ import numpy as np
 import optax
 import pytest
 
-from configs import digits
-from experiments import data, train, workdir
+from configs import cifar10, digits
+from experiments import data, methods, models, train, workdir
 from superloss_jax import closed_form
 
 
@@ -97,7 +97,8 @@ def test_a_run_writes_its_files(tmp_path):
 
 
 def test_no_noise_and_no_threshold(tmp_path):
-    config = small_config(**{"noise.rate": 0.0, "loss.method": "cross_entropy", "epochs": 1})
+    overrides = {"loss.method": "cross_entropy", "loss.threshold": "running_mean"}
+    config = small_config(**overrides, **{"noise.rate": 0.0, "epochs": 1})
     results = train.train(config, train.build(config), workdir.prepare(str(tmp_path)))
     assert results["last_epoch"]["sigma_clean"] == 1
     text = (tmp_path / workdir.RESULTS).read_text()
@@ -133,19 +134,26 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         ({"model.name": "resnet"}, "config.model.name: expected one of mlp, lenet, got 'resnet'"),
         ({"data.name": "digit"}, "did you mean digits?"),
         ({"noise.kind": "symmetric"}, "ambiguous; choose"),
-        ({"noise.rate": float("nan")}, r"rate: expected a number in \[0, 1\], got nan"),
+        (
+            {"noise.rate": float("nan")},
+            r"config.noise: rate: expected a number in \[0, 1\], got nan",
+        ),
         ({"noise.rate": 1.5}, "got 1.5"),
         ({"noise.seed": -1}, "config.noise.seed: expected an integer in .*, got -1"),
-        ({"loss.lam": 0.0}, "lam: expected a number > 0, got 0.0"),
-        ({"loss.lam": float("nan")}, "lam: expected a number > 0, got nan"),
-        ({"loss.decay": 1.0}, r"decay: expected a number in \[0, 1\), got 1.0"),
+        ({"loss.lam": 0.0}, "config.loss.lam: expected a finite number > 0, got 0.0"),
+        ({"loss.lam": float("nan")}, "config.loss.lam: expected a finite number > 0, got nan"),
+        ({"loss.decay": 1.0}, r"config.loss.decay: expected a number in \[0, 1\), got 1.0"),
+        # Whether or not the method reads it.
+        ({"loss.method": "cross_entropy", "loss.lam": -1.0}, "config.loss.lam: .* got -1.0"),
         ({"loss.threshold": "const"}, "did you mean constant?"),
         ({"loss.threshold": "constant"}, "needs a number, got None"),
         ({"optimizer.name": "adamm"}, "did you mean adam?"),
-        ({"optimizer.learning_rate": -1.0}, "expected a number > 0, got -1.0"),
-        ({"epochs": 0}, "config.epochs: expected an integer >= 1, got 0"),
-        ({"batch_size": 0}, "config.batch_size: expected an integer >= 1, got 0"),
+        ({"optimizer.learning_rate": -1.0}, "expected a finite number > 0, got -1.0"),
+        ({"epochs": 0}, "config.epochs: expected a number from 1 to 100000, got 0"),
+        ({"batch_size": 0}, "config.batch_size: expected a number from 1 to 1297, got 0"),
         ({"seed": -1}, "config.seed: expected an integer in .*, got -1"),
+        ({"batch_size": 9999}, "from 1 to 1297, got 9999"),
+        ({"data.split_seed": -1}, "config.data.split_seed: expected an integer in .*, got -1"),
         ({"model.name": "lenet"}, r"at least 16x16, got \(8, 8, 1\)"),
     ],
 )
@@ -170,8 +178,40 @@ def test_digits():
     )
 
 
+def test_every_threshold_of_the_config_trains():
+    for threshold in ("ema", "running_mean", "constant"):
+        config = small_config(**{"loss.threshold": threshold, "loss.tau": 2.3})
+        method = methods.create(**config.loss)
+        values, state = method.update(jnp.array([1.0, 4.0]), method.init())
+        assert values.shape == (2,)
+        np.testing.assert_allclose(state.tau, 2.3 if threshold == "constant" else 2.5)
+
+
+def test_cifar10_config_builds_lenet(monkeypatch):
+    images, labels = np.zeros((20, 32, 32, 3), np.uint8), np.arange(20, dtype=np.int32) % 10
+    names = tuple("abcdefghij")
+    fake = data.Dataset("fake", names, images, labels, images, labels, (0.0,) * 3, (1.0,) * 3)
+    monkeypatch.setitem(data.DATASETS, "cifar10", lambda *unused: fake)
+    config = cifar10.get_config()
+    config.batch_size = 8
+    run = train.build(config)
+    assert isinstance(run.model, models.LeNet)
+
+
+def test_unusable_work_directories(tmp_path):
+    for path in ("", "~nouser/x", tmp_path / ("x" * 300), "/proc/run"):
+        with pytest.raises(ValueError, match="--workdir: ") as error:
+            workdir.prepare(path)
+        assert "\n" not in str(error.value)
+
+
 def test_missing_cifar10_says_how_to_get_it(tmp_path):
     with pytest.raises(ValueError, match=r"--data_dir at one, or make it .*download_and_prepare"):
+        data.load("cifar10", 0, str(tmp_path))
+    broken = tmp_path / "cifar10" / "3.0.2"
+    broken.mkdir(parents=True)
+    (broken / "dataset_info.json").write_text("{")
+    with pytest.raises(ValueError, match=r"data set cifar10: cannot read .*3\.0\.2: "):
         data.load("cifar10", 0, str(tmp_path))
 
 
