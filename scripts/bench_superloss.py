@@ -185,14 +185,50 @@ def measure_here(framework: str, rounds: int) -> dict:
     return results
 
 
+def bandwidth(size: int) -> None:
+    """Value and gradient against a copy of the same array, on the default device."""
+    import jax
+    import jax.numpy as jnp
+
+    from superloss_jax import closed_form
+
+    losses = jnp.asarray(sample(size, np.float32))
+    functions = {
+        "copy": lambda x: x + 1,
+        "value and gradient": jax.value_and_grad(lambda x: closed_form(x, TAU, LAM)[0].mean()),
+    }
+    seconds = {}
+    for name, function in functions.items():
+        compiled = jax.jit(function)
+        times = []
+        for _ in range(12):
+            start = time.perf_counter()
+            jax.block_until_ready(compiled(losses))
+            times.append(time.perf_counter() - start)
+        seconds[name] = statistics.median(times[2:])
+        print(f"{name}: {8e-9 * size / seconds[name]:.1f} GB/s (one read, one write)")
+    share = seconds["copy"] / seconds["value and gradient"]
+    print(
+        f"value and gradient at {share:.0%} of a copy, {jax.devices()[0].device_kind}, n = {size:,}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--rivals", action="store_true", help="also what needs its own environment")
+    parser.add_argument("--out", type=pathlib.Path, help="where to write the times as JSON, too")
+    parser.add_argument(
+        "--bandwidth", action="store_true", help="bytes/s against a copy, 1e8 losses"
+    )
     parser.add_argument("--json", choices=("jax", "torch"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.json:
         print(json.dumps(measure_here(args.json, args.rounds)))
+        return
+
+    if args.bandwidth:
+        bandwidth(100_000_000)
         return
 
     here = {"jax": sys.executable}
@@ -200,8 +236,11 @@ def main() -> None:
         here["jax"] = str(
             make_environment(".venv-rivals", "-e", ".", "tfp-nightly", "ott-jax", "scipy")
         )
-        packages = ("torch==2.13.0", "scipy", "fastestimator", "tensorflow-cpu")
-        here["torch"] = str(make_environment(".venv-torch", *packages))
+        # What FastEstimator 1.7 needs beside it, to be imported.
+        old = ("tensorflow-cpu<2.16", "numpy<2", "setuptools<81")
+        here["torch"] = str(
+            make_environment(".venv-torch", "torch==2.13.0", "scipy", "fastestimator", *old)
+        )
     results: dict = {}
     for framework, python in here.items():
         command = [python, __file__, f"--json={framework}", f"--rounds={args.rounds}"]
@@ -212,6 +251,8 @@ def main() -> None:
         for dtype, sizes in json.loads(done.stdout).items():
             for size, cases in sizes.items():
                 results.setdefault(dtype, {}).setdefault(size, {}).update(cases)
+    if args.out:
+        args.out.write_text(json.dumps(results, indent=1) + "\n")
     for dtype, sizes in results.items():
         print(
             f"\n| {dtype}, multiples of exp | "
