@@ -1,6 +1,7 @@
 """The documentation's figures: python -m experiments.figures theory --out=docs"""
 
 import argparse
+import json
 import pathlib
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 
+from experiments.rivals import halley
 from superloss_jax import closed_form, lambertw
 
 matplotlib.use("Agg")
@@ -43,17 +45,6 @@ def superloss_over_loss(path: pathlib.Path) -> None:
         axis.legend(frameon=False, fontsize=9)
         axis.grid(alpha=0.3)
     save(figure, path)
-
-
-def halley(z, steps=2):
-    """Two Halley steps from the usual starts, as a rival."""
-    near = jnp.sqrt(jnp.maximum(2 * (1 + np.e * z), 0)) - 1
-    w = jnp.where(z < 1, near, jnp.log1p(jnp.maximum(z, 0)))
-    for _ in range(steps):
-        e = jnp.exp(w)
-        f = w * e - z
-        w = w - f / (e * (w + 1) - (w + 2) * f / (2 * w + 2 + 1e-8))
-    return w
 
 
 def scipy_float32(z):
@@ -103,9 +94,28 @@ def error_over_z(path: pathlib.Path) -> None:
     save(figure, path)
 
 
+def cost(path: pathlib.Path, times: pathlib.Path) -> None:
+    """Measured times of a million float32 losses, in multiples of exp."""
+    measured = json.loads(times.read_text())["float32"]["1000000"]
+    unit = measured.pop("exp")
+    ours = ("lambertw", "SuperLoss")
+    figure, axis = plt.subplots(figsize=(10, 4.4), constrained_layout=True)
+    for place, (name, seconds) in enumerate(reversed(measured.items())):
+        ratio = seconds / unit
+        axis.barh(place, ratio, color=COLOURS[0] if name.startswith(ours) else "0.7")
+        axis.annotate(f" {ratio:.3g}", (ratio, place), va="center", fontsize=9)
+    axis.set_yticks(range(len(measured)), list(measured)[::-1])
+    axis.set(
+        xscale="log", xlim=(0.5, None), xlabel="CPU time, multiples of exp (a million float32)"
+    )
+    axis.grid(alpha=0.3, axis="x")
+    save(figure, path)
+
+
 def theory(out: pathlib.Path) -> None:
     superloss_over_loss(out / "theory_superloss.png")
     error_over_z(out / "theory_error.png")
+    cost(out / "theory_cost.png", out / "bench_superloss.json")
 
 
 FIGURES = {"theory": theory}

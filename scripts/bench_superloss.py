@@ -61,22 +61,13 @@ def jax_cases(size: int, dtype) -> dict:
     import jax.numpy as jnp
     from scipy import special
 
+    from experiments.rivals import halley
     from superloss_jax import closed_form, lambertw
 
     jax.config.update("jax_enable_x64", dtype == np.float64)
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # no hand-over to another thread
     losses = jnp.asarray(sample(size, dtype))
     z = jnp.maximum((losses - TAU) / (2 * LAM), -1 / np.e)
-
-    def halley(z, steps=2):
-        """The common way: a start from the branch or from the logarithm, and Halley steps."""
-        near = jnp.sqrt(jnp.maximum(2 * (1 + np.e * z), 0)) - 1
-        w = jnp.where(z < 1, near, jnp.log1p(jnp.maximum(z, 0)))
-        for _ in range(steps):
-            e = jnp.exp(w)
-            f = w * e - z
-            w = w - f / (e * (w + 1) - (w + 2) * f / (2 * w + 2 + 1e-8))
-        return w
 
     def scipy_on_host(z):
         shape = jax.ShapeDtypeStruct(z.shape, z.dtype)
@@ -244,7 +235,7 @@ def main() -> None:
     results: dict = {}
     for framework, python in here.items():
         command = [python, __file__, f"--json={framework}", f"--rounds={args.rounds}"]
-        environment = os.environ | QUIET
+        environment = os.environ | QUIET | {"PYTHONPATH": str(ROOT)}
         done = subprocess.run(
             command, check=True, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
         )

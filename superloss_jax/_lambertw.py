@@ -115,11 +115,13 @@ def lambertw_parts(z, clamp: bool):
     square = jnp.maximum(square, 0) if clamp else jnp.where(z == -hi, 0, square)
     t = jnp.sqrt(square)
     w, near, slope = (_w64 if z.dtype == np.float64 else _w32)(z, t)
-    # W / z and not exp(-W), which would be 40 ulp off at W = 84; W is held finite, since inf / inf
-    # is NaN. The special values enter above and below the line, to leave one division last.
+    # W / z and not exp(-W), which would be 40 ulp off at W = 84. W is finite here even for infinite
+    # z, where the quotient is 0. Special values enter above and below the line, so that a division
+    # comes last.
     special = (z == 0) | near_branch(z) if clamp else z == 0
-    s = jnp.where(special, jnp.where(z == 0, 1, E), jnp.minimum(w, 1000))
-    s = s / jnp.where(special, 1, z)
+    s = jnp.where(special, jnp.where(z == 0, 1, E), w) / jnp.where(special, 1, z)
+    if not clamp:
+        w = jnp.where((z == 0) | (z == jnp.inf), z, w)
     # 1 + W by its own polynomial, where the sum would cancel.
     v = jnp.where(
         near & (t < _SLOPE_END), t * _polynomial(slope, jnp.minimum(t, _SLOPE_END)), 1 + w
@@ -165,14 +167,12 @@ def _w32(z, t):
 
     # Lanes that are not taken are kept finite, for users who debug with jax_debug_nans.
     z_far = jnp.maximum(z, np.float32(_FAR))
-    log_z = jnp.log(z_far)
-    log_z_finite = jnp.minimum(log_z, np.float32(89))
-    t_all = jnp.where(far, log_z_finite, jnp.where(near, t, z))
+    log_z = jnp.minimum(jnp.log(z_far), np.float32(89))
+    t_all = jnp.where(far, log_z, jnp.where(near, t, z))
     q = rational((_NEAR_N, _MID_N, _FAR_N), t_all) / rational((_NEAR_D, _MID_D, _FAR_D), t_all)
     # Select the factor and not the product: a select before the sum would block its FMA.
     w = jnp.where(far, log_z - 1, jnp.where(near, z, z * 0.5)) + jnp.where(far, 1, z) * q
-    w = jnp.where(z == 0, z, jnp.maximum(w, -1))
-    return w, near, _constants(_SLOPE, np.float32)
+    return jnp.maximum(w, -1), near, _constants(_SLOPE, np.float32)
 
 
 def _w64(z, t):
@@ -198,7 +198,7 @@ def _w64(z, t):
     h, h1 = w0 - y, 1 + y
     step = h * (h1 * h1 + 0.5 * (h * y)) / (h1 * (h1 * h1 + h * y) + h * h * y * (1 / 6))
     w_far = w0 - step
-    w = jnp.where(near, w_near, jnp.where(z == jnp.inf, z, w_far))
+    w = jnp.where(near, w_near, w_far)
     # Comparisons with NaN are false, so it would take the far lane, which is clipped.
-    w = jnp.where(jnp.isnan(z), z, jnp.where(z == 0, z, w))
+    w = jnp.where(jnp.isnan(z), z, w)
     return w, near, _SLOPE64

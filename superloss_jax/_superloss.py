@@ -63,7 +63,7 @@ def _closed_form(losses, tau, lam):
     return values.astype(losses.dtype), sigma.astype(losses.dtype)
 
 
-# W of the largest float: where x overflows, SuperLoss stays at the value that it has there.
+# W of the largest float: where x overflows, SuperLoss stays near the value that it has there.
 _LARGEST_W = {np.dtype("float32"): 84.28859251631846, np.dtype("float64"): 703.2270331047701}
 
 
@@ -74,11 +74,11 @@ def _solve(distance, lam):
     _, sigma, v = lambertw_parts(x, clamp=True)
     # w once more, from sigma: XLA:CPU then computes sigma in one loop and the value in another,
     # and keeps no array between them.
-    w = jnp.where(x < jnp.inf, jnp.maximum(x * sigma, -1), _LARGEST_W[x.dtype])
-    w = jnp.where(distance < jnp.inf, w, distance)
-    # Two forms of lam * (w**2 + 2 * w): the first is exact for lam -> inf, where w -> 0, the
-    # second for l -> inf, where sigma -> 0.
-    values = jnp.where(x > 1, 2 * lam * w, distance * sigma) * (1 + 0.5 * w)
+    finite, largest_w = x < jnp.inf, _LARGEST_W[x.dtype]
+    w = jnp.where(distance < jnp.inf, largest_w, distance)
+    w = jnp.where(finite, jnp.maximum(x * sigma, -1), w)
+    # lam * (w**2 + 2 * w), where 2 * lam * w = (l - tau) * sigma, which holds for lam -> inf, too.
+    values = jnp.where(finite, distance * sigma, 2 * lam * largest_w) * (1 + 0.5 * w)
     values = jnp.where(near_branch(x), E * distance + lam, values)
     return values, sigma, w, v
 
@@ -105,7 +105,7 @@ def _solve_jvp(primals, tangents):
     if not isinstance(lam_dot, SymbolicZero):
         values_dot += w * w * lam_dot
         # From w, not from x, which may overflow.
-        share = jnp.where(v < jnp.inf, w / jnp.where(v < jnp.inf, safe_v, 1), 1)
+        share = jnp.where(w < jnp.inf, w / safe_v, 1)
         w_dot -= jnp.where(moves, share, 0) / lam * lam_dot
     return (values, sigma, w, v), (values_dot, -sigma * w_dot, w_dot, w_dot)
 
