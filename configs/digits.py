@@ -18,7 +18,7 @@ def get_config():
     config.batch_size = 64
     config.data = ml_collections.ConfigDict({"name": "digits", "split_seed": 0})
     config.noise = ml_collections.ConfigDict(
-        {"kind": "symmetric_exclusive", "rate": 0.4, "seed": 0}
+        {"kind": "symmetric_exclusive", "rate": 0.4, "exact": False, "seed": 0}
     )
     config.model = ml_collections.ConfigDict({"name": "mlp"})
     config.optimizer = ml_collections.ConfigDict({"name": "adam", "learning_rate": 1e-3})

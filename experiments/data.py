@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from experiments import choices
+from experiments import cache, choices
 from experiments.progress import track
 from superloss_jax import noise
 
@@ -85,11 +85,16 @@ def read_split(builder, split: str, count: int) -> tuple[np.ndarray, np.ndarray]
 def _cifar10(data_dir, split_seed):
     del split_seed  # it has an official test set
     builder = _tfds_builder("cifar10", data_dir)
+
+    def decode():
+        train, test = read_split(builder, "train", 50_000), read_split(builder, "test", 10_000)
+        names = ("train_images", "train_labels", "test_images", "test_labels")
+        return dict(zip(names, (*train, *test), strict=True))
+
     return Dataset(
-        "cifar10",
-        tuple(builder.info.features["label"].names),
-        *read_split(builder, "train", 50_000),
-        *read_split(builder, "test", 10_000),
+        name="cifar10",
+        class_names=tuple(builder.info.features["label"].names),
+        **cache.cached("cifar10", pathlib.Path(builder.data_dir), decode),
         mean=(125.31, 122.95, 113.87),
         std=(62.99, 62.09, 66.70),
     )
@@ -103,17 +108,25 @@ def load(name: str, split_seed: int, data_dir: str | None = None) -> Dataset:
     return choices.choose("config.data.name", name, DATASETS)(data_dir, split_seed)
 
 
-def check_noise(kind: str, rate: float, seed: int) -> None:
+FLIPS = {"cifar10": noise.CIFAR10_FLIPS}  # of asymmetric noise, as published
+
+
+def check_noise(dataset: str, kind: str, rate: float, exact: bool, seed: int) -> None:
     """Raises ValueError for noise that cannot be meant, before any data is read."""
+    del exact
+    if kind == "asymmetric" and dataset not in FLIPS:
+        raise ValueError(f"config.noise.kind: asymmetric has no published map for {dataset}")
     try:
-        noise.transition_matrix(kind, rate, num_classes=2)
+        flips = {0: 1} if kind == "asymmetric" else None
+        noise.transition_matrix(kind, rate, num_classes=2, flips=flips)
     except ValueError as error:
         raise ValueError(f"config.noise: {error}") from None
     choices.seed("config.noise.seed", seed)
 
 
-def corrupt(labels: np.ndarray, num_classes: int, kind: str, rate: float, seed: int) -> np.ndarray:
-    """Noisy labels: a pure function of the labels, the kind, the rate and the noise's own seed."""
-    matrix = noise.transition_matrix(kind, rate, num_classes)
+def corrupt(dataset: Dataset, kind: str, rate: float, exact: bool, seed: int) -> np.ndarray:
+    """Noisy training labels: a pure function of the data set and of these values."""
+    flips = FLIPS[dataset.name] if kind == "asymmetric" else None
+    matrix = noise.transition_matrix(kind, rate, len(dataset.class_names), flips=flips)
     key = jax.random.key(seed, impl="threefry2x32")
-    return np.asarray(noise.corrupt_labels(key, labels, matrix))
+    return np.asarray(noise.corrupt_labels(key, dataset.train_labels, matrix, exact=exact))

@@ -1,6 +1,11 @@
-"""Label noise: transition matrices, and labels drawn through them."""
+"""Label noise: transition matrices, and labels drawn through them.
+
+All randomness is raw threefry bits, sorted or compared with integer thresholds: one key gives the
+same labels on every platform, whatever `jax_enable_x64` and `jax_threefry_partitionable` say.
+"""
 
 import difflib
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -9,36 +14,70 @@ from jax.typing import ArrayLike
 
 from superloss_jax._base import checked
 
-KINDS = ("symmetric_exclusive", "symmetric_inclusive")
+KINDS = ("symmetric_exclusive", "symmetric_inclusive", "pair_flip", "asymmetric")
+
+# Truck to automobile, bird to airplane, deer to horse, cat and dog to each other.
+CIFAR10_FLIPS: Mapping[int, int] = {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}
+
+# The superclass of each of CIFAR-100's classes, as in its coarse labels.
+_CIFAR100_COARSE = (
+    4, 1, 14, 8, 0, 6, 7, 7, 18, 3, 3, 14, 9, 18, 7, 11, 3, 9, 7, 11, 6, 11, 5, 10, 7, 6, 13, 15, 3,
+    15, 0, 11, 1, 10, 12, 14, 16, 9, 11, 5, 5, 19, 8, 8, 15, 13, 14, 17, 18, 10, 16, 4, 17, 4, 2, 0,
+    17, 4, 18, 17, 10, 3, 2, 12, 12, 16, 12, 1, 9, 19, 2, 10, 0, 1, 16, 12, 9, 13, 15, 13, 16, 19,
+    2, 4, 6, 19, 5, 5, 8, 19, 18, 1, 2, 15, 6, 0, 17, 8, 14, 13,
+)  # fmt: skip
 
 
-def transition_matrix(kind: str, rate: float, num_classes: int) -> np.ndarray:
+def _cyclic(groups) -> dict[int, int]:
+    """Each class to the next of its group, the last to the first."""
+    flips: dict[int, int] = {}
+    for group in set(groups):
+        members = [i for i, g in enumerate(groups) if g == group]
+        flips |= dict(zip(members, members[1:] + members[:1], strict=True))
+    return flips
+
+
+CIFAR100_FLIPS: Mapping[int, int] = _cyclic(_CIFAR100_COARSE)
+
+
+def transition_matrix(
+    kind: str, rate: float, num_classes: int, *, flips: Mapping[int, int] | None = None
+) -> np.ndarray:
     """The matrix T with `T[i, j]` the probability that an example of class i is labelled j.
 
         symmetric_exclusive   T = (1 - rate) I + rate (1 - I) / (C - 1)
         symmetric_inclusive   T = (1 - rate) I + rate / C
+        pair_flip             T[i, i] = 1 - rate,  T[i, (i + 1) mod C] = rate
+        asymmetric            T[i, i] = 1 - rate,  T[i, flips[i]] = rate  for i in flips, else I
 
-    Papers call both of them "symmetric": the first draws wrong labels among the other classes, so
-    that a fraction `rate` is wrong; the second draws among all, so that `rate (1 - 1/C)` is.
+    Papers call both of the first two "symmetric": one draws wrong labels among the other classes,
+    so that a fraction `rate` is wrong; the other draws among all, so that `rate (1 - 1/C)` is.
 
     Args:
-      kind: `symmetric_exclusive` or `symmetric_inclusive`.
+      kind: one of the above.
       rate: noise rate in [0, 1].
       num_classes: C, at least 2.
+      flips: for `asymmetric`, the class that each class is mistaken for: `CIFAR10_FLIPS`,
+        `CIFAR100_FLIPS` (the next class of the superclass), or the user's own.
 
     Returns:
       A float64 NumPy array of shape (C, C) whose rows sum to 1.
 
     Raises:
-      ValueError: for an unknown kind, a rate outside [0, 1] or fewer than two classes.
+      ValueError: for an unknown kind, a rate outside [0, 1], fewer than two classes, or flips that
+        are missing, not needed or not between classes.
 
     >>> transition_matrix("symmetric_exclusive", 0.4, 3)
     array([[0.6, 0.2, 0.2],
            [0.2, 0.6, 0.2],
            [0.2, 0.2, 0.6]])
 
-    Reference: Brendan van Rooyen, Aditya Menon, Robert Williamson, "Learning with Symmetric Label
-    Noise: The Importance of Being Unhinged", NeurIPS 2015.
+    References: Brendan van Rooyen, Aditya Menon, Robert Williamson, "Learning with Symmetric Label
+    Noise: The Importance of Being Unhinged", NeurIPS 2015. Giorgio Patrini, Alessandro Rozza,
+    Aditya Menon, Richard Nock, Lizhen Qu, "Making Deep Neural Networks Robust to Label Noise: A
+    Loss Correction Approach", CVPR 2017 (the maps of `asymmetric`). Bo Han et al., "Co-teaching:
+    Robust Training of Deep Neural Networks with Extremely Noisy Labels", NeurIPS 2018
+    (`pair_flip`).
     """
     if kind == "symmetric":
         raise ValueError(
@@ -52,23 +91,38 @@ def transition_matrix(kind: str, rate: float, num_classes: int) -> np.ndarray:
     checked("rate", rate, "a number in [0, 1]", lambda x: 0 <= x <= 1)
     if num_classes < 2:
         raise ValueError(f"num_classes: expected at least 2, got {num_classes}")
+    if (flips is not None) != (kind == "asymmetric"):
+        raise ValueError(f"flips: expected for asymmetric noise and only there, got {flips!r}")
     same = np.eye(num_classes)
     if kind == "symmetric_exclusive":
         return (1 - rate) * same + rate * (1 - same) / (num_classes - 1)
-    return (1 - rate) * same + rate / num_classes
+    if kind == "symmetric_inclusive":
+        return (1 - rate) * same + rate / num_classes
+    if flips is None:
+        flips = {i: (i + 1) % num_classes for i in range(num_classes)}
+    classes = set(range(num_classes))
+    if not classes >= {*flips, *flips.values()} or any(i == j for i, j in flips.items()):
+        raise ValueError(f"flips: expected pairs of different classes below {num_classes}")
+    matrix = same.copy()
+    for i, j in flips.items():
+        matrix[i, i], matrix[i, j] = 1 - rate, rate
+    return matrix
 
 
-def corrupt_labels(key: jax.Array, labels: ArrayLike, matrix: np.ndarray) -> jax.Array:
-    """Draws each label's noisy version independently: `P(noisy = j | clean = i) = matrix[i, j]`.
+def corrupt_labels(
+    key: jax.Array, labels: ArrayLike, matrix: np.ndarray, *, exact: bool = False
+) -> jax.Array:
+    """Draws noisy labels: `P(noisy = j | clean = i) = matrix[i, j]`, independently of each other.
 
-    The draw compares 31 random bits per label with integer thresholds, so that one threefry key
-    gives the same labels on every platform, whatever `jax_enable_x64` and
-    `jax_threefry_partitionable` say.
+    With `exact`, the numbers are fixed and only the examples are drawn: of the n_i labels of class
+    i, n_i T_ij become j, rounded by largest remainders so that round(sum of n_i (1 - T_ii)) labels
+    are flipped in all.
 
     Args:
       key: a JAX random key (threefry, the default).
       labels: integers in [0, C), any shape.
       matrix: shape (C, C), rows summing to 1, as from `transition_matrix`.
+      exact: whether to fix the numbers; not for traced labels.
 
     Returns:
       Noisy labels, with the shape and dtype of `labels`.
@@ -86,16 +140,76 @@ def corrupt_labels(key: jax.Array, labels: ArrayLike, matrix: np.ndarray) -> jax
         raise ValueError(f"matrix: expected shape (C, C) with C >= 2, got {matrix.shape}")
     if not (matrix >= 0).all() or not np.allclose(matrix.sum(axis=1), 1, rtol=0, atol=1e-6):
         raise ValueError(f"matrix: expected rows >= 0 that sum to 1, got sums {matrix.sum(axis=1)}")
-    if not isinstance(labels, jax.core.Tracer) and np.size(labels):
+    traced = isinstance(labels, jax.core.Tracer)
+    if not traced and np.size(labels):
         low, high = np.min(np.asarray(labels)), np.max(np.asarray(labels))
         if not 0 <= low <= high < len(matrix):
             raise ValueError(f"labels: expected 0 to {len(matrix) - 1}, got {low} to {high}")
-    labels = jnp.asarray(labels)
+    if exact and traced:
+        raise ValueError("exact: expected labels with values, got traced ones")
+    labels = np.asarray(labels) if exact else jnp.asarray(labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(f"labels: expected integers, got {labels.dtype}")
+    bits = _bits(key, labels.shape)
+    if exact:
+        return jnp.asarray(_exact(np.asarray(bits), labels, matrix))
     # 31 bits, since a probability of 1 is 2**31 then, which fits into uint32.
     upper = np.rint(np.cumsum(matrix, axis=1)[:, :-1] * 2**31).astype(np.uint32)
-    with jax.threefry_partitionable(True):
-        bits = jax.random.bits(key, labels.shape, jnp.uint32) >> 1
-    noisy = jnp.sum(bits[..., None] >= jnp.asarray(upper)[labels], axis=-1, dtype=jnp.int32)
+    noisy = jnp.sum(bits[..., None] >> 1 >= jnp.asarray(upper)[labels], axis=-1, dtype=jnp.int32)
     return noisy.astype(labels.dtype)
+
+
+def permute_labels(key: jax.Array, labels: ArrayLike, rate: float) -> jax.Array:
+    """Shuffles the labels of the first round(rate * N) examples among these examples.
+
+    Some keep their label by chance, so that less than `rate` is wrong.
+
+    Args:
+      key: a JAX random key (threefry, the default).
+      labels: shape (N,), any dtype.
+      rate: fraction in [0, 1].
+
+    Returns:
+      Labels of the same shape and dtype.
+
+    Raises:
+      ValueError: for a rate outside [0, 1].
+
+    >>> print(permute_labels(jax.random.key(0), jnp.array([0, 1, 2, 3]), 0.0))
+    [0 1 2 3]
+
+    Reference: Shreyas Saxena, Oncel Tuzel, Dennis DeCoste, "Data Parameters: A New Family of
+    Parameters for Learning a Differentiable Curriculum", NeurIPS 2019.
+    """
+    checked("rate", rate, "a number in [0, 1]", lambda x: 0 <= x <= 1)
+    labels = jnp.asarray(labels)
+    count = round(rate * labels.shape[0])
+    order = jnp.argsort(_bits(key, (count,)))
+    return jnp.concatenate([labels[:count][order], labels[count:]])
+
+
+def _bits(key, shape):
+    with jax.threefry_partitionable(True):
+        return jax.random.bits(key, shape, jnp.uint32)
+
+
+def _round_to_total(quotas, total: int) -> np.ndarray:
+    """Integers that sum to `total`, by largest remainders; the first of equal ones gains."""
+    whole = np.floor(quotas + 1e-9).astype(np.int64)
+    order = np.argsort(-np.round(quotas - whole, 9), kind="stable")
+    whole[order[: total - whole.sum()]] += 1
+    return whole
+
+
+def _exact(bits, labels, matrix):
+    noisy, flat = labels.ravel().copy(), labels.ravel()
+    sizes = np.bincount(flat, minlength=len(matrix))
+    wrong = matrix * (1 - np.eye(len(matrix)))
+    quotas = sizes * wrong.sum(axis=1)
+    flipped = _round_to_total(quotas, round(quotas.sum() + 1e-9))
+    for i in np.flatnonzero(flipped):
+        counts = _round_to_total(flipped[i] * wrong[i] / wrong[i].sum(), flipped[i])
+        members = np.flatnonzero(flat == i)
+        chosen = members[np.argsort(bits.ravel()[members], kind="stable")[: flipped[i]]]
+        noisy[chosen] = np.repeat(np.arange(len(matrix)), counts)
+    return noisy.reshape(labels.shape)

@@ -22,10 +22,69 @@ def test_symmetric_conventions():
     np.testing.assert_allclose(inclusive[~np.eye(5, dtype=bool)], 0.08)
 
 
+def matrix_of(kind, rate):
+    flips = noise.CIFAR10_FLIPS if kind == "asymmetric" else None
+    return noise.transition_matrix(kind, rate, 10, flips=flips)
+
+
+def test_published_maps():
+    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship"]
+    names.append("truck")
+    flips = {names[i]: names[j] for i, j in noise.CIFAR10_FLIPS.items()}
+    assert flips == {
+        "truck": "automobile", "bird": "airplane", "deer": "horse", "cat": "dog", "dog": "cat",
+    }  # fmt: skip
+    # Twenty superclasses of five classes each: five steps lead back, and no fewer.
+    assert set(noise.CIFAR100_FLIPS) == set(range(100))
+    for start in range(100):
+        path = [start]
+        while noise.CIFAR100_FLIPS[path[-1]] != start:
+            path.append(noise.CIFAR100_FLIPS[path[-1]])
+        assert len(path) == 5
+    # The superclass of vehicles 1: bicycle, bus, motorcycle, pickup truck, train.
+    assert [noise.CIFAR100_FLIPS[i] for i in (8, 13, 48, 58, 90)] == [13, 48, 58, 90, 8]
+    pair = noise.transition_matrix("pair_flip", 0.45, 4)
+    np.testing.assert_allclose(pair, 0.55 * np.eye(4) + 0.45 * np.roll(np.eye(4), 1, axis=1))
+
+
+@pytest.mark.parametrize("kind", noise.KINDS)
+@pytest.mark.parametrize("rate", [0.0, 0.2, 0.37, 1.0])
+def test_exact_numbers(kind, rate):
+    matrix = matrix_of(kind, rate)
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.repeat(np.arange(10), np.arange(3, 33, 3))).astype(np.int32)
+    noisy = np.asarray(noise.corrupt_labels(jax.random.key(1), labels, matrix, exact=True))
+    assert noisy.dtype == labels.dtype
+    sizes = np.bincount(labels)
+    counts = np.zeros((10, 10))
+    np.add.at(counts, (labels, noisy), 1)
+    expected = sizes[:, None] * matrix
+    # Every number is within one of what was asked, but for that of the whole row's flips.
+    assert (np.abs(counts - expected) < 2).all()
+    assert (counts[expected == 0] == 0).all()
+    total = (sizes * (1 - np.diag(matrix))).sum()
+    assert abs((noisy != labels).sum() - total) <= 0.5
+    # The examples are drawn anew by another key, the numbers stay.
+    other = np.asarray(noise.corrupt_labels(jax.random.key(2), labels, matrix, exact=True))
+    assert (np.sort(other) == np.sort(noisy)).all()
+    if 0 < rate < 1:
+        assert (other != noisy).any()
+
+
+def test_permuted_labels():
+    labels = np.arange(1000)
+    noisy = np.asarray(noise.permute_labels(jax.random.key(0), labels, 0.3))
+    np.testing.assert_array_equal(noisy[300:], labels[300:])
+    np.testing.assert_array_equal(np.sort(noisy), labels)
+    assert (noisy[:300] != labels[:300]).mean() > 0.95
+    with pytest.raises(ValueError, match=r"rate: .* got 2"):
+        noise.permute_labels(jax.random.key(0), labels, 2)
+
+
 @pytest.mark.parametrize("kind", noise.KINDS)
 @pytest.mark.parametrize("rate", [0.0, 0.2, 1.0])
 def test_realised_matrix(kind, rate):
-    matrix = noise.transition_matrix(kind, rate, 10)
+    matrix = matrix_of(kind, rate)
     np.testing.assert_allclose(matrix.sum(axis=1), 1)
     noisy = np.asarray(noise.corrupt_labels(jax.random.key(3), LABELS, matrix))
     assert noisy.dtype == LABELS.dtype
@@ -72,8 +131,20 @@ def test_bad_kinds(args, message):
         noise.transition_matrix(*args)
 
 
+def test_bad_flips():
+    with pytest.raises(ValueError, match="flips: expected for asymmetric noise and only there"):
+        noise.transition_matrix("asymmetric", 0.1, 10)
+    with pytest.raises(ValueError, match="flips: expected for asymmetric noise and only there"):
+        noise.transition_matrix("pair_flip", 0.1, 10, flips={0: 1})
+    for flips in ({0: 0}, {0: 10}, {-1: 2}):
+        with pytest.raises(ValueError, match="pairs of different classes below 10"):
+            noise.transition_matrix("asymmetric", 0.1, 10, flips=flips)
+
+
 def test_bad_inputs():
     key = jax.random.key(0)
+    with pytest.raises(ValueError, match="exact: expected labels with values, got traced ones"):
+        jax.jit(lambda labels: noise.corrupt_labels(key, labels, np.eye(10), exact=True))(LABELS)
     with pytest.raises(ValueError, match=r"shape \(C, C\) with C >= 2, got \(2, 3\)"):
         noise.corrupt_labels(key, LABELS, np.ones((2, 3)) / 3)
     with pytest.raises(ValueError, match="rows >= 0 that sum to 1"):

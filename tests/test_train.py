@@ -139,6 +139,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
             r"config.noise: rate: expected a number in \[0, 1\], got nan",
         ),
         ({"noise.rate": 1.5}, "got 1.5"),
+        ({"noise.kind": "asymmetric"}, "asymmetric has no published map for digits"),
         ({"noise.seed": -1}, "config.noise.seed: expected an integer in .*, got -1"),
         ({"loss.lam": 0.0}, "config.loss.lam: expected a finite number > 0, got 0.0"),
         ({"loss.lam": float("nan")}, "config.loss.lam: expected a finite number > 0, got nan"),
@@ -196,6 +197,9 @@ def test_cifar10_config_builds_lenet(monkeypatch):
     config.batch_size = 8
     run = train.build(config)
     assert isinstance(run.model, models.LeNet)
+    fake = fake._replace(name="cifar10")
+    noisy = data.corrupt(fake, kind="asymmetric", rate=1.0, exact=True, seed=0)
+    np.testing.assert_array_equal(noisy[:10], [0, 1, 0, 5, 7, 3, 6, 7, 8, 1])
 
 
 def test_unusable_work_directories(tmp_path):

@@ -1,0 +1,77 @@
+"""Decoded data sets, kept so that a second start takes no decoding; verified when they are read."""
+
+import hashlib
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from experiments.progress import console
+
+Arrays = dict[str, np.ndarray]
+
+
+def folder() -> pathlib.Path:
+    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return pathlib.Path(root).expanduser() / "superloss_jax"
+
+
+def fingerprint(source: pathlib.Path) -> str:
+    """Names, sizes and times of the files of a folder: what tells one version from another."""
+    digest = hashlib.sha256()
+    for file in sorted(source.iterdir()):
+        status = file.stat()
+        digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def cached(name: str, source: pathlib.Path, decode: Callable[[], Arrays]) -> Arrays:
+    """Returns `decode()`, from the cache if an intact copy of this source is there.
+
+    A cache that cannot be written, a full disk say, costs a line and no more.
+    """
+    path = folder() / f"{name}-{fingerprint(source)}.npz"
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        pass
+    except Exception as error:  # torn, foreign or altered: whatever NumPy makes of it
+        console.print(f"cache    {path} is not intact ({error}): decoding again")
+    arrays = decode()
+    try:
+        _write(path, arrays)
+    except OSError as error:
+        console.print(f"cache    cannot write {path}: {error.strerror}")
+    return arrays
+
+
+def _digest(arrays: Arrays) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}\n".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()
+
+
+def _read(path: pathlib.Path) -> Arrays:
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
+        arrays = {name: content[name] for name in content.files}
+    if str(arrays.pop("sha256", None)) != _digest(arrays):
+        raise ValueError("its SHA-256 differs")
+    return arrays
+
+
+def _write(path: pathlib.Path, arrays: Arrays) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content: dict[str, Any] = {"sha256": np.array(_digest(arrays)), **arrays}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, **content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
