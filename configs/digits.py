@@ -4,7 +4,8 @@
     python -m experiments.main --config=configs/digits.py --workdir=runs/digits_ce \
         --config.loss.method=cross_entropy
 
-1,297 training and 500 test images; a run takes a few seconds on one CPU core.
+1,297 training and 500 test images; a run takes some ten seconds on one CPU core. Seen in the last
+epoch, for seed and noise.seed 0 to 2: test accuracy 82 to 88 %, and 75 to 80 % with cross entropy.
 """
 
 import ml_collections
