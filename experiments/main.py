@@ -74,6 +74,8 @@ def main(argv: list[str]) -> None:
         results = train.train(CONFIG.value, run, path)
     except FloatingPointError as error:
         refuse(error, code=1)
+    except KeyboardInterrupt:
+        refuse(InterruptedError("interrupted; there is no result"), code=130)
     accuracy = results["test_accuracy"]["last"]
     print(f"test accuracy {accuracy:.2%} in the last epoch; results in {path / workdir.RESULTS}")
 
