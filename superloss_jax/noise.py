@@ -1,7 +1,8 @@
 """Label noise: transition matrices, and labels drawn through them.
 
-All randomness is raw threefry bits, sorted or compared with integer thresholds: one key gives the
-same labels on every platform, whatever `jax_enable_x64` and `jax_threefry_partitionable` say.
+All randomness is raw threefry bits, most of it sorted or compared with integer thresholds: one key
+gives the same labels on every platform, whatever `jax_enable_x64` and `jax_threefry_partitionable`
+say.
 """
 
 import difflib
@@ -186,6 +187,77 @@ def permute_labels(key: jax.Array, labels: ArrayLike, rate: float) -> jax.Array:
     count = round(rate * labels.shape[0])
     order = jnp.argsort(_bits(key, (count,)))
     return jnp.concatenate([labels[:count][order], labels[count:]])
+
+
+def instance_dependent_labels(
+    key: jax.Array, images: ArrayLike, labels: ArrayLike, rate: float, num_classes: int
+) -> np.ndarray:
+    """Labels whose noise depends on the image: similar images are mistaken for the same class.
+
+        q_n ~ N(rate, 0.1^2), truncated to [0, 1]         how often example n is mislabelled
+        V_y ~ N(0, 1)^(S x C)                             one projection per clean class y
+        P(noisy = j | n) = 1 - q_n for j = y_n, else q_n softmax over j != y_n of (x_n V_(y_n))_j
+
+    Computed in float64 on the host, from raw threefry bits: rounding that differs between
+    processors could move a label only where a probability lies within it of a drawn number.
+
+    Args:
+      key: a JAX random key (threefry, the default).
+      images: shape (N, ...), flattened to S numbers each and standardised by their common mean and
+        standard deviation.
+      labels: integers in [0, C), shape (N,).
+      rate: mean noise rate in [0, 1].
+      num_classes: C, at least 2.
+
+    Returns:
+      Noisy labels as a NumPy array, with the shape and dtype of `labels`.
+
+    Raises:
+      ValueError: for a rate outside [0, 1], fewer than two classes, labels outside [0, C), or
+        numbers of images and labels that differ.
+
+    >>> images, labels = np.arange(24.0).reshape(4, 6), np.array([0, 1, 1, 2])
+    >>> instance_dependent_labels(jax.random.key(0), images, labels, 0.4, 3).shape
+    (4,)
+
+    Reference: Xiaobo Xia et al., "Part-dependent Label Noise: Towards Instance-dependent Label
+    Noise", NeurIPS 2020 (algorithm 2).
+    """
+    checked("rate", rate, "a number in [0, 1]", lambda x: 0 <= x <= 1)
+    images, labels = np.asarray(images), np.asarray(labels)
+    if num_classes < 2:
+        raise ValueError(f"num_classes: expected at least 2, got {num_classes}")
+    if labels.ndim != 1 or len(images) != len(labels):
+        raise ValueError(f"labels: expected shape ({len(images)},), got {labels.shape}")
+    if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
+        raise ValueError(f"labels: expected 0 to {num_classes - 1}, got {set(labels.tolist())}")
+    flip_key, projection_key, draw_key = (jax.random.fold_in(key, i) for i in range(3))
+    # Of 16 normal numbers, the first that lies in [0, 1]; at a rate of 0 or 1, half of them do.
+    candidates = rate + 0.1 * _normal(flip_key, (len(labels), 16))
+    inside = (candidates >= 0) & (candidates <= 1)
+    first = np.take_along_axis(candidates, inside.argmax(axis=1)[:, None], axis=1)
+    flip_rates = np.clip(first[:, 0], 0, 1)
+    drawn = (np.asarray(_bits(draw_key, labels.shape), np.float64) + 0.5) / 2**32
+    mean, std = images.mean(dtype=np.float64), images.std(dtype=np.float64) or 1.0
+    noisy = labels.copy()
+    for y in np.unique(labels):
+        members = np.flatnonzero(labels == y)
+        x = (images[members].reshape(len(members), -1).astype(np.float64) - mean) / std
+        scores = x @ _normal(jax.random.fold_in(projection_key, int(y)), (x.shape[1], num_classes))
+        scores[:, y] = -np.inf
+        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+        weights *= (flip_rates[members] / weights.sum(axis=1))[:, None]
+        # The upper end of [0, 1) is that of the flips.
+        upper = 1 - flip_rates[members][:, None] + np.cumsum(weights, axis=1)
+        chosen = (drawn[members][:, None] >= upper[:, :-1]).sum(axis=1)
+        noisy[members] = np.where(drawn[members] < 1 - flip_rates[members], y, chosen)
+    return noisy
+
+
+def _normal(key, shape) -> np.ndarray:
+    """Standard normal float64 numbers, by Box and Muller's formula from threefry bits."""
+    u = (np.asarray(_bits(key, (2, *shape)), np.float64) + 0.5) / 2**32
+    return np.sqrt(-2 * np.log(u[0])) * np.cos(2 * np.pi * u[1])
 
 
 def _bits(key, shape):

@@ -81,6 +81,50 @@ def test_permuted_labels():
         noise.permute_labels(jax.random.key(0), labels, 2)
 
 
+def test_instance_dependent_noise_of_equal_images_is_symmetric():
+    """With nothing to tell images apart, the scores are 0 and the softmax uniform."""
+    labels = LABELS[:20_000]
+    images = np.full((len(labels), 4), 3.0)
+    noisy = noise.instance_dependent_labels(jax.random.key(0), images, labels, 0.4, 10)
+    counts = np.zeros((10, 10))
+    np.add.at(counts, (labels, noisy), 1)
+    matrix = noise.transition_matrix("symmetric_exclusive", 0.4, 10)
+    assert stats.chisquare(counts.ravel(), (matrix * 2000).ravel()).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.4, 1.0])
+def test_instance_dependent_rate(rate):
+    labels = LABELS[:20_000]
+    images = np.random.default_rng(0).integers(0, 256, (20_000, 5, 5, 1), dtype=np.uint8)
+    args = images, labels, rate, 10
+    noisy = noise.instance_dependent_labels(jax.random.key(0), *args)
+    assert noisy.dtype == labels.dtype
+    # The mean of a normal number truncated to [0, 1].
+    expected = stats.truncnorm(-rate / 0.1, (1 - rate) / 0.1, rate, 0.1).mean()
+    np.testing.assert_allclose((noisy != labels).mean(), expected, atol=0.015)
+    again = noise.instance_dependent_labels(jax.random.key(0), *args)
+    np.testing.assert_array_equal(noisy, again)
+
+
+def test_instance_dependent_noise_depends_on_the_image():
+    rng = np.random.default_rng(1)
+    two = rng.normal(size=(2, 300))
+    labels = np.zeros(4000, np.int64)
+    noisy = noise.instance_dependent_labels(
+        jax.random.key(0), np.repeat(two, 2000, axis=0), labels, 0.5, 10
+    )
+    # Each image has its own wrong class, to which nearly all of its flips go.
+    wrong = [part[part != 0] for part in (noisy[:2000], noisy[2000:])]
+    favourites = [np.bincount(part).argmax() for part in wrong]
+    assert favourites[0] != favourites[1]
+    for part, favourite in zip(wrong, favourites, strict=True):
+        assert (part == favourite).mean() > 0.9
+    with pytest.raises(ValueError, match=r"labels: expected shape \(3,\), got \(2,\)"):
+        noise.instance_dependent_labels(jax.random.key(0), np.ones((3, 2)), [0, 1], 0.1, 2)
+    with pytest.raises(ValueError, match="labels: expected 0 to 1, got"):
+        noise.instance_dependent_labels(jax.random.key(0), np.ones((2, 2)), [0, 2], 0.1, 2)
+
+
 @pytest.mark.parametrize("kind", noise.KINDS)
 @pytest.mark.parametrize("rate", [0.0, 0.2, 1.0])
 def test_realised_matrix(kind, rate):
