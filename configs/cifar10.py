@@ -4,7 +4,7 @@
         --data_dir=~/tensorflow_datasets
 
 50,000 training and 10,000 test images, no augmentation. Half a minute an epoch on one CPU core.
-Seen after two epochs, seed 0: test accuracy 49.2 %.
+Seen after two epochs, seed 0: test accuracy 51.0 %.
 """
 
 from configs import digits
