@@ -24,6 +24,7 @@ import mpmath as mp
 import numpy as np
 
 from superloss_jax import _lambertw
+from superloss_jax._lambertw import _polynomial as polynomial
 
 MAX32, MAX64 = (float(np.finfo(t).max) for t in (np.float32, np.float64))
 NEAR, FAR, NEAR64, START_SHIFT, SLOPE_END = 0.125, 3.0, 0.4, 6, 0.2
@@ -37,13 +38,6 @@ RANGES = {
     "MID": ((NEAR, FAR),),
     "FAR": ((np.log(FAR), np.log(MAX32)),),
 }
-
-
-def polynomial(coefficients, t):
-    result = coefficients[-1]
-    for c in coefficients[-2::-1]:
-        result = result * t + c
-    return result
 
 
 # The targets: lists of (t, value, allowed error).
