@@ -35,7 +35,7 @@ def test_mistakes(tmp_path):
     digits, good = "--config=configs/digits.py", f"--workdir={tmp_path / 'unused'}"
     cases = {
         (digits, good, "--config.nois.rate=0.4"): "got 'nois'; did you mean noise?",
-        (digits, good, "--config.noise.rat=0.4"): "expected one of exact, kind, rate, seed, got 'rat'",
+        (digits, good, "--config.noise.rat=0.4"): "one of exact, kind, rate, seed, got 'rat'",
         (digits, good, "--config.epochs=many"): "many",
         (digits, good, "--config.loss.method=superlos"): "did you mean superloss?",
         (digits, f"--workdir={file}"): "expected a directory, got a file",
