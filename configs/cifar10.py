@@ -1,10 +1,9 @@
-"""CIFAR-10 with 40 % wrong labels, on LeNet.
+"""CIFAR-10 with 40 % wrong labels, on LeNet, cropped and flipped.
 
     python -m experiments.main --config=configs/cifar10.py --workdir=runs/cifar10 \
         --data_dir=~/tensorflow_datasets
 
-50,000 training and 10,000 test images, no augmentation. Half a minute an epoch on one CPU core.
-Seen after two epochs, seed 0: test accuracy 51.0 %.
+45,000 training, 5,000 (noisy) validation and 10,000 test images.
 """
 
 from configs import digits
@@ -15,5 +14,8 @@ def get_config():
     config.epochs = 30
     config.batch_size = 128
     config.data.name = "cifar10"
+    config.data.validation = 5000
+    config.augment.pad = 4
+    config.augment.flip = True
     config.model.name = "lenet"
     return config

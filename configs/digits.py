@@ -14,10 +14,21 @@ from ml_collections import config_dict
 
 def get_config():
     config = ml_collections.ConfigDict()
-    config.seed = 0  # initial parameters and batch order
+    config.seed = 0  # initial parameters, batch order, augmentation
     config.epochs = 60
     config.batch_size = 64
-    config.data = ml_collections.ConfigDict({"name": "digits", "split_seed": 0})
+    config.data = ml_collections.ConfigDict({
+        "name": "digits",
+        "path": config_dict.placeholder(str),  # of an npz file
+        "variant": config_dict.placeholder(str),  # of human labels
+        "split_seed": 0,
+        "validation": 0,  # number of training examples set apart
+        "validation_labels": "noisy",
+        "imbalance": 1.0,  # how many times fewer examples the last class has than the first
+        "imbalance_exact": False,
+        "device_budget_mb": 0.0,  # a larger training set is streamed from the host; 0: no limit
+    })  # fmt: skip
+    config.augment = ml_collections.ConfigDict({"pad": 0, "flip": False, "cutout": 0})
     config.noise = ml_collections.ConfigDict(
         {"kind": "symmetric_exclusive", "rate": 0.4, "exact": False, "seed": 0}
     )

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,21 +18,21 @@ def folder() -> pathlib.Path:
     return pathlib.Path(root).expanduser() / "superloss_jax"
 
 
-def fingerprint(source: pathlib.Path) -> str:
-    """Names, sizes and times of the files of a folder: what tells one version from another."""
+def fingerprint(files: Sequence[pathlib.Path]) -> str:
+    """Names, sizes and times of files: what tells one version from another."""
     digest = hashlib.sha256()
-    for file in sorted(source.iterdir()):
+    for file in files:
         status = file.stat()
         digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def cached(name: str, source: pathlib.Path, decode: Callable[[], Arrays]) -> Arrays:
-    """Returns `decode()`, from the cache if an intact copy of this source is there.
+def cached(name: str, files: Sequence[pathlib.Path], decode: Callable[[], Arrays]) -> Arrays:
+    """Returns `decode()` of these files, from the cache if an intact copy is there.
 
     A cache that cannot be written, a full disk say, costs a line and no more.
     """
-    path = folder() / f"{name}-{fingerprint(source)}.npz"
+    path = folder() / f"{name}-{fingerprint(files)}.npz"
     try:
         return _read(path)
     except FileNotFoundError:

@@ -1,4 +1,7 @@
-"""Flax Linen models: uint8 images in, normalised by the caller, logits out."""
+"""Flax Linen models: images, normalised by the caller, in; logits out.
+
+`mask` is false for the padding of a batch, of which BatchNorm must know.
+"""
 
 import flax.linen as nn
 
@@ -18,7 +21,7 @@ class MLP(nn.Module):
     num_classes: int
 
     @nn.compact
-    def __call__(self, x, train: bool):
+    def __call__(self, x, train: bool, mask=None):
         x = x.reshape(x.shape[0], -1)
         for width in (256, 256):
             x = nn.relu(nn.Dense(width)(x))
@@ -31,7 +34,7 @@ class LeNet(nn.Module):
     num_classes: int
 
     @nn.compact
-    def __call__(self, x, train: bool):
+    def __call__(self, x, train: bool, mask=None):
         for channels in (6, 16):
             x = nn.Conv(channels, (5, 5), padding="VALID")(x)
             x = nn.relu(max_pool(x))

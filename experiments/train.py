@@ -1,8 +1,8 @@
 """The training program: one state, one step, one loop. Read it from top to bottom."""
 
 import functools
-import hashlib
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -11,9 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import data, methods, models, workdir
+from experiments import batches, data, keys, methods, models, workdir
+from experiments.batches import Augment, TrainData, epoch_order
 from experiments.choices import choose, positive, seed, within
 from experiments.progress import console, progress_line
+from experiments.stream import fits, stream
 from superloss_jax import LossTransform
 
 
@@ -28,14 +30,6 @@ class TrainState(NamedTuple):
     seed: jax.Array
 
 
-class TrainData(NamedTuple):
-    """The training set on the device; an argument of the step, never a constant in its program."""
-
-    images: jax.Array
-    labels: jax.Array  # what the model is trained on
-    wrong: jax.Array  # where they differ from the clean ones; for the metrics alone
-
-
 class Run(NamedTuple):
     """What a config means; built, and thereby checked, before anything is trained."""
 
@@ -43,40 +37,22 @@ class Run(NamedTuple):
     optimizer: optax.GradientTransformation
     method: LossTransform
     dataset: data.Dataset
-    noisy_labels: np.ndarray
-
-
-# --- Keys and order: pure functions of (seed, epoch, step). ---------------------------------------
-
-INIT, ORDER, DROPOUT = range(3)
-
-
-def key_for(seed, purpose: int, number=0):
-    key = jax.random.key(seed, impl="threefry2x32")
-    return jax.random.fold_in(jax.random.fold_in(key, purpose), number)
-
-
-@functools.partial(jax.jit, static_argnames=("size", "batch_size"))
-def epoch_order(seed, epoch, size: int, batch_size: int):
-    """Every index once, as (steps, batch_size); the last batch is padded with -1."""
-    # Sorting raw bits gives one order on every platform, with x64 on or off.
-    with jax.threefry_partitionable(True):
-        bits = jax.random.bits(key_for(seed, ORDER, epoch), (size,), jnp.uint32)
-    order = jnp.argsort(bits).astype(jnp.int32)
-    return jnp.pad(order, (0, -size % batch_size), constant_values=-1).reshape(-1, batch_size)
+    augment: Augment
+    labels_sha256: str
 
 
 # --- One step. ------------------------------------------------------------------------------------
 
 GROUPS = ("all", "clean", "wrong")
+EVALUATION_BATCH = 1000
 QUANTITIES = ("count", "loss", "accuracy", "sigma")
 
 
 def init_state(run: Run, seed: int) -> TrainState:
     @jax.jit  # one program to compile, not one for each operation
     def init(seed):
-        images = jnp.zeros((1, *run.dataset.train_images.shape[1:]))
-        variables = run.model.init(key_for(seed, INIT), images, train=False)
+        images = jnp.zeros((1, *run.dataset.train.images.shape[1:]))
+        variables = run.model.init(keys.key_for(seed, keys.INIT), images, train=False)
         params = variables["params"]
         return TrainState(
             step=jnp.int32(0),
@@ -90,29 +66,23 @@ def init_state(run: Run, seed: int) -> TrainState:
     return init(jnp.int32(seed))
 
 
-def normalise(images, dataset: data.Dataset):
-    """uint8 images to float32, by the data set's mean and standard deviation of each channel."""
-    shape = (1, 1, 1, -1)  # explicit, for users who forbid rank promotion
-    mean, std = (np.array(v, np.float32).reshape(shape) for v in (dataset.mean, dataset.std))
-    return (images.astype(jnp.float32) - mean) / std
-
-
 def make_train_step(run: Run):
     @functools.partial(jax.jit, donate_argnums=(0, 1))
     def train_step(state: TrainState, sums, train: TrainData, order):
         """One optimizer step on batch `step % steps` of the epoch; `sums` collects its metrics."""
-        index = order[state.step % order.shape[0]]
-        where = index >= 0
-        images, labels, wrong = (array[index] for array in train)
-        images = normalise(images, run.dataset)
+        rows = order[state.step % order.shape[0]]
+        where = rows >= 0
+        images = batches.draw(train.images, rows, run.dataset, run.augment, state.seed, state.step)
+        labels, clean_labels = train.labels[rows], train.clean_labels[rows]
 
         def objective(params):
             logits, updated = run.model.apply(
                 {"params": params, "batch_stats": state.batch_stats},
                 images,
                 train=True,
+                mask=where,
                 mutable=["batch_stats"],
-                rngs={"dropout": key_for(state.seed, DROPOUT, state.step)},
+                rngs={"dropout": keys.key_for(state.seed, keys.DROPOUT, state.step)},
             )
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
             robust, loss_state = run.method.update(losses, state.loss_state, where=where)
@@ -131,7 +101,8 @@ def make_train_step(run: Run):
 
         right = logits.argmax(-1) == labels
         values = jnp.stack([jnp.ones_like(losses), losses, right, jax.grad(total)(losses)])
-        groups = jnp.stack([where, where & ~wrong, where & wrong])
+        clean, known = labels == clean_labels, clean_labels >= 0
+        groups = jnp.stack([where, where & clean, where & known & ~clean])
         sums += jnp.sum(jnp.where(groups[:, None], values, 0), axis=-1)
         state = TrainState(
             step=state.step + 1,
@@ -153,7 +124,8 @@ def make_evaluate(run: Run, batch_size: int):
     def batch_sums(params, batch_stats, images, labels, index):
         where = index >= 0
         variables = {"params": params, "batch_stats": batch_stats}
-        logits: Any = run.model.apply(variables, normalise(images[index], run.dataset), train=False)
+        images = batches.normalise(images[index], run.dataset)
+        logits: Any = run.model.apply(variables, images, train=False)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels[index])
         right = logits.argmax(-1) == labels[index]
         values = jnp.stack([jnp.ones_like(losses), losses, right])
@@ -183,52 +155,63 @@ def build(config, data_dir: str | None = None) -> Run:
     positive("config.optimizer.learning_rate", config.optimizer.learning_rate)
     choose("config.model.name", config.model.name, models.MODELS)
     data.check_noise(config.data.name, **config.noise)
-    dataset = data.load(**config.data, data_dir=data_dir)
-    within("config.batch_size", config.batch_size, 1, len(dataset.train_labels))
-    num_classes = len(dataset.class_names)
-    model = models.create(config.model.name, num_classes, dataset.train_images.shape[1:])
-    noisy_labels = data.corrupt(dataset, **config.noise)
+    dataset, labels_sha256 = data.build(config.data, config.noise, data_dir)
+    image_shape = dataset.train.images.shape[1:]
+    augment = batches.augment(image_shape, **config.augment)
+    within("config.data.device_budget_mb", config.data.device_budget_mb, 0, float("inf"))
+    within("config.batch_size", config.batch_size, 1, len(dataset.train.labels))
+    model = models.create(config.model.name, len(dataset.class_names), image_shape)
     optimizer = optimizer(config.optimizer.learning_rate)
-    return Run(model, optimizer, method, dataset, noisy_labels)
+    return Run(model, optimizer, method, dataset, augment, labels_sha256)
+
+
+def epoch_steps(host: TrainData, resident: TrainData | None, order) -> Iterator:
+    """The (TrainData, order) of each step of an epoch; `resident` is the data set on the device."""
+    if resident is None:
+        yield from stream(host, np.asarray(order))
+    else:
+        yield from ((resident, order) for _ in order)
 
 
 def train(config, run: Run, path) -> dict:
     """Trains to the end and returns what it wrote to results.json."""
-    device = jax.devices()[0]
-    dataset, wrong = run.dataset, run.noisy_labels != run.dataset.train_labels
+    device, dataset = jax.devices()[0], run.dataset
     console.print(f"device   {device.device_kind} ({device.platform}), jax {jax.__version__}")
-    console.print(
-        f"data     {dataset.name}: {len(wrong)} training, {len(dataset.test_labels)} test images\n"
-        f"noise    {config.noise.kind}, rate {config.noise.rate}: {wrong.mean():.2%} of the"
-        " training labels are wrong"
-    )
+    data.describe(dataset, config.noise)
     workdir.write_json(path / workdir.CONFIG, config.to_dict())
     for name in (workdir.METRICS, workdir.TIMING):
         (path / name).write_text("")
 
-    train_data = TrainData(*jax.device_put((dataset.train_images, run.noisy_labels, wrong)))
-    test_data = jax.device_put((dataset.test_images, dataset.test_labels))
+    host = batches.train_data(dataset.train, run.augment)
+    resident = jax.device_put(host) if fits(host, config.data.device_budget_mb) else None
+    held_out = {
+        part: jax.device_put((examples.images, examples.labels))
+        for part, examples in (("validation", dataset.validation), ("test", dataset.test))
+        if len(examples.labels)
+    }
     state = init_state(run, config.seed)
-    train_step, evaluate = make_train_step(run), make_evaluate(run, min(1000, len(test_data[1])))
-    steps = -(-len(wrong) // config.batch_size)
+    train_step, evaluate = make_train_step(run), make_evaluate(run, EVALUATION_BATCH)
+    size = len(host.labels)
+    steps = -(-size // config.batch_size)
     rows: list[dict] = []
     latest = ""
     with progress_line(config.epochs * steps, "compiling") as progress:
         for epoch in range(1, config.epochs + 1):
             start = time.perf_counter()
-            order = epoch_order(config.seed, epoch, len(wrong), config.batch_size)
+            order = epoch_order(config.seed, epoch, size, config.batch_size)
             sums = jnp.zeros((len(GROUPS), len(QUANTITIES)))
-            for step in range(steps):
-                state, sums = train_step(state, sums, train_data, order)
+            for step, batch in enumerate(epoch_steps(host, resident, order)):
+                state, sums = train_step(state, sums, *batch)
                 progress((epoch - 1) * steps + step, f"epoch {epoch}/{config.epochs}{latest}")
-            row = epoch_row(epoch, sums, evaluate(state, *test_data), state.loss_state)
+            evaluated = {part: evaluate(state, *held_out[part]) for part in held_out}
+            row = epoch_row(epoch, sums, evaluated, state.loss_state)
             seconds = time.perf_counter() - start
             rows.append(row)
             workdir.append_row(path / workdir.METRICS, row)
-            rate = {"epoch": epoch, "seconds": seconds, "images_per_second": len(wrong) / seconds}
+            rate = {"epoch": epoch, "seconds": seconds, "images_per_second": size / seconds}
             workdir.append_row(path / workdir.TIMING, rate)
             latest = (
-                f"  loss {row['train_loss']:.3f}  test {row['test_accuracy']:.1%}"
+                f"  loss {row['train_loss']:.3f}  test {row.get('test_accuracy', np.nan):.1%}"
                 f"  {rate['images_per_second']:,.0f} images/s"
             )
             progress(epoch * steps, f"epoch {epoch}/{config.epochs}{latest}")
@@ -239,25 +222,33 @@ def train(config, run: Run, path) -> dict:
     return results
 
 
-def epoch_row(epoch: int, sums, test_sums, loss_state) -> dict:
+def epoch_row(epoch: int, sums, evaluated, loss_state) -> dict:
     """One row of metrics.jsonl; train metrics are averages over the epoch, as it was trained."""
-    sums, test_sums = np.asarray(sums, np.float64), np.asarray(test_sums, np.float64)
+    sums, evaluated = jax.tree.map(lambda x: np.asarray(x, np.float64), (sums, evaluated))
     with np.errstate(invalid="ignore"):  # a group may be empty
         means = dict(zip(GROUPS, sums[:, 1:] / sums[:, :1], strict=True))
+        held_out = {part: total[1:] / total[0] for part, total in evaluated.items()}
     row = {"train_loss": means["all"][0], "train_accuracy": means["all"][1]}
     for group in ("clean", "wrong"):
         names = (f"{name}_{group}" for name in QUANTITIES[1:])
         row |= dict(zip(names, means[group], strict=True))
-    test_loss, test_accuracy = test_sums[1:] / test_sums[0]
     row |= {"tau": getattr(loss_state, "tau", np.nan)}
-    row |= {"test_loss": test_loss, "test_accuracy": test_accuracy}
+    for part, (loss, accuracy) in held_out.items():
+        row |= {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
     return {"epoch": epoch} | {key: float(value) for key, value in row.items()}
 
 
 def summary(config, run: Run, rows: list[dict], state: TrainState) -> dict:
     """A pure function of config, versions and platform: no time, no host, no path."""
-    accuracies = [row["test_accuracy"] for row in rows]
-    wrong = run.noisy_labels != run.dataset.train_labels
+    accuracy = {}
+    if len(run.dataset.test.labels):
+        test = [row["test_accuracy"] for row in rows]
+        accuracy = {"last": test[-1], "mean_of_last_10": float(np.mean(test[-10:]))}
+        if len(run.dataset.validation.labels):
+            best = int(
+                np.argmax([row["validation_accuracy"] for row in rows])
+            )  # the first of equals
+            accuracy |= {"best_validation": test[best], "best_epoch": rows[best]["epoch"]}
     return {
         "config": config.to_dict(),
         "versions": workdir.versions(),
@@ -266,12 +257,9 @@ def summary(config, run: Run, rows: list[dict], state: TrainState) -> dict:
         "num_params": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
         "noise": {
             "convention": config.noise.kind,
-            "realised_rate": float(wrong.mean()),
-            "labels_sha256": hashlib.sha256(run.noisy_labels.astype("<i4").tobytes()).hexdigest(),
+            "realised_rate": data.realised_rate(run.dataset.train),
+            "labels_sha256": run.labels_sha256,
         },
-        "test_accuracy": {
-            "last": accuracies[-1],
-            "mean_of_last_10": float(np.mean(accuracies[-10:])),
-        },
+        "test_accuracy": accuracy,
         "last_epoch": rows[-1],
     }

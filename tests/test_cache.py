@@ -9,9 +9,8 @@ from experiments import cache
 @pytest.fixture
 def source(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "records").write_bytes(b"123")
-    return tmp_path / "source"
+    (tmp_path / "records").write_bytes(b"123")
+    return [tmp_path / "records"]
 
 
 def counting_decoder():
@@ -34,7 +33,7 @@ def test_the_second_start_decodes_nothing(source):
         assert second[name].dtype == first[name].dtype
     assert [path.suffix for path in cache.folder().iterdir()] == [".npz"]
     # Another version of the source is another file.
-    (source / "records").write_bytes(b"1234")
+    source[0].write_bytes(b"1234")
     cache.cached("name", source, decode)
     assert len(calls) == 2
 

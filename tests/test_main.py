@@ -23,7 +23,7 @@ def test_a_run_from_the_command_line(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "device   " in done.stderr
-    assert "0.00% of the training labels are wrong" in done.stderr
+    assert "of the training labels, 0.00% are wrong" in done.stderr
     results = json.loads((path / "results.json").read_text())
     assert f"test accuracy {results['test_accuracy']['last']:.2%}" in done.stdout
     assert json.loads((path / "config.json").read_text())["loss"]["tau"] == 2.3

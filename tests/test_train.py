@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from configs import cifar10, digits
-from experiments import data, methods, models, train, workdir
+from experiments import batches, data, methods, models, train, workdir
 from superloss_jax import closed_form
 
 
@@ -23,31 +23,18 @@ def small_config(**overrides):
     return config
 
 
-def test_every_epoch_visits_every_example_once():
-    first, second = (np.asarray(train.epoch_order(3, epoch, 1000, 64)) for epoch in (1, 2))
-    assert first.shape == (16, 64)
-    for order in (first, second):
-        np.testing.assert_array_equal(np.sort(order[order >= 0]), np.arange(1000))
-        assert (order[:-1] >= 0).all()
-    assert (first != second).mean() > 0.9
-
-
-def test_order_is_the_same_everywhere():
-    order = np.asarray(train.epoch_order(3, 1, 1000, 64), "<i4")
-    assert hashlib.sha256(order.tobytes()).hexdigest()[:16] == "a100fb36ea6dd8c1"
-
-
 def test_one_step_is_plain_arithmetic():
     """The padded last batch, with SGD: the step is minus the gradient of the mean over the rest."""
     config = small_config(**{"optimizer.name": "sgd", "optimizer.learning_rate": 1.0})
     run = train.build(config)
     state = train.init_state(run, config.seed)
-    order = train.epoch_order(config.seed, 1, len(run.noisy_labels), config.batch_size)[-1:]
+    examples = run.dataset.train
+    order = train.epoch_order(config.seed, 1, len(examples.labels), config.batch_size)[-1:]
     index = np.asarray(order[0][order[0] >= 0])
     assert 0 < len(index) < config.batch_size
 
-    images = run.dataset.train_images[index] / np.float32(16)
-    labels = run.noisy_labels[index]
+    images = examples.images[index] / np.float32(16)
+    labels = examples.labels[index]
 
     def objective(params):
         logits = run.model.apply({"params": params}, images, train=True)
@@ -58,10 +45,9 @@ def test_one_step_is_plain_arithmetic():
 
     grads, (losses, sigma) = jax.jit(jax.grad(objective, has_aux=True))(state.params)
     expected = jax.tree.map(lambda p, g: p - g, state.params, grads)
-    wrong = labels != run.dataset.train_labels[index]
+    wrong = labels != examples.clean_labels[index]
 
-    arrays = run.dataset.train_images, run.noisy_labels
-    train_data = train.TrainData(*arrays, run.noisy_labels != run.dataset.train_labels)
+    train_data = batches.train_data(examples, run.augment)
     after, sums = train.make_train_step(run)(state, jnp.zeros((3, 4)), train_data, order)
     chex.assert_trees_all_close(after.params, expected, rtol=1e-5, atol=1e-6)
     assert after.step == 1
@@ -87,8 +73,10 @@ def test_a_run_writes_its_files(tmp_path):
     assert written == results[0]
     assert written["last_epoch"] == rows[-1]
     assert written["test_accuracy"]["last"] == rows[-1]["test_accuracy"] > 0.5
-    wrong = run.noisy_labels != run.dataset.train_labels
-    assert written["noise"]["realised_rate"] == wrong.mean()
+    noisy_labels, clean_labels = run.dataset.train[1:3]
+    assert written["noise"]["realised_rate"] == (noisy_labels != clean_labels).mean()
+    hashed = hashlib.sha256(noisy_labels.astype("<i4").tobytes()).hexdigest()
+    assert written["noise"]["labels_sha256"] == hashed
     assert str(tmp_path) not in (paths[0] / workdir.RESULTS).read_text()
     # SuperLoss trusts right labels more than wrong ones.
     assert rows[-1]["sigma_clean"] > 1 > rows[-1]["sigma_wrong"] > 0
@@ -112,7 +100,7 @@ def test_evaluation_counts_every_test_image_once():
     config = small_config()
     run = train.build(config)
     state = train.init_state(run, 0)
-    images, labels = run.dataset.test_images, run.dataset.test_labels
+    images, labels = run.dataset.test[:2]
     evaluated = train.make_evaluate(run, 64)(state, images, labels)
     logits = run.model.apply({"params": state.params}, images / np.float32(16), train=False)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
@@ -134,10 +122,20 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         ({"model.name": "resnet"}, "config.model.name: expected one of mlp, lenet, got 'resnet'"),
         ({"data.name": "digit"}, "did you mean digits?"),
         ({"noise.kind": "symmetric"}, "ambiguous; choose"),
+        ({"noise.kind": "symetric_exclusive"}, "did you mean symmetric_exclusive?"),
         (
-            {"noise.rate": float("nan")},
-            r"config.noise: rate: expected a number in \[0, 1\], got nan",
+            {"noise.kind": "permuted", "noise.exact": True},
+            "permuted noise has no",
         ),
+        ({"noise.rate": float("nan")}, "config.noise.rate: expected a number from 0 to 1, got nan"),
+        ({"data.name": "cifar10n"}, "cifar10n brings its own wrong labels: choose given"),
+        ({"data.validation": 1297}, "config.data.validation: .* from 0 to 1296, got 1297"),
+        ({"data.validation_labels": "right"}, "expected one of noisy, clean, got 'right'"),
+        ({"data.imbalance": 0.5}, "config.data.imbalance: expected a number from 1 to 1e"),
+        ({"data.device_budget_mb": -1.0}, "config.data.device_budget_mb"),
+        ({"augment.pad": -1}, "config.augment.pad: expected a number from 0 to 100, got -1"),
+        ({"augment.cutout": 99}, "config.augment.cutout: expected a number from 0 to 16, got 99"),
+        ({"data.name": "npz"}, "config.data.path: npz needs the name of a file"),
         ({"noise.rate": 1.5}, "got 1.5"),
         ({"noise.kind": "asymmetric"}, "asymmetric has no published map for digits"),
         ({"noise.seed": -1}, "config.noise.seed: expected an integer in .*, got -1"),
@@ -164,21 +162,6 @@ def test_bad_configs_are_refused_before_training(overrides, message):
     assert "\n" not in str(error.value)
 
 
-def test_digits():
-    dataset = data.load("digits", split_seed=0)
-    assert dataset.train_images.shape == (1297, 8, 8, 1)
-    assert dataset.train_images.max() == 16
-    assert len(dataset.test_labels) == 500
-    assert set(dataset.train_labels) == set(range(10))
-    both = np.concatenate([dataset.train_images, dataset.test_images]).reshape(1797, 64)
-    from sklearn.datasets import load_digits
-
-    # The same 1,797 images, none of them on both sides.
-    np.testing.assert_array_equal(
-        np.unique(both, axis=0), np.unique(load_digits().data.astype(np.uint8), axis=0)
-    )
-
-
 def test_every_threshold_of_the_config_trains():
     for threshold in ("ema", "running_mean", "constant"):
         config = small_config(**{"loss.threshold": threshold, "loss.tau": 2.3})
@@ -188,18 +171,21 @@ def test_every_threshold_of_the_config_trains():
         np.testing.assert_allclose(state.tau, 2.3 if threshold == "constant" else 2.5)
 
 
-def test_cifar10_config_builds_lenet(monkeypatch):
+def fake_cifar10(**unused):
     images, labels = np.zeros((20, 32, 32, 3), np.uint8), np.arange(20, dtype=np.int32) % 10
-    names = tuple("abcdefghij")
-    fake = data.Dataset("fake", names, images, labels, images, labels, (0.0,) * 3, (1.0,) * 3)
-    monkeypatch.setitem(data.DATASETS, "cifar10", lambda *unused: fake)
+    arrays = dict.fromkeys(("train_images", "test_images"), images)
+    arrays |= dict.fromkeys(("train_labels", "test_labels"), labels)
+    return data.base.dataset("cifar10", "abcdefghij", arrays)
+
+
+def test_cifar10_config_builds_lenet(monkeypatch):
+    monkeypatch.setitem(data.DATASETS, "cifar10", fake_cifar10)
     config = cifar10.get_config()
     config.batch_size = 8
+    config.data.validation = 4
     run = train.build(config)
     assert isinstance(run.model, models.LeNet)
-    fake = fake._replace(name="cifar10")
-    noisy = data.corrupt(fake, kind="asymmetric", rate=1.0, exact=True, seed=0)
-    np.testing.assert_array_equal(noisy[:10], [0, 1, 0, 5, 7, 3, 6, 7, 8, 1])
+    assert [len(part.labels) for part in run.dataset[2:5]] == [16, 4, 20]
 
 
 def test_unusable_work_directories(tmp_path):
@@ -207,28 +193,3 @@ def test_unusable_work_directories(tmp_path):
         with pytest.raises(ValueError, match="--workdir: ") as error:
             workdir.prepare(path)
         assert "\n" not in str(error.value)
-
-
-def test_missing_cifar10_says_how_to_get_it(tmp_path):
-    with pytest.raises(ValueError, match=r"--data_dir at one, or make it .*download_and_prepare"):
-        data.load("cifar10", 0, str(tmp_path))
-    broken = tmp_path / "cifar10" / "3.0.2"
-    broken.mkdir(parents=True)
-    (broken / "dataset_info.json").write_text("{")
-    with pytest.raises(ValueError, match=r"data set cifar10: cannot read .*3\.0\.2: "):
-        data.load("cifar10", 0, str(tmp_path))
-
-
-@pytest.mark.skipif("SUPERLOSS_DATA_DIR" not in os.environ, reason="needs a prepared CIFAR-10")
-def test_cifar10_in_its_original_order():
-    builder = data._tfds_builder("cifar10", os.environ["SUPERLOSS_DATA_DIR"])
-    images, labels = data.read_split(builder, "test", 10_000)
-    assert images.shape == (10_000, 32, 32, 3)
-    assert images.dtype == np.uint8
-    np.testing.assert_array_equal(np.bincount(labels), [1000] * 10)
-    # The official test file starts with a cat, two ships and an airplane.
-    names = builder.info.features["label"].names
-    assert [names[label] for label in labels[:4]] == ["cat", "ship", "ship", "airplane"]
-    np.testing.assert_allclose(images.mean((0, 1, 2)), [126.02, 123.71, 114.85], atol=0.01)
-    with pytest.raises(ValueError, match="expected 9999 records, got 10000"):
-        data.read_split(builder, "test", 9_999)

@@ -1,0 +1,96 @@
+"""The input path: the data set lies on the device; order, crop, flip and Cutout are part of a step.
+
+A batch is a row of positions in TrainData, -1 where the last one is padded. All that is drawn is a
+pure function of (seed, epoch) or (seed, step), the same on every platform.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import keys
+from experiments.choices import within
+from experiments.data import Dataset, Examples
+
+
+class TrainData(NamedTuple):
+    """The training set on the device; an argument of the step, never a constant in its program."""
+
+    images: Any  # uint8, with the margin that crops reach into
+    labels: Any  # what the model is trained on
+    clean_labels: Any  # -1 where unknown; for the metrics alone
+    indices: Any  # positions in the published file
+
+
+class Augment(NamedTuple):
+    """How training images are drawn; from `config.augment`."""
+
+    pad: int  # zeros around an image, of which a window of its own size is cut
+    flip: bool  # left to right, half of them
+    cutout: int  # side of the square set to the mean, about any pixel; 0 for none
+
+
+def augment(image_shape, *, pad: int, flip: bool, cutout: int) -> Augment:
+    within("config.augment.pad", pad, 0, 100)
+    within("config.augment.cutout", cutout, 0, 2 * max(image_shape[:2]))
+    return Augment(pad, flip, cutout)
+
+
+def train_data(examples: Examples, augment: Augment) -> TrainData:
+    margin = ((0, 0), (augment.pad,) * 2, (augment.pad,) * 2, (0, 0))
+    images = np.pad(examples.images, margin) if augment.pad else examples.images
+    return TrainData(images, examples.labels, examples.clean_labels, examples.indices)
+
+
+@functools.partial(jax.jit, static_argnames=("size", "batch_size"))
+def epoch_order(seed, epoch, size: int, batch_size: int):
+    """Every position once, as (steps, batch_size); the last batch is padded with -1."""
+    order = jnp.argsort(keys.bits(keys.key_for(seed, keys.ORDER, epoch), (size,)))
+    order = order.astype(jnp.int32)
+    return jnp.pad(order, (0, -size % batch_size), constant_values=-1).reshape(-1, batch_size)
+
+
+def normalise(images, dataset: Dataset):
+    """uint8 images to float32, by the data set's mean and standard deviation of each channel."""
+    shape = (1, 1, 1, -1)  # explicit, for users who forbid rank promotion
+    mean, std = (np.array(v, np.float32).reshape(shape) for v in (dataset.mean, dataset.std))
+    return (images.astype(jnp.float32) - mean) / std
+
+
+def _below(bits, number: int):
+    """Uniform integers in [0, number) from the upper 16 bits, to 1 in 65,536."""
+    return ((bits >> 16) * number >> 16).astype(jnp.int32)
+
+
+def draw(images, positions, dataset: Dataset, augment: Augment, seed, step):
+    """Training images at `positions`, cropped, flipped, normalised, with a square cut out."""
+    batch = positions.shape[0]
+    height, width = (size - 2 * augment.pad for size in images.shape[1:3])
+    bits = keys.bits(keys.key_for(seed, keys.AUGMENT, step), (5, batch))
+    if augment.pad:
+        y, x = (_below(bits[i], 2 * augment.pad + 1) for i in (0, 1))
+        window = (1, height, width, images.shape[3])
+
+        def crop(position, y, x):
+            start = (position, y, x, jnp.int32(0))  # of one type, with x64 too
+            return jax.lax.dynamic_slice(images, start, window)[0]
+
+        # One read of the window itself: nothing larger is ever copied.
+        drawn = jax.vmap(crop)(positions, y, x)
+    else:
+        drawn = images[positions]
+    if augment.flip:
+        flip = (bits[2] >> 31 == 1)[:, None, None, None]
+        drawn = jnp.where(flip, drawn[:, :, ::-1], drawn)
+    drawn = normalise(drawn, dataset)
+    if augment.cutout:
+        inside = []
+        for b, size in ((bits[3], height), (bits[4], width)):
+            below = jnp.arange(size)[None] - _below(b, size)[:, None] + augment.cutout // 2
+            inside.append((below >= 0) & (below < augment.cutout))
+        square = inside[0][:, :, None, None] & inside[1][:, None, :, None]
+        drawn = jnp.where(square, 0, drawn)
+    return drawn

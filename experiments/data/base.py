@@ -1,0 +1,82 @@
+"""What a data set is."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Examples(NamedTuple):
+    images: np.ndarray  # uint8, (N, height, width, channels)
+    labels: np.ndarray  # int32: what to train on
+    clean_labels: np.ndarray  # int32, -1 where unknown
+    indices: np.ndarray  # int32 positions in the published file
+
+    def rows(self, rows) -> "Examples":
+        return Examples(*(array[rows] for array in self))
+
+
+class Dataset(NamedTuple):
+    name: str
+    class_names: tuple[str, ...]
+    train: Examples
+    validation: Examples
+    test: Examples
+    mean: tuple[float, ...]  # of the pixels of each channel, to normalise by
+    std: tuple[float, ...]
+
+
+def wrong(examples: Examples) -> np.ndarray:
+    """Where a label is known to be wrong."""
+    return (examples.clean_labels >= 0) & (examples.clean_labels != examples.labels)
+
+
+def dataset(name: str, class_names, arrays: dict[str, np.ndarray], mean=None, std=None) -> Dataset:
+    """From images and labels in their original order, `clean_labels` where they differ.
+
+    Raises:
+      ValueError: for arrays that cannot be a data set.
+    """
+    images, labels = arrays["train_images"], arrays["train_labels"]
+    train = _examples(name, images, labels, arrays.get("clean_labels", labels), class_names)
+    images, labels = arrays["test_images"], arrays["test_labels"]
+    test = _examples(f"{name} test", images, labels, labels, class_names)
+    if len(test.labels) and test.images.shape[1:] != train.images.shape[1:]:
+        shapes = train.images.shape[1:], test.images.shape[1:]
+        raise ValueError(f"data set {name}: training and test images differ in shape: {shapes}")
+    if mean is None:
+        mean, std = moments(train.images)
+    return Dataset(name, tuple(class_names), train, train.rows(slice(0)), test, mean, std)
+
+
+def _examples(what, images, labels, clean_labels, class_names) -> Examples:
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
+        raise ValueError(
+            f"data set {what}: expected uint8 images of shape (N, height, width, 1 or 3), got"
+            f" {images.dtype} of {images.shape}"
+        )
+    for name, values in (("labels", labels), ("clean_labels", clean_labels)):
+        if values.dtype.kind not in "iu" or values.shape != (len(images),):
+            raise ValueError(
+                f"data set {what}: expected {name} as integers of shape ({len(images)},), got"
+                f" {values.dtype} of {values.shape}"
+            )
+        # -1 stands for a clean label that is not known.
+        low, high = (-1 if name == "clean_labels" else 0), len(class_names) - 1
+        if len(values) and not low <= values.min() <= values.max() <= high:
+            raise ValueError(
+                f"data set {what}: expected {name} from 0 to {high}, got"
+                f" {values.min()} to {values.max()}"
+            )
+    indices = np.arange(len(images), dtype=np.int32)
+    return Examples(images, labels.astype(np.int32), clean_labels.astype(np.int32), indices)
+
+
+def moments(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, exact: from the counts of the 256 values."""
+    means, stds = [], []
+    for channel in range(images.shape[3]):
+        counts = np.bincount(images[..., channel].ravel(), minlength=256) / images[..., 0].size
+        mean = float(counts @ np.arange(256))
+        means.append(mean)
+        stds.append(float(np.sqrt(counts @ (np.arange(256) - mean) ** 2)) or 1.0)
+    return tuple(means), tuple(stds)

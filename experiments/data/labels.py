@@ -1,0 +1,112 @@
+"""What a config makes of a data set: wrong labels, then a validation split, then imbalance."""
+
+import hashlib
+
+import jax
+import numpy as np
+
+from experiments import choices, keys
+from experiments.data.base import Dataset, Examples, wrong
+from superloss_jax import noise
+
+FLIPS = {"cifar10": noise.CIFAR10_FLIPS, "cifar100": noise.CIFAR100_FLIPS}  # as published
+KINDS = (*noise.KINDS, "permuted", "instance_dependent", "given")
+HUMAN = ("cifar10n", "cifar100n")
+
+
+def check_noise(dataset: str, kind: str, rate: float, exact: bool, seed: int) -> None:
+    """Raises ValueError for noise that cannot be meant, before any data is read."""
+    choices.seed("config.noise.seed", seed)
+    choices.within("config.noise.rate", rate, 0, 1)
+    if kind not in noise.KINDS and kind != "symmetric":  # of which noise has more to say
+        choices.choose("config.noise.kind", kind, dict.fromkeys(KINDS))
+        if exact:
+            raise ValueError(f"config.noise.exact: {kind} noise has no transition matrix")
+        return
+    if dataset in HUMAN:
+        raise ValueError(f"config.noise.kind: {dataset} brings its own wrong labels: choose given")
+    if kind == "asymmetric" and dataset not in FLIPS:
+        raise ValueError(f"config.noise.kind: asymmetric has no published map for {dataset}")
+    try:
+        flips = {0: 1} if kind == "asymmetric" else None
+        noise.transition_matrix(kind, rate, num_classes=2, flips=flips)
+    except ValueError as error:
+        raise ValueError(f"config.noise: {error}") from None
+
+
+def corrupt(dataset: Dataset, kind: str, rate: float, exact: bool, seed: int) -> Dataset:
+    """With noisy training labels: a pure function of the data set and of these values.
+
+    Noise is drawn for the whole training set in its original order, before any split. Labels whose
+    clean ones are not known count as clean, unless they are taken as given.
+    """
+    train, classes = dataset.train, len(dataset.class_names)
+    if kind == "given":
+        return dataset
+    clean = np.where(train.clean_labels < 0, train.labels, train.clean_labels)
+    key = jax.random.key(seed, impl="threefry2x32")
+    if kind == "permuted":
+        noisy = np.asarray(noise.permute_labels(key, clean, rate))
+    elif kind == "instance_dependent":
+        noisy = noise.instance_dependent_labels(key, train.images, clean, rate, classes)
+    else:
+        flips = FLIPS[dataset.name] if kind == "asymmetric" else None
+        matrix = noise.transition_matrix(kind, rate, classes, flips=flips)
+        noisy = np.asarray(noise.corrupt_labels(key, clean, matrix, exact=exact))
+    train = train._replace(labels=noisy, clean_labels=clean)
+    return dataset._replace(train=train)
+
+
+def split(
+    dataset: Dataset,
+    split_seed: int,
+    validation: int,
+    validation_labels: str,
+    imbalance: float,
+    imbalance_exact: bool,
+) -> Dataset:
+    """Sets `validation` random training examples apart and thins out the classes of the others.
+
+    Of class i, of C, each training example is kept with probability imbalance^(-i / (C - 1)), or
+    exactly that part of them; validation and test keep their balance. After Yuwei Zhou et al.,
+    "CurBench: Curriculum Learning Benchmark", ICML 2024.
+    """
+    train = dataset.train
+    choices.within("config.data.validation", validation, 0, len(train.labels) - 1)
+    choices.within("config.data.imbalance", imbalance, 1, 1e6)
+    choices.choose("config.data.validation_labels", validation_labels, {"noisy": 0, "clean": 0})
+    drawn = np.asarray(keys.bits(keys.key_for(split_seed, keys.VALIDATION), train.labels.shape))
+    order = np.argsort(drawn, kind="stable")
+    held_out = train.rows(np.sort(order[:validation]))
+    if validation_labels == "clean" and validation:
+        if (held_out.clean_labels < 0).any():
+            raise ValueError("config.data.validation_labels: no clean labels are known: use noisy")
+        held_out = held_out._replace(labels=held_out.clean_labels)
+    train = train.rows(np.sort(order[validation:]))
+    if imbalance > 1:
+        train = _thin_out(train, split_seed, len(dataset.class_names), imbalance, imbalance_exact)
+    return dataset._replace(train=train, validation=held_out)
+
+
+def _thin_out(train: Examples, seed: int, num_classes: int, ratio: float, exact: bool) -> Examples:
+    classes = np.where(train.clean_labels < 0, train.labels, train.clean_labels)
+    part = ratio ** (-np.arange(num_classes) / (num_classes - 1))
+    drawn = np.asarray(keys.bits(keys.key_for(seed, keys.IMBALANCE), classes.shape))
+    keep = drawn < np.rint(part[classes] * 2.0**32)
+    if exact:
+        for i in range(num_classes):
+            members = np.flatnonzero(classes == i)
+            count = round(part[i] * len(members))
+            keep[members] = np.argsort(np.argsort(drawn[members], kind="stable")) < count
+    return train.rows(np.flatnonzero(keep))
+
+
+def labels_sha256(dataset: Dataset) -> str:
+    """Of the noisy labels in their original order, before any split: the same for all methods."""
+    return hashlib.sha256(dataset.train.labels.astype("<i4").tobytes()).hexdigest()
+
+
+def realised_rate(examples: Examples) -> float | None:
+    """The part of wrong labels; None where clean labels are not known."""
+    known = examples.clean_labels >= 0
+    return float(wrong(examples).sum() / known.sum()) if known.any() else None

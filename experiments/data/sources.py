@@ -1,0 +1,229 @@
+"""Where data sets come from. Each is looked for in this order:
+
+1. a directory that TFDS prepared (array_record files, read without TensorFlow);
+2. the official files in a local folder, checked against their SHA-256;
+3. TFDS's download, where TensorFlow is installed: `scripts/prepare_data.py` does it ahead of a run.
+"""
+
+import functools
+import importlib.util
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+
+from experiments import cache, choices
+from experiments.data import archives, human
+from experiments.data.base import Dataset, dataset
+from experiments.progress import console, track
+
+Arrays = dict[str, np.ndarray]
+
+# Mean and standard deviation of the training pixels, as `python -m experiments.data check` shows.
+MOMENTS = {
+    "cifar10": ((125.307, 122.950, 113.865), (62.993, 62.089, 66.705)),
+    "cifar100": ((129.304, 124.070, 112.434), (68.170, 65.392, 70.418)),
+    "fashion_mnist": ((72.940,), (90.021,)),
+}
+COUNTS = {"train": 50_000, "test": 10_000}  # of CIFAR
+FASHION_MNIST_FOLDERS = ("", "fashion-mnist", "/usr/share/datasets/fashion-mnist")  # Debian's, last
+
+
+def roots(data_dir: str | None) -> list[pathlib.Path]:
+    """The folders to look in."""
+    root = pathlib.Path(data_dir or "~/tensorflow_datasets").expanduser()
+    return [root, root / "tfds"]
+
+
+def _digits(split_seed, **unused) -> Dataset:
+    """1,797 handwritten digits of 8x8 that come with scikit-learn; 500 of them to test."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    images = images.reshape(-1, 8, 8, 1).astype(np.uint8)  # values 0 to 16
+    order = np.random.Generator(np.random.PCG64(split_seed)).permutation(len(labels))
+    parts = {"test": np.sort(order[:500]), "train": np.sort(order[500:])}
+    arrays = {f"{part}_images": images[rows] for part, rows in parts.items()}
+    arrays |= {f"{part}_labels": labels[rows] for part, rows in parts.items()}
+    names = [str(digit) for digit in range(10)]
+    return dataset("digits", names, arrays, mean=(0.0,), std=(16.0,))
+
+
+def _npz(path, **unused) -> Dataset:
+    """A user's own file."""
+    if not path:
+        raise ValueError("config.data.path: npz needs the name of a file")
+    try:
+        with (
+            open(pathlib.Path(path).expanduser(), "rb") as file,
+            np.load(file, allow_pickle=False) as content,
+        ):
+            found = {name: content[name] for name in content.files}
+    except Exception as error:  # whatever zipfile and NumPy make of a foreign file
+        raise ValueError(f"config.data.path: cannot read {path}: {error}") from None
+    allowed = ("images", "labels", "clean_labels", "test_images", "test_labels", "class_names")
+    lacking = {"images", "labels"} - found.keys()
+    lacking |= {"test_images", "test_labels"} - found.keys() if "test_images" in found else set()
+    for name in sorted(found.keys() ^ ({*allowed} & found.keys() | lacking)):
+        verb = "lacks" if name in lacking else "has an unknown"
+        raise ValueError(f"{path}: {verb} array {name}; expected {', '.join(allowed)}")
+    images = {key: found[key] for key in ("images", "test_images") if key in found}
+    images = {key: a[..., None] if a.ndim == 3 else a for key, a in images.items()}
+    labels, train = found["labels"], images["images"]
+    arrays = {"train_images": train, "train_labels": labels}
+    arrays["test_images"] = images.get("test_images", train[:0])
+    arrays["test_labels"] = found.get("test_labels", labels[:0])
+    arrays["clean_labels"] = found.get("clean_labels", np.full(labels.shape, -1))
+    if labels.dtype.kind not in "iu" or not labels.size:
+        raise ValueError(f"{path}: expected labels as integers, got {labels.dtype}, {labels.shape}")
+    names = found.get("class_names", np.arange(max(2, int(labels.max()) + 1)))
+    return dataset("npz", [str(name) for name in names], arrays)
+
+
+def _official(name: str):
+    """CIFAR-10, CIFAR-100 or Fashion-MNIST."""
+
+    def load(data_dir, **unused) -> Dataset:
+        arrays = _find(name, roots(data_dir)) or _download(name, data_dir)
+        return dataset(name, arrays["class_names"].tolist(), arrays, *MOMENTS[name])
+
+    return load
+
+
+def _cifar_n(name: str):
+    """The images of CIFAR-10 or CIFAR-100 with the labels that people gave."""
+
+    def load(data_dir, variant, **unused) -> Dataset:
+        choices.choose("config.data.variant", variant, human.VARIANTS[name])
+        path = human.find(name, roots(data_dir))
+        source = DATASETS[name.removesuffix("n")](data_dir=data_dir)
+        clean = source.train.labels
+        labels = human.checked(path, name, variant, clean)
+        arrays = {
+            "train_images": source.train.images, "train_labels": labels, "clean_labels": clean,
+            "test_images": source.test.images, "test_labels": source.test.labels,
+        }  # fmt: skip
+        return dataset(name, source.class_names, arrays, source.mean, source.std)
+
+    return load
+
+
+DATASETS = {
+    "digits": _digits,
+    "npz": _npz,
+    "cifar10": _official("cifar10"),
+    "cifar100": _official("cifar100"),
+    "fashion_mnist": _official("fashion_mnist"),
+    "cifar10n": _cifar_n("cifar10n"),
+    "cifar100n": _cifar_n("cifar100n"),
+}
+
+
+def load(
+    name: str,
+    *,
+    split_seed: int = 0,
+    path: str | None = None,
+    variant: str | None = None,
+    data_dir: str | None = None,
+) -> Dataset:
+    """Images and labels as published, in their original order.
+
+    Raises:
+      ValueError: for what is missing, damaged, or not what it should be.
+    """
+    choices.seed("config.data.split_seed", split_seed)
+    reader = choices.choose("config.data.name", name, DATASETS)
+    return reader(split_seed=split_seed, path=path, variant=variant, data_dir=data_dir)
+
+
+# --- Sources. -------------------------------------------------------------------------------------
+
+
+def _find(name: str, folders: list[pathlib.Path]) -> Arrays | None:
+    for root in folders:
+        files, decode = _in_folder(name, root)
+        if files:
+            return cache.cached(name, files, decode)
+    return None
+
+
+def _in_folder(name: str, root: pathlib.Path) -> tuple[list[pathlib.Path], Callable[[], Arrays]]:
+    """The files of the first source that is there, none if none is, and their reader."""
+    if name == "fashion_mnist":
+        for place in FASHION_MNIST_FOLDERS:
+            files = [root / place / f"{file}.gz" for file in archives.FASHION_MNIST]
+            if all(file.is_file() for file in files):
+                return files, functools.partial(archives.read_fashion_mnist, files)
+        return [], dict
+    prepared = sorted((root / name).glob("*/dataset_info.json"))
+    if prepared:
+        folder = prepared[-1].parent
+        return sorted(folder.iterdir()), functools.partial(_read_tfds, name, folder)
+    archive = archives.ARCHIVES[name]
+    path, pickled = (root / archive.file.replace("binary", kind) for kind in ("binary", "python"))
+    if path.is_file():
+        return [path], functools.partial(archives.read_archive, path, archive)
+    if pickled.is_file():
+        raise ValueError(
+            f"{pickled}: pickled archives are refused, since unpickling can run any program; get"
+            f" {archive.url}"
+        )
+    return [], dict
+
+
+def _download(name: str, data_dir: str | None) -> Arrays:
+    root = roots(data_dir)[0]
+    needed = [f"a TFDS directory {root / name}"] if name != "fashion_mnist" else []
+    needed += [archives.ARCHIVES[name].file] if name in archives.ARCHIVES else ["its IDX files"]
+    hint = f"{' or '.join(needed)} in {root}; point --data_dir there, or run: python"
+    hint += f" scripts/prepare_data.py {name} --data_dir={root}"
+    if importlib.util.find_spec("tensorflow") is None or name not in archives.ARCHIVES:
+        raise ValueError(f"data set {name}: expected {hint}")
+    console.print(f"data     {name} is not in {root}: downloading")
+    # In a process of its own: TensorFlow would take the accelerator's memory.
+    command = [sys.executable, "-m", "experiments.data", "prepare", name, f"--data_dir={root}"]
+    if subprocess.run(command, check=False).returncode:
+        raise ValueError(f"data set {name}: its download failed; expected {hint}")
+    arrays = _find(name, [root])
+    if arrays is None:
+        raise ValueError(f"data set {name}: the download left nothing; expected {hint}")
+    return arrays
+
+
+def _read_tfds(name: str, folder: pathlib.Path) -> Arrays:
+    if importlib.util.find_spec("tensorflow_datasets") is None:
+        raise ValueError("TFDS directories need: pip install -e '.[experiments]'")
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder_from_directory(str(folder))
+    except Exception as error:  # whatever its parsers raise
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"data set {name}: cannot read {folder}: {reason}") from None
+    train, test = (_read_split(builder, *part) for part in COUNTS.items())
+    names = ("train_images", "train_labels", "test_images", "test_labels")
+    arrays = dict(zip(names, (*train, *test), strict=True))
+    return arrays | {"class_names": np.array(builder.info.features["label"].names)}
+
+
+def _read_split(builder, split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of array_record files, read without TensorFlow, in their original order."""
+    source = builder.as_data_source(split)
+    if len(source) != count:
+        raise ValueError(f"{builder.name} {split}: expected {count} records, got {len(source)}")
+    images = np.empty((count, *builder.info.features["image"].shape), np.uint8)
+    labels, coarse = np.full(count, -1, np.int32), np.full(count, -1, np.int32)
+    # TFDS shuffles when it writes; an id ends in the position in the official file.
+    for record in track(source, f"decoding {builder.name} {split}"):
+        index = int(record["id"].decode().rsplit("_", 1)[1])
+        images[index], labels[index] = record["image"], record["label"]
+        if "coarse_label" in record:
+            coarse[index] = record["coarse_label"]
+    if (labels < 0).any():
+        raise ValueError(f"{builder.name} {split}: ids other than 0 to {count - 1}, each once")
+    if "coarse_label" in builder.info.features:
+        archives.check_superclasses(f"{builder.name} {split}", labels, coarse)
+    return images, labels

@@ -1,0 +1,17 @@
+"""Randomness as pure functions of (seed, purpose, number): the same on every platform."""
+
+import jax
+import jax.numpy as jnp
+
+INIT, ORDER, DROPOUT, AUGMENT, VALIDATION, IMBALANCE = range(6)
+
+
+def key_for(seed, purpose: int, number=0):
+    key = jax.random.key(seed, impl="threefry2x32")
+    return jax.random.fold_in(jax.random.fold_in(key, purpose), number)
+
+
+def bits(key, shape):
+    """Raw uint32 bits: unlike numbers and indices, they do not change with x64."""
+    with jax.threefry_partitionable(True):
+        return jax.random.bits(key, shape, jnp.uint32)

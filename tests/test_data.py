@@ -1,0 +1,259 @@
+"""Data sets, noise and splits of the program, against what is known of them."""
+
+import hashlib
+import os
+import pathlib
+
+import numpy as np
+import pytest
+
+from configs import digits
+from experiments import data
+from experiments.data import base, human, labels, sources
+
+DATA_DIR = os.environ.get("SUPERLOSS_DATA_DIR")
+needs_cifar10 = pytest.mark.skipif(DATA_DIR is None, reason="needs a prepared CIFAR-10")
+FASHION_MNIST = pathlib.Path(sources.FASHION_MNIST_FOLDERS[-1])
+
+
+def test_digits():
+    dataset = data.load("digits", split_seed=0)
+    assert dataset.train.images.shape == (1297, 8, 8, 1)
+    assert dataset.train.images.max() == 16
+    assert len(dataset.test.labels) == 500
+    assert set(dataset.train.labels) == set(range(10))
+    both = np.concatenate([dataset.train.images, dataset.test.images]).reshape(1797, 64)
+    from sklearn.datasets import load_digits
+
+    # The same 1,797 images, none of them on both sides.
+    np.testing.assert_array_equal(
+        np.unique(both, axis=0), np.unique(load_digits().data.astype(np.uint8), axis=0)
+    )
+
+
+@needs_cifar10
+def test_cifar10_and_its_human_labels():
+    dataset = data.load("cifar10n", variant="worse", data_dir=DATA_DIR)
+    np.testing.assert_array_equal(np.bincount(dataset.test.labels), [1000] * 10)
+    # The official files start with a frog and two trucks; a cat, two ships and an airplane.
+    names = np.array(dataset.class_names)
+    assert names[dataset.train.clean_labels[:3]].tolist() == ["frog", "truck", "truck"]
+    assert names[dataset.test.labels[:4]].tolist() == ["cat", "ship", "ship", "airplane"]
+    np.testing.assert_allclose(base.moments(dataset.train.images), sources.MOMENTS["cifar10"], 1e-5)
+    assert round(labels.realised_rate(dataset.train), 4) == 0.4021
+
+
+@pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason="needs Debian's dataset-fashion-mnist")
+def test_fashion_mnist(tmp_path):
+    dataset = data.load("fashion_mnist", data_dir=str(tmp_path))
+    assert dataset.train.images.shape == (60_000, 28, 28, 1)
+    np.testing.assert_array_equal(np.bincount(dataset.test.labels), [1000] * 10)
+    expected = 255 * np.array([[0.2860], [0.3530]])
+    np.testing.assert_allclose(base.moments(dataset.train.images), expected, atol=0.02)
+
+
+def test_moments():
+    images = np.random.default_rng(0).integers(0, 256, (50, 4, 5, 3), np.uint8)
+    mean, std = base.moments(images)
+    np.testing.assert_allclose(mean, images.mean((0, 1, 2)))
+    np.testing.assert_allclose(std, images.std((0, 1, 2)))
+
+
+# --- A user's own file. ---------------------------------------------------------------------------
+
+
+def arrays_of(count=30, **changes):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "images": rng.integers(0, 256, (count, 6, 5, 3), np.uint8), "labels": np.arange(count) % 3,
+        "test_images": np.zeros((9, 6, 5, 3), np.uint8), "test_labels": np.arange(9) % 3,
+    }  # fmt: skip
+    return {key: value for key, value in (arrays | changes).items() if value is not None}
+
+
+def npz_config(path):
+    config = digits.get_config()
+    config.data.name, config.data.path = "npz", str(path)
+    return config
+
+
+def test_npz_with_and_without_clean_labels(tmp_path):
+    path = tmp_path / "own.npz"
+    noisy = np.where(np.arange(30) < 6, 0, np.arange(30) % 3)
+    for clean, rate in ((np.arange(30) % 3, 4 / 30), (None, None)):
+        np.savez(path, **arrays_of(labels=noisy, clean_labels=clean))
+        config = npz_config(path)
+        config.noise.kind = "given"
+        dataset, hashed = data.build(config.data, config.noise)
+        np.testing.assert_array_equal(dataset.train.labels, noisy)
+        assert data.realised_rate(dataset.train) == rate
+        assert hashed == hashlib.sha256(noisy.astype("<i4").tobytes()).hexdigest()
+        assert dataset.class_names == ("0", "1", "2")
+    # Without clean labels, those given count as clean where noise is asked for.
+    config.noise.kind, config.noise.rate = "symmetric_exclusive", 1.0
+    dataset, _ = data.build(config.data, config.noise)
+    assert (dataset.train.labels != noisy).all()
+    config.data.validation, config.data.validation_labels = 5, "clean"
+    config.noise.kind = "given"
+    with pytest.raises(ValueError, match="no clean labels are known: use noisy"):
+        data.build(config.data, config.noise)
+
+
+def test_npz_in_grey_without_a_test_set(tmp_path):
+    grey = np.zeros((30, 6, 5), np.uint8)
+    np.savez(tmp_path / "own.npz", **arrays_of(images=grey, test_images=None, test_labels=None))
+    dataset = data.load("npz", path=str(tmp_path / "own.npz"))
+    assert dataset.train.images.shape == (30, 6, 5, 1)
+    assert len(dataset.test.labels) == 0
+    assert dataset.std == (1.0,)  # a constant is not divided by zero
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": np.zeros((30, 6, 5, 3))}, "expected uint8 images .* got float64"),
+        ({"images": np.zeros((30, 6, 5, 4), np.uint8)}, r"or 3\), got uint8 of \(30, 6, 5, 4\)"),
+        ({"images": None}, "lacks array images"),
+        ({"labels": np.arange(29) % 3}, r"shape \(30,\), got int64 of \(29,\)"),
+        ({"labels": np.arange(30) / 3}, "expected labels as integers, got float64"),
+        ({"labels": np.arange(30) - 1}, "expected labels from 0 to 28, got -1 to 28"),
+        ({"clean_labels": np.full(30, 3)}, "expected clean_labels from 0 to 2, got 3 to 3"),
+        ({"test_labels": np.full(9, 7)}, "npz test: expected labels from 0 to 2, got 7 to 7"),
+        ({"test_labels": None}, "lacks array test_labels"),
+        ({"test_images": np.zeros((9, 6, 6, 3), np.uint8)}, "differ in shape"),
+        ({"label": np.zeros(3)}, "has an unknown array label; expected images, labels"),
+        ({"labels": np.array([{}] * 30)}, "cannot read .* allow_pickle=False"),
+    ],
+)
+def test_npz_that_cannot_be_meant(tmp_path, changes, message):
+    np.savez(tmp_path / "own.npz", **arrays_of(**changes))
+    with pytest.raises(ValueError, match=message) as error:
+        data.load("npz", path=str(tmp_path / "own.npz"))
+    assert "\n" not in str(error.value)
+
+
+def test_npz_that_is_no_npz(tmp_path):
+    for name, content in (("none.npz", None), ("torn.npz", b"PK\3\4 torn")):
+        if content:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=r"config\.data\.path: cannot read"):
+            data.load("npz", path=str(tmp_path / name))
+
+
+# --- Noise and splits. ----------------------------------------------------------------------------
+
+
+def toy(count=9000, num_classes=10):
+    """Images that carry their own index, to follow them through a split."""
+    number = np.arange(count, dtype="<u4")
+    images = number.view(np.uint8).reshape(count, 2, 2, 1)
+    arrays = {"train_images": images, "train_labels": number % num_classes}
+    arrays |= {"test_images": images[:50], "test_labels": number[:50] % num_classes}
+    return base.dataset("cifar10", [str(i) for i in range(num_classes)], arrays)
+
+
+NOISE = {"kind": "symmetric_exclusive", "rate": 0.4, "exact": False, "seed": 0}
+SPLIT = {
+    "split_seed": 0, "validation": 900, "validation_labels": "noisy", "imbalance": 1.0,
+    "imbalance_exact": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", labels.KINDS)
+def test_noise_of_the_program(kind):
+    noisy = data.corrupt(toy(), **(NOISE | {"kind": kind})).train
+    np.testing.assert_array_equal(noisy.clean_labels, np.arange(9000) % 10)
+    share = {"symmetric_inclusive": 0.9, "permuted": 0.9, "asymmetric": 0.5, "given": 0}
+    expected = 0.4 * share.get(kind, 1)
+    assert abs(data.realised_rate(noisy) - expected) <= 5 * np.sqrt(expected / 9000)
+    if kind == "asymmetric":
+        flipped = noisy.labels != noisy.clean_labels
+        assert set(noisy.labels[flipped & (noisy.clean_labels == 9)]) == {1}
+
+
+def test_noise_is_drawn_before_the_split():
+    """Whatever the split, an example has the same label."""
+    whole = data.corrupt(toy(), **NOISE)
+    for changes in ({}, {"split_seed": 1}, {"validation": 0}, {"imbalance": 10.0}):
+        parts = data.split(whole, **(SPLIT | changes))
+        for part in (parts.train, parts.validation):
+            np.testing.assert_array_equal(part.labels, whole.train.labels[part.indices])
+            np.testing.assert_array_equal(part.images, whole.train.images[part.indices])
+        everything = np.concatenate([parts.train.indices, parts.validation.indices])
+        assert len(set(everything)) == len(everything)
+        if "imbalance" not in changes:
+            assert len(everything) == 9000
+
+
+def test_a_clean_validation_reads_the_clean_labels_of_its_examples():
+    whole = data.corrupt(toy(), **NOISE)
+    noisy, clean = (
+        data.split(whole, **(SPLIT | {"validation_labels": kind})) for kind in ("noisy", "clean")
+    )
+    np.testing.assert_array_equal(noisy.validation.indices, clean.validation.indices)
+    np.testing.assert_array_equal(clean.validation.labels, clean.validation.indices % 10)
+    assert 0.3 < (noisy.validation.labels != clean.validation.labels).mean() < 0.5
+    np.testing.assert_array_equal(noisy.train.labels, clean.train.labels)
+
+
+def test_splits_are_the_same_everywhere():
+    parts = data.split(data.corrupt(toy(), **NOISE), **(SPLIT | {"imbalance": 20.0}))
+    content = parts.train.indices.tobytes() + parts.validation.indices.tobytes()
+    assert hashlib.sha256(content).hexdigest()[:16] == "bc219d8fb158b350"
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_imbalance(exact):
+    whole = data.corrupt(toy(), **(NOISE | {"rate": 0.0}))
+    parts = data.split(whole, **(SPLIT | {"imbalance": 50.0, "imbalance_exact": exact}))
+    before = 900 - np.bincount(parts.validation.labels, minlength=10)
+    assert abs(before - 810).max() < 50  # validation keeps its balance
+    expected = before * 50.0 ** (-np.arange(10) / 9)
+    counts = np.bincount(parts.train.labels, minlength=10)
+    assert counts[0] == before[0]
+    tolerance = 0.5 if exact else 4 * np.sqrt(expected)
+    assert (abs(counts - expected) <= tolerance).all()
+    # Examples go by their true class, whatever their label.
+    noisy = data.split(data.corrupt(toy(), **NOISE), **(SPLIT | {"imbalance": 50.0}))
+    counts = np.bincount(noisy.train.clean_labels, minlength=10)
+    assert (abs(counts - expected) <= 4 * np.sqrt(expected)).all()
+
+
+# --- Human labels. --------------------------------------------------------------------------------
+
+
+def write_human(path, clean, noisy):
+    official = {"clean_label": clean, "worse_label": noisy, "aggre_label": noisy}
+    if path.suffix == ".npy":
+        np.save(path, np.array(official, object))
+    elif path.suffix == ".npz":
+        np.savez(path, clean=clean, worse=noisy, aggre=noisy)
+    return path
+
+
+@pytest.mark.parametrize("name", human.FILES["cifar10n"])
+def test_human_labels(tmp_path, name, monkeypatch):
+    clean = np.arange(200) % 10
+    noisy = (clean + (np.arange(200) % 5 == 0)) % 10
+    path = tmp_path / name
+    if path.suffix == ".pt":
+        write_torch(path, {"clean_label": clean, "worse_label": noisy})
+    else:
+        write_human(path, clean, noisy)
+    monkeypatch.setitem(data.DATASETS, "cifar10", lambda **unused: toy(200))
+    dataset = data.load("cifar10n", variant="worse", data_dir=str(tmp_path))
+    np.testing.assert_array_equal(dataset.train.labels, noisy)
+    np.testing.assert_array_equal(dataset.train.clean_labels, clean)
+    assert data.realised_rate(dataset.train) == 0.2
+    with pytest.raises(ValueError, match=r"variant: expected one of aggre, .* got 'best'"):
+        data.load("cifar10n", variant="best", data_dir=str(tmp_path))
+
+
+def write_torch(path, content):
+    """What torch.save writes of a dictionary of NumPy arrays, since version 1.6."""
+    import pickle
+    import zipfile
+
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(content, protocol=2))
+        archive.writestr("archive/version", "3\n")
