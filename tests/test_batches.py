@@ -13,7 +13,6 @@ from configs import digits
 from experiments import batches, models, train, workdir
 from experiments.stream import fits, stream
 
-
 FIRST_500 = np.arange(500, dtype=np.int32)
 
 

@@ -10,6 +10,7 @@ import pytest
 from configs import digits
 from experiments import data
 from experiments.data import base, human, labels, sources
+from superloss_jax import noise
 
 DATA_DIR = os.environ.get("SUPERLOSS_DATA_DIR")
 needs_cifar10 = pytest.mark.skipif(DATA_DIR is None, reason="needs a prepared CIFAR-10")
@@ -257,3 +258,19 @@ def write_torch(path, content):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", pickle.dumps(content, protocol=2))
         archive.writestr("archive/version", "3\n")
+
+
+def test_labels_do_not_depend_on_the_order_of_a_sweep():
+    points = [(kind, rate, seed) for kind in noise.KINDS for rate in (0.1, 0.5) for seed in (0, 1)]
+
+    def hashes(order):
+        drawn = {}
+        for kind, rate, seed in order:
+            values = {"kind": kind, "rate": rate, "seed": seed}
+            drawn[kind, rate, seed] = labels.labels_sha256(
+                data.corrupt(toy(500), **(NOISE | values))
+            )
+        return drawn
+
+    assert hashes(points) == hashes(points[::-1])
+    assert len(set(hashes(points).values())) == len(points)

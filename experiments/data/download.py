@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 import pathlib
 import urllib.request
 
@@ -36,8 +37,15 @@ def prepare(names: list[str], data_dir: str | None) -> bool:
 def _get(name: str, root: pathlib.Path) -> None:
     if name == "fashion_mnist":
         for file, sha256 in archives.FASHION_MNIST.items():
-            fetch(FASHION_MNIST_URL.format(name=file), root / f"{file}.gz")
-            archives.read_idx(root / f"{file}.gz", sha256)
+            path = root / f"{file}.gz"
+            found = path.exists()
+            fetch(FASHION_MNIST_URL.format(name=file), path)
+            try:
+                archives.read_idx(path, sha256)
+            except ValueError:
+                if not found:
+                    path.unlink()
+                raise
     elif list((root / name).glob("*/dataset_info.json")):
         console.print(f"{name}: prepared already")
     elif importlib.util.find_spec("tensorflow") is not None:
@@ -76,6 +84,8 @@ def fetch(url: str, path: pathlib.Path, sha256: str | None = None) -> None:
                 digest.update(chunk)
                 done += len(chunk)
                 update(done, path.name)
+        file.flush()
+        os.fsync(file.fileno())
     if sha256 not in (None, digest.hexdigest()):
         temporary.unlink()
         raise ValueError(f"{url}: expected SHA-256 {sha256}, got {digest.hexdigest()}")

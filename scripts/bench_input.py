@@ -1,0 +1,171 @@
+"""The input path against what a user would write instead, on one thread.
+
+    taskset -c 0 python scripts/bench_input.py [--torch_python .venv-torch/bin/python]
+
+Crop, flip and normalise, images/s: ours, three other forms of it under jit, a NumPy loop on the
+host, and torchvision's transforms with the interpreter that `scripts/torch_environment` makes.
+Noise, labels/s: ours and a NumPy loop. CPU time, medians of interleaved rounds.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import batches, keys
+from experiments.data import base
+from superloss_jax import noise
+
+SIZE, BATCH = 50_000, 128
+AUGMENT = batches.Augment(pad=4, flip=True, cutout=0)
+
+
+def forms(dataset, padded):
+    """The same draw in five ways; each takes (positions, step)."""
+
+    def offsets(step):
+        bits = keys.bits(keys.key_for(0, keys.AUGMENT, step), (5, BATCH))
+        y, x = ((bits[i] >> 16) * 9 >> 16 for i in (0, 1))
+        return y.astype(jnp.int32), x.astype(jnp.int32), bits[2] >> 31 == 1
+
+    def window(padded, positions, step):
+        return batches.draw(padded, positions, dataset, AUGMENT, 0, step)
+
+    def gather(padded, positions, step):
+        y, x, flip = offsets(step)
+        r = jnp.arange(32)[None]
+        rows, columns = y[:, None] + r, x[:, None] + jnp.where(flip[:, None], 31 - r, r)
+        drawn = padded[positions[:, None, None], rows[:, :, None], columns[:, None, :]]
+        return batches.normalise(drawn, dataset)
+
+    def one_hot(padded, positions, step):
+        y, x, flip = offsets(step)
+        r = jnp.arange(32)[None]
+        rows = jax.nn.one_hot(y[:, None] + r, 40)
+        columns = jax.nn.one_hot(x[:, None] + jnp.where(flip[:, None], 31 - r, r), 40)
+        pixels = padded[positions].astype(jnp.float32)
+        drawn = jnp.einsum("byi,bijc,bxj->byxc", rows, pixels, columns)
+        return batches.normalise(drawn, dataset)
+
+    def selects(padded, positions, step):
+        y, x, flip = offsets(step)
+        pixels = padded[positions]
+
+        def pick(chosen, parts):
+            return jnp.select([(chosen == i)[:, None, None, None] for i in range(9)], parts)
+
+        pixels = pick(y, [pixels[:, i : i + 32] for i in range(9)])
+        pixels = pick(x, [pixels[:, :, i : i + 32] for i in range(9)])
+        pixels = jnp.where(flip[:, None, None, None], pixels[:, :, ::-1], pixels)
+        return batches.normalise(pixels, dataset)
+
+    return {f.__name__: jax.jit(f) for f in (window, gather, one_hot, selects)}
+
+
+def numpy_loop(images, rng):
+    """What a data loader does on the host, without its overhead."""
+    mean, std = np.float32(120), np.float32(60)
+    drawn = np.empty((len(images), 32, 32, 3), np.float32)
+    for i, image in enumerate(images):
+        padded = np.pad(image, ((4, 4), (4, 4), (0, 0)))
+        y, x = rng.integers(0, 9, 2)
+        window = padded[y : y + 32, x : x + 32]
+        drawn[i] = window[:, ::-1] if rng.random() < 0.5 else window
+    return (drawn - mean) / std
+
+
+def numpy_noise(labels, matrix, rng):
+    return np.array([rng.choice(10, p=matrix[label]) for label in labels])
+
+
+def rounds(runs, number=5):
+    """Median CPU seconds of each, interleaved so that a busy machine slows all alike."""
+    seconds = {name: [] for name in runs}
+    for run in runs.values():
+        run()
+    for _ in range(number):
+        for name, run in runs.items():
+            start = time.process_time()
+            run()
+            seconds[name].append(time.process_time() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--torch_python", help="interpreter with torchvision")
+    parser.add_argument("--output", help="JSON file to write")
+    args = parser.parse_args()
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (SIZE, 32, 32, 3), np.uint8)
+    labels = (np.arange(SIZE) % 10).astype(np.int32)
+    arrays = {"train_images": images, "train_labels": labels}
+    arrays |= {"test_images": images[:0], "test_labels": labels[:0]}
+    dataset = base.dataset("random", [str(i) for i in range(10)], arrays)
+    padded = jnp.asarray(batches.train_data(dataset.train, AUGMENT).images)
+    order = list(jnp.asarray(batches.epoch_order(0, 1, SIZE, BATCH))[:-1])
+    steps = 100
+
+    def run(form):
+        def many():
+            for step in range(steps):
+                drawn = form(padded, order[step], step)
+            jax.block_until_ready(drawn)
+
+        return many
+
+    jitted = forms(dataset, padded)
+    reference = jitted["window"](padded, order[0], 0)
+    for form in jitted.values():
+        np.testing.assert_allclose(form(padded, order[0], 0), reference, atol=1e-5)
+    runs = {name: run(form) for name, form in jitted.items()}
+    runs["numpy loop"] = lambda: [numpy_loop(images[:BATCH], rng) for _ in range(steps // 10)]
+    seconds = rounds(runs)
+    seconds["numpy loop"] *= 10  # a tenth of the steps: the loop is slow
+    speed = {name: steps * BATCH / value for name, value in seconds.items()}
+    versions = {"jax": jax.__version__, "device": jax.devices()[0].device_kind}
+    if args.torch_python:
+        script = pathlib.Path(__file__).with_name("torchvision_input.py")
+        command = [args.torch_python, str(script), "10240"]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        found = json.loads(done.stdout)
+        speed["torchvision"] = 10_240 / found["seconds"]
+        versions["torchvision"] = found["version"]
+    matrix = noise.transition_matrix("symmetric_exclusive", 0.4, 10)
+    key = jax.random.key(0, impl="threefry2x32")
+    few = labels[:5000]
+    seconds = rounds({
+        "corrupt_labels": lambda: np.asarray(noise.corrupt_labels(key, labels, matrix)),
+        "exact": lambda: np.asarray(noise.corrupt_labels(key, labels, matrix, exact=True)),
+        "instance dependent": lambda: noise.instance_dependent_labels(
+            key, images, labels, 0.4, 10
+        ),
+        "numpy loop": lambda: numpy_noise(few, matrix, rng),
+    })  # fmt: skip
+    noised = {name: SIZE / value for name, value in seconds.items()}
+    noised["numpy loop"] *= len(few) / SIZE
+    print(f"{versions}\ncrop, flip, normalise, batch {BATCH}: images/s, and times the NumPy loop")
+    for name, value in speed.items():
+        print(f"  {name:20s} {value:12,.0f} {value / speed['numpy loop']:8.1f}")
+    print("noise: labels/s, and times the NumPy loop")
+    for name, value in noised.items():
+        print(f"  {name:20s} {value:12,.0f} {value / noised['numpy loop']:8.1f}")
+    if args.output:
+        found = {"versions": versions, "images_per_second": speed, "labels_per_second": noised}
+        pathlib.Path(args.output).write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
