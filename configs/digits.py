@@ -32,8 +32,24 @@ def get_config():
     config.noise = ml_collections.ConfigDict(
         {"kind": "symmetric_exclusive", "rate": 0.4, "exact": False, "seed": 0}
     )
-    config.model = ml_collections.ConfigDict({"name": "mlp"})
-    config.optimizer = ml_collections.ConfigDict({"name": "adam", "learning_rate": 1e-3})
+    config.model = ml_collections.ConfigDict({
+        "name": "mlp",
+        "init": "flax",  # or torch
+        "dtype": "float32",  # of the arithmetic; parameters and losses are float32
+        "dropout": -1.0,  # -1: the model's own
+        "bn_groups": 1,  # parts of the batch that BatchNorm normalises on their own
+    })  # fmt: skip
+    config.optimizer = ml_collections.ConfigDict({
+        "name": "adam",
+        "learning_rate": 1e-3,
+        "momentum": 0.9,  # of sgd
+        "nesterov": False,
+        "weight_decay": 0.0,
+        "schedule": "constant",
+        "warmup_epochs": 0.0,
+        "boundaries": (0.0,),  # epochs, of a piecewise schedule
+        "factor": 0.1,  # of the learning rate there
+    })  # fmt: skip
     config.loss = ml_collections.ConfigDict({
         "method": "superloss",
         "lam": 1.0,

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import batches, data, keys, methods, models, workdir
+from experiments import batches, data, keys, methods, models, optimizers, workdir
 from experiments.batches import Augment, TrainData, epoch_order
-from experiments.choices import choose, positive, seed, within
+from experiments.choices import choose, seed, within
 from experiments.progress import console, progress_line
 from experiments.stream import fits, stream
 from superloss_jax import LossTransform
@@ -34,6 +34,7 @@ class Run(NamedTuple):
     """What a config means; built, and thereby checked, before anything is trained."""
 
     model: nn.Module
+    torch_init: bool
     optimizer: optax.GradientTransformation
     method: LossTransform
     dataset: data.Dataset
@@ -54,6 +55,8 @@ def init_state(run: Run, seed: int) -> TrainState:
         images = jnp.zeros((1, *run.dataset.train.images.shape[1:]))
         variables = run.model.init(keys.key_for(seed, keys.INIT), images, train=False)
         params = variables["params"]
+        if run.torch_init:
+            params = models.torch_init(params, keys.key_for(seed, keys.INIT, 1))
         return TrainState(
             step=jnp.int32(0),
             params=params,
@@ -150,9 +153,7 @@ def build(config, data_dir: str | None = None) -> Run:
     seed("config.seed", config.seed)
     within("config.epochs", config.epochs, 1, 100_000)
     method = methods.create(**config.loss)
-    optimizers = {"adam": optax.adam, "sgd": optax.sgd}
-    optimizer = choose("config.optimizer.name", config.optimizer.name, optimizers)
-    positive("config.optimizer.learning_rate", config.optimizer.learning_rate)
+    make_optimizer(config, steps_per_epoch=1)  # refuses what is wrong before data is read
     choose("config.model.name", config.model.name, models.MODELS)
     data.check_noise(config.data.name, **config.noise)
     dataset, labels_sha256 = data.build(config.data, config.noise, data_dir)
@@ -160,9 +161,25 @@ def build(config, data_dir: str | None = None) -> Run:
     augment = batches.augment(image_shape, **config.augment)
     within("config.data.device_budget_mb", config.data.device_budget_mb, 0, float("inf"))
     within("config.batch_size", config.batch_size, 1, len(dataset.train.labels))
-    model = models.create(config.model.name, len(dataset.class_names), image_shape)
-    optimizer = optimizer(config.optimizer.learning_rate)
-    return Run(model, optimizer, method, dataset, augment, labels_sha256)
+    model = models.create(
+        **config.model, num_classes=len(dataset.class_names), image_shape=image_shape
+    )
+    optimizer = make_optimizer(config, -(-len(dataset.train.labels) // config.batch_size))
+    return Run(
+        model, config.model.init == "torch", optimizer, method, dataset, augment, labels_sha256
+    )
+
+
+def make_optimizer(config, steps_per_epoch: int) -> optax.GradientTransformation:
+    values = dict(config.optimizer)
+    names = ("learning_rate", "warmup_epochs", "boundaries", "factor")
+    schedule = optimizers.schedule(
+        values.pop("schedule"),
+        **{name: values.pop(name) for name in names},
+        epochs=config.epochs,
+        steps_per_epoch=steps_per_epoch,
+    )
+    return optimizers.create(**values, schedule=schedule)
 
 
 def epoch_steps(host: TrainData, resident: TrainData | None, order) -> Iterator:

@@ -1,0 +1,54 @@
+"""Batch normalisation over the batch that counts."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import lax
+
+
+class BatchNorm(nn.Module):
+    """nn.BatchNorm with momentum 0.9, for images, with padding left out, and in groups.
+
+    Statistics are those of the whole batch, however many devices share it, or, with `groups`, of
+    each of so many equal parts of it on its own, as devices that do not speak to each other have.
+
+    Sergey Ioffe, Christian Szegedy, "Batch Normalization: Accelerating Deep Network Training by
+    Reducing Internal Covariate Shift", ICML 2015.
+    """
+
+    groups: int = 1
+    momentum: float = 0.9  # of the old average; PyTorch's 0.1 is of the new value
+    epsilon: float = 1e-5
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, train: bool, mask=None):
+        shape, channels = x.shape, x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones_init(), (channels,))
+        bias = self.param("bias", nn.initializers.zeros_init(), (channels,))
+        old_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
+        old_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
+        if not train:
+            values, mean, var = x[None], old_mean.value[None], old_var.value[None]
+        else:
+            values = x.reshape(self.groups, -1, *shape[1:])
+            over = tuple(range(1, values.ndim - 1))
+            where = None
+            if mask is not None:
+                where = mask.reshape(self.groups, -1, *(1,) * (values.ndim - 2))
+            # In float32, whatever the arithmetic around it; one pass, for the values' mean and
+            # that of their squares.
+            wide = values.astype(jnp.float32)
+            mean = wide.mean(over, where=where)
+            var = jnp.maximum((wide * wide).mean(over, where=where) - mean * mean, 0)
+            if not self.is_initializing():
+                keep = self.momentum
+                old_mean.value = keep * old_mean.value + (1 - keep) * mean.mean(0)
+                old_var.value = keep * old_var.value + (1 - keep) * var.mean(0)
+        factor = lax.rsqrt(var + self.epsilon) * scale[None]
+        shift = bias[None] - mean * factor
+        factor, shift = (
+            v.reshape(-1, *(1,) * (values.ndim - 2), channels) for v in (factor, shift)
+        )
+        return (values * factor + shift).astype(self.dtype).reshape(shape)
