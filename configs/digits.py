@@ -17,6 +17,10 @@ def get_config():
     config.seed = 0  # initial parameters, batch order, augmentation
     config.epochs = 60
     config.batch_size = 64
+    config.devices = 0  # of this machine; 0: all
+    config.checkpoint = ml_collections.ConfigDict(
+        {"every_epochs": 0, "every_minutes": 5.0, "keep": 2}  # 0: not by this measure
+    )
     config.data = ml_collections.ConfigDict({
         "name": "digits",
         "path": config_dict.placeholder(str),  # of an npz file

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import keys
+from experiments import devices, keys
 from experiments.choices import within
 from experiments.data import Dataset, Examples
 
@@ -45,12 +45,22 @@ def train_data(examples: Examples, augment: Augment) -> TrainData:
     return TrainData(images, examples.labels, examples.clean_labels, examples.indices)
 
 
-@functools.partial(jax.jit, static_argnames=("size", "batch_size"))
-def epoch_order(seed, epoch, size: int, batch_size: int):
-    """Every position once, as (steps, batch_size); the last batch is padded with -1."""
+def epoch_order(seed, epoch, size: int, batch_size: int, layout: devices.Layout | None = None):
+    """Every position once, as (steps, batch_size); -1 pads the last batch.
+
+    Each batch is padded to a multiple of the number of devices, too.
+    """
+    return _epoch_order(seed, epoch, size, batch_size, layout or devices.layout(1))
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _epoch_order(seed, epoch, size, batch_size, layout):
     order = jnp.argsort(keys.bits(keys.key_for(seed, keys.ORDER, epoch), (size,)))
     order = order.astype(jnp.int32)
-    return jnp.pad(order, (0, -size % batch_size), constant_values=-1).reshape(-1, batch_size)
+    order = jnp.pad(order, (0, -size % batch_size), constant_values=-1).reshape(-1, batch_size)
+    more = -batch_size % devices.size(layout)
+    order = jnp.pad(order, ((0, 0), (0, more)), constant_values=-1)
+    return jax.lax.with_sharding_constraint(order, layout.whole)
 
 
 def normalise(images, dataset: Dataset):
@@ -69,7 +79,8 @@ def draw(images, positions, dataset: Dataset, augment: Augment, seed, step):
     """Training images at `positions`, cropped, flipped, normalised, with a square cut out."""
     batch = positions.shape[0]
     height, width = (size - 2 * augment.pad for size in images.shape[1:3])
-    bits = keys.bits(keys.key_for(seed, keys.AUGMENT, step), (5, batch))
+    # In this order, so that padding a batch changes nothing for the others in it.
+    bits = keys.bits(keys.key_for(seed, keys.AUGMENT, step), (batch, 5)).T
     if augment.pad:
         y, x = (_below(bits[i], 2 * augment.pad + 1) for i in (0, 1))
         window = (1, height, width, images.shape[3])

@@ -1,35 +1,55 @@
-"""Trains one configuration.
+"""Trains one configuration, or goes on where it stopped.
 
 python -m experiments.main --config=configs/digits.py --config.noise.rate=0.4 --workdir=DIR
 """
+
+import contextlib
 
 from absl import app, flags, logging
 
 from experiments.command import CONFIG, DATA_DIR, parse, refuse
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory for what the run writes.", required=True)
+COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0 of several.")
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes train together.")
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
 
 
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         refuse(ValueError(f"unexpected argument {argv[1]!r}: values are given as --name=value"))
     logging.set_verbosity(logging.WARNING)  # JAX reports each backend it does not find
-    from experiments import train, workdir  # after the flags: a typo is answered at once
+    from experiments import safety  # after the flags: a typo is answered at once
 
-    try:
-        path = workdir.prepare(WORKDIR.value)
-        run = train.build(CONFIG.value, DATA_DIR.value)
-    except (ValueError, TypeError) as error:
-        refuse(error)
-    try:
-        results = train.train(CONFIG.value, run, path)
-    except FloatingPointError as error:
-        refuse(error, code=1)
-    except KeyboardInterrupt:
-        refuse(InterruptedError("interrupted; there is no result"), code=130)
+    with contextlib.ExitStack() as stack:
+        signal = stack.enter_context(safety.signals())
+        try:
+            results, path = run(stack, signal)
+        except safety.Stopped as stopped:
+            refuse(InterruptedError(f"{stopped}: saved; the same command goes on"), stopped.code)
+        except (FloatingPointError, OSError) as error:
+            refuse(error, code=1)
+        except (ValueError, TypeError) as error:
+            refuse(error)
     accuracy = results["test_accuracy"].get("last")
     tested = "no test images" if accuracy is None else f"test accuracy {accuracy:.2%}"
-    print(f"{tested} in the last epoch; results in {path / workdir.RESULTS}")
+    print(f"{tested} in the last epoch; results in {path}")
+
+
+def run(stack: contextlib.ExitStack, signal):
+    import jax
+
+    from experiments import checkpoint, devices, safety, setup, train, workdir
+
+    workdir.compilation_cache()
+    devices.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+    path = workdir.prepare(WORKDIR.value)
+    if jax.process_index() == 0:
+        stack.enter_context(safety.locked(path))
+    resumable = bool(checkpoint.steps(path / checkpoint.FOLDER))
+    workdir.check_config(path, CONFIG.value.to_dict(), resumable)
+    built = setup.build(CONFIG.value, DATA_DIR.value)
+    return train.train(CONFIG.value, built, path, signal), path / workdir.RESULTS
 
 
 if __name__ == "__main__":

@@ -228,7 +228,7 @@ def create(
     choose("config.model.init", init, dict.fromkeys(("flax", "torch")))
     choices: dict[str, Any] = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
     model = model(num_classes, dtype=choose("config.model.dtype", dtype, choices))
-    if name not in ("mlp", "vit_tiny", "vit_curbench") and min(image_shape[:2]) < 16:
+    if name in ("lenet", "convnet") and min(image_shape[:2]) < 16:
         raise ValueError(f"model {name}: expected images of at least 16x16, got {image_shape}")
     if dropout != -1:
         within("config.model.dropout", dropout, 0, 0.99)

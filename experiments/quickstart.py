@@ -37,7 +37,8 @@ def is_finished(path: pathlib.Path, overrides: dict[str, Any]) -> bool:
     results = json.loads((path / workdir.RESULTS).read_text())
     config = digits.get_config()
     config.update_from_flattened_dict(overrides)
-    if (results["config"], results["versions"]) != (config.to_dict(), workdir.versions()):
+    expected = workdir.plain(config.to_dict()), workdir.versions()
+    if (results["config"], results["versions"]) != expected:
         raise ValueError(
             f"{path} holds a run of another configuration or version; delete {path.parent}"
             " or choose another --workdir"

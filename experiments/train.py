@@ -1,22 +1,23 @@
 """The training program: one state, one step, one loop. Read it from top to bottom."""
 
+import collections
 import functools
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import batches, data, keys, methods, models, optimizers, workdir
-from experiments.batches import Augment, TrainData, epoch_order
-from experiments.choices import choose, seed, within
+from experiments import batches, checkpoint, data, devices, keys, models, safety, workdir
+from experiments.batches import TrainData, epoch_order
 from experiments.progress import console, progress_line
+from experiments.results import GROUPS, QUANTITIES, epoch_row, summary
+from experiments.setup import Run, steps_per_epoch
 from experiments.stream import fits, stream
-from superloss_jax import LossTransform
 
 
 class TrainState(NamedTuple):
@@ -27,30 +28,16 @@ class TrainState(NamedTuple):
     batch_stats: Any
     opt_state: Any
     loss_state: Any
+    sums: jax.Array  # of this epoch's metrics: (groups, quantities)
     seed: jax.Array
-
-
-class Run(NamedTuple):
-    """What a config means; built, and thereby checked, before anything is trained."""
-
-    model: nn.Module
-    torch_init: bool
-    optimizer: optax.GradientTransformation
-    method: LossTransform
-    dataset: data.Dataset
-    augment: Augment
-    labels_sha256: str
+    failed: jax.Array  # whether a loss or a gradient was not finite; then nothing changes any more
 
 
 # --- One step. ------------------------------------------------------------------------------------
 
-GROUPS = ("all", "clean", "wrong")
-EVALUATION_BATCH = 1000
-QUANTITIES = ("count", "loss", "accuracy", "sigma")
-
 
 def init_state(run: Run, seed: int) -> TrainState:
-    @jax.jit  # one program to compile, not one for each operation
+    @functools.partial(jax.jit, out_shardings=run.layout.whole)  # one program, not one an operation
     def init(seed):
         images = jnp.zeros((1, *run.dataset.train.images.shape[1:]))
         variables = run.model.init(keys.key_for(seed, keys.INIT), images, train=False)
@@ -63,83 +50,106 @@ def init_state(run: Run, seed: int) -> TrainState:
             batch_stats=variables.get("batch_stats", {}),
             opt_state=run.optimizer.init(params),
             loss_state=run.method.init(),
+            sums=jnp.zeros((len(GROUPS), len(QUANTITIES))),
             seed=seed,
+            failed=jnp.bool(False),
         )
 
-    return init(jnp.int32(seed))
+    return init(np.int32(seed))
+
+
+def differentiate(run: Run, state: TrainState, train: TrainData, order):
+    """Gradients on batch `step % steps` of the epoch, and what else came out of it."""
+    rows = order[state.step % order.shape[0]]
+    rows = jax.lax.with_sharding_constraint(rows, run.layout.rows)  # each device draws its part
+    where = rows >= 0
+    images = batches.draw(train.images, rows, run.dataset, run.augment, state.seed, state.step)
+    labels = train.labels[rows]
+
+    def objective(params):
+        logits, updated = run.model.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            images,
+            train=True,
+            mask=where,
+            mutable=["batch_stats"],
+            rngs={"dropout": keys.key_for(state.seed, keys.DROPOUT, state.step)},
+        )
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        robust, loss_state = run.method.update(losses, state.loss_state, where=where)
+        aux = losses, logits, loss_state, updated.get("batch_stats", {})
+        return jnp.mean(robust, where=where), aux
+
+    grads, (losses, logits, loss_state, batch_stats) = jax.grad(objective, has_aux=True)(
+        state.params
+    )
+
+    # sigma is the weight that the method gives a sample: the derivative of its loss. The
+    # compiler merges it with the one that is in the gradient.
+    def total(losses):
+        return jnp.sum(run.method.update(losses, state.loss_state, where=where)[0])
+
+    right = logits.argmax(-1) == labels
+    values = jnp.stack([jnp.ones_like(losses), losses, right, jax.grad(total)(losses)])
+    clean_labels = train.clean_labels[rows]
+    clean, known = labels == clean_labels, clean_labels >= 0
+    groups = jnp.stack([where, where & clean, where & known & ~clean])
+    sums = jnp.sum(jnp.where(groups[:, None], values, 0), axis=-1)
+    return grads, losses, where, loss_state, batch_stats, sums
 
 
 def make_train_step(run: Run):
-    @functools.partial(jax.jit, donate_argnums=(0, 1))
-    def train_step(state: TrainState, sums, train: TrainData, order):
-        """One optimizer step on batch `step % steps` of the epoch; `sums` collects its metrics."""
-        rows = order[state.step % order.shape[0]]
-        where = rows >= 0
-        images = batches.draw(train.images, rows, run.dataset, run.augment, state.seed, state.step)
-        labels, clean_labels = train.labels[rows], train.clean_labels[rows]
-
-        def objective(params):
-            logits, updated = run.model.apply(
-                {"params": params, "batch_stats": state.batch_stats},
-                images,
-                train=True,
-                mask=where,
-                mutable=["batch_stats"],
-                rngs={"dropout": keys.key_for(state.seed, keys.DROPOUT, state.step)},
-            )
-            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-            robust, loss_state = run.method.update(losses, state.loss_state, where=where)
-            aux = losses, logits, loss_state, updated.get("batch_stats", {})
-            return jnp.mean(robust, where=where), aux
-
-        grads, (losses, logits, loss_state, batch_stats) = jax.grad(objective, has_aux=True)(
-            state.params
+    @functools.partial(jax.jit, donate_argnums=0, out_shardings=run.layout.whole)
+    def train_step(state: TrainState, train: TrainData, order):
+        """One optimizer step, and whether this or an earlier one failed."""
+        grads, losses, where, loss_state, batch_stats, sums = differentiate(
+            run, state, train, order
         )
         updates, opt_state = run.optimizer.update(grads, state.opt_state, state.params)
-
-        # sigma is the weight that the method gives a sample: the derivative of its loss. The
-        # compiler merges it with the one that is in the gradient.
-        def total(losses):
-            return jnp.sum(run.method.update(losses, state.loss_state, where=where)[0])
-
-        right = logits.argmax(-1) == labels
-        values = jnp.stack([jnp.ones_like(losses), losses, right, jax.grad(total)(losses)])
-        clean, known = labels == clean_labels, clean_labels >= 0
-        groups = jnp.stack([where, where & clean, where & known & ~clean])
-        sums += jnp.sum(jnp.where(groups[:, None], values, 0), axis=-1)
-        state = TrainState(
+        finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(grads)]
+        failed = state.failed | ~(jnp.isfinite(losses) | ~where).all() | ~jnp.stack(finite).all()
+        new = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
             batch_stats=batch_stats,
             opt_state=opt_state,
             loss_state=loss_state,
+            sums=state.sums + sums,
             seed=state.seed,
+            failed=failed,
         )
-        return state, sums
+        # Steps that are dispatched before the host sees a failure keep the last good state.
+        kept = jax.tree.map(functools.partial(jnp.where, failed), state, new)
+        return kept._replace(failed=failed), failed
 
     return train_step
 
 
-def make_evaluate(run: Run, batch_size: int):
+EVALUATION_BATCH = 1000
+
+
+def make_evaluate(run: Run):
     """Returns `evaluate(state, images, labels)`: number of images, sums of loss and of right."""
 
-    @jax.jit
+    @functools.partial(jax.jit, out_shardings=run.layout.whole)
     def batch_sums(params, batch_stats, images, labels, index):
-        where = index >= 0
+        index = jax.lax.with_sharding_constraint(index, run.layout.rows)
         variables = {"params": params, "batch_stats": batch_stats}
         images = batches.normalise(images[index], run.dataset)
         logits: Any = run.model.apply(variables, images, train=False)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels[index])
         right = logits.argmax(-1) == labels[index]
         values = jnp.stack([jnp.ones_like(losses), losses, right])
-        return jnp.sum(jnp.where(where, values, 0), axis=-1)
+        return jnp.sum(jnp.where(index >= 0, values, 0), axis=-1)
 
     def evaluate(state: TrainState, images, labels):
         index = np.arange(len(labels), dtype=np.int32)
-        index = np.pad(index, (0, -len(labels) % batch_size), constant_values=-1)
+        number = devices.size(run.layout)
+        batch = -(-min(EVALUATION_BATCH, len(labels)) // number) * number
+        index = np.pad(index, (0, -len(labels) % batch), constant_values=-1)
         return sum(
-            batch_sums(state.params, state.batch_stats, images, labels, batch)
-            for batch in index.reshape(-1, batch_size)
+            batch_sums(state.params, state.batch_stats, images, labels, part)
+            for part in index.reshape(-1, batch)
         )
 
     return evaluate
@@ -148,135 +158,136 @@ def make_evaluate(run: Run, batch_size: int):
 # --- The run. -------------------------------------------------------------------------------------
 
 
-def build(config, data_dir: str | None = None) -> Run:
-    """Everything that a config names; raises ValueError for what cannot be meant."""
-    seed("config.seed", config.seed)
-    within("config.epochs", config.epochs, 1, 100_000)
-    method = methods.create(**config.loss)
-    make_optimizer(config, steps_per_epoch=1)  # refuses what is wrong before data is read
-    choose("config.model.name", config.model.name, models.MODELS)
-    data.check_noise(config.data.name, **config.noise)
-    dataset, labels_sha256 = data.build(config.data, config.noise, data_dir)
-    image_shape = dataset.train.images.shape[1:]
-    augment = batches.augment(image_shape, **config.augment)
-    within("config.data.device_budget_mb", config.data.device_budget_mb, 0, float("inf"))
-    within("config.batch_size", config.batch_size, 1, len(dataset.train.labels))
-    model = models.create(
-        **config.model, num_classes=len(dataset.class_names), image_shape=image_shape
-    )
-    optimizer = make_optimizer(config, -(-len(dataset.train.labels) // config.batch_size))
-    return Run(
-        model, config.model.init == "torch", optimizer, method, dataset, augment, labels_sha256
-    )
+def train(config, run: Run, path, signal: Callable[[], int | None] = lambda: None) -> dict:
+    """Trains to the end, from where an earlier run stopped, and returns results.json's content.
 
-
-def make_optimizer(config, steps_per_epoch: int) -> optax.GradientTransformation:
-    values = dict(config.optimizer)
-    names = ("learning_rate", "warmup_epochs", "boundaries", "factor")
-    schedule = optimizers.schedule(
-        values.pop("schedule"),
-        **{name: values.pop(name) for name in names},
-        epochs=config.epochs,
-        steps_per_epoch=steps_per_epoch,
-    )
-    return optimizers.create(**values, schedule=schedule)
-
-
-def epoch_steps(host: TrainData, resident: TrainData | None, order) -> Iterator:
-    """The (TrainData, order) of each step of an epoch; `resident` is the data set on the device."""
-    if resident is None:
-        yield from stream(host, np.asarray(order))
-    else:
-        yield from ((resident, order) for _ in order)
-
-
-def train(config, run: Run, path) -> dict:
-    """Trains to the end and returns what it wrote to results.json."""
-    device, dataset = jax.devices()[0], run.dataset
-    console.print(f"device   {device.device_kind} ({device.platform}), jax {jax.__version__}")
-    data.describe(dataset, config.noise)
-    workdir.write_json(path / workdir.CONFIG, config.to_dict())
-    for name in (workdir.METRICS, workdir.TIMING):
-        (path / name).write_text("")
-
+    Raises:
+      FloatingPointError: for a loss or a gradient that is not finite; FAILED.json says which.
+      safety.Stopped: after saving, if `signal` returned one.
+    """
+    dataset, saver = run.dataset, checkpoint.saver(path, config.checkpoint.keep)
+    describe(config, run)
     host = batches.train_data(dataset.train, run.augment)
-    resident = jax.device_put(host) if fits(host, config.data.device_budget_mb) else None
+    resident = None
+    if fits(host, config.data.device_budget_mb):
+        resident = devices.replicate(host, run.layout)
     held_out = {
-        part: jax.device_put((examples.images, examples.labels))
+        part: devices.replicate((examples.images, examples.labels), run.layout)
         for part, examples in (("validation", dataset.validation), ("test", dataset.test))
         if len(examples.labels)
     }
-    state = init_state(run, config.seed)
-    train_step, evaluate = make_train_step(run), make_evaluate(run, EVALUATION_BATCH)
-    size = len(host.labels)
-    steps = -(-size // config.batch_size)
-    rows: list[dict] = []
+    train_step, evaluate = make_train_step(run), make_evaluate(run)
+    state, rows = begin(config, run, path)
+    steps, size = steps_per_epoch(config, dataset), len(host.labels)
+    first = int(state.step)
+    saved = time.monotonic()
     latest = ""
     with progress_line(config.epochs * steps, "compiling") as progress:
-        for epoch in range(1, config.epochs + 1):
-            start = time.perf_counter()
-            order = epoch_order(config.seed, epoch, size, config.batch_size)
-            sums = jnp.zeros((len(GROUPS), len(QUANTITIES)))
-            for step, batch in enumerate(epoch_steps(host, resident, order)):
-                state, sums = train_step(state, sums, *batch)
+        for epoch in range(first // steps + 1, config.epochs + 1):
+            start, done = time.perf_counter(), first % steps if epoch == first // steps + 1 else 0
+            order = epoch_order(config.seed, epoch, size, config.batch_size, run.layout)
+            running: collections.deque = collections.deque()
+            for step, batch in enumerate(epoch_steps(host, resident, order, done, run), done + 1):
+                state, failed = train_step(state, *batch)
+                running.append(failed)
+                if len(running) > LATE and running.popleft():
+                    report_failure(run, state, batch, path)
                 progress((epoch - 1) * steps + step, f"epoch {epoch}/{config.epochs}{latest}")
+                if (number := signal()) and step < steps:
+                    stop(saver, state, rows, number)
+            if any(running):
+                report_failure(run, state, batch, path)
             evaluated = {part: evaluate(state, *held_out[part]) for part in held_out}
-            row = epoch_row(epoch, sums, evaluated, state.loss_state)
+            rows.append(epoch_row(epoch, state.sums, evaluated, state.loss_state))
+            state = state._replace(sums=devices.replicate(np.zeros_like(state.sums), run.layout))
             seconds = time.perf_counter() - start
-            rows.append(row)
-            workdir.append_row(path / workdir.METRICS, row)
             rate = {"epoch": epoch, "seconds": seconds, "images_per_second": size / seconds}
+            workdir.append_row(path / workdir.METRICS, rows[-1])
             workdir.append_row(path / workdir.TIMING, rate)
             latest = (
-                f"  loss {row['train_loss']:.3f}  test {row.get('test_accuracy', np.nan):.1%}"
-                f"  {rate['images_per_second']:,.0f} images/s"
+                f"  loss {rows[-1]['train_loss']:.3f}  test"
+                f" {rows[-1].get('test_accuracy', np.nan):.1%}  {size / seconds:,.0f} images/s"
             )
             progress(epoch * steps, f"epoch {epoch}/{config.epochs}{latest}")
-            if not np.isfinite(row["train_loss"]):
-                raise FloatingPointError(f"training loss {row['train_loss']} in epoch {epoch}")
-    results = summary(config, run, rows, state)
+            if due(config, epoch, saved):
+                checkpoint.save(saver, int(state.step), state, lines(rows))
+                saved = time.monotonic()
+            if (number := signal()) and epoch < config.epochs:
+                stop(saver, state, rows, number)
+    checkpoint.wait(saver)
+    results = summary(config, run, rows, state.params)
     workdir.write_json(path / workdir.RESULTS, results)
     return results
 
 
-def epoch_row(epoch: int, sums, evaluated, loss_state) -> dict:
-    """One row of metrics.jsonl; train metrics are averages over the epoch, as it was trained."""
-    sums, evaluated = jax.tree.map(lambda x: np.asarray(x, np.float64), (sums, evaluated))
-    with np.errstate(invalid="ignore"):  # a group may be empty
-        means = dict(zip(GROUPS, sums[:, 1:] / sums[:, :1], strict=True))
-        held_out = {part: total[1:] / total[0] for part, total in evaluated.items()}
-    row = {"train_loss": means["all"][0], "train_accuracy": means["all"][1]}
-    for group in ("clean", "wrong"):
-        names = (f"{name}_{group}" for name in QUANTITIES[1:])
-        row |= dict(zip(names, means[group], strict=True))
-    row |= {"tau": getattr(loss_state, "tau", np.nan)}
-    for part, (loss, accuracy) in held_out.items():
-        row |= {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
-    return {"epoch": epoch} | {key: float(value) for key, value in row.items()}
+LATE = 4  # steps that may be dispatched before the outcome of the first is looked at
 
 
-def summary(config, run: Run, rows: list[dict], state: TrainState) -> dict:
-    """A pure function of config, versions and platform: no time, no host, no path."""
-    accuracy = {}
-    if len(run.dataset.test.labels):
-        test = [row["test_accuracy"] for row in rows]
-        accuracy = {"last": test[-1], "mean_of_last_10": float(np.mean(test[-10:]))}
-        if len(run.dataset.validation.labels):
-            best = int(
-                np.argmax([row["validation_accuracy"] for row in rows])
-            )  # the first of equals
-            accuracy |= {"best_validation": test[best], "best_epoch": rows[best]["epoch"]}
-    return {
-        "config": config.to_dict(),
-        "versions": workdir.versions(),
-        "platform": jax.devices()[0].device_kind,
-        "x64": bool(jax.config.read("jax_enable_x64")),
-        "num_params": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
-        "noise": {
-            "convention": config.noise.kind,
-            "realised_rate": data.realised_rate(run.dataset.train),
-            "labels_sha256": run.labels_sha256,
-        },
-        "test_accuracy": accuracy,
-        "last_epoch": rows[-1],
+def describe(config, run: Run) -> None:
+    device = jax.devices()[0]
+    number, processes = devices.size(run.layout), jax.process_count()
+    shared = f", {number} of them" if number > 1 else ""
+    shared += f", {processes} processes" if processes > 1 else ""
+    kind = f"{device.device_kind} ({device.platform}){shared}, jax {jax.__version__}"
+    console.print(f"device   {kind}")
+    data.describe(run.dataset, config.noise)
+
+
+def epoch_steps(host: TrainData, resident: TrainData | None, order, done: int, run) -> Iterator:
+    """The (TrainData, order) of each step left of an epoch; `resident` lies on the devices."""
+    if resident is None:
+        for batch in stream(host, np.asarray(order)[done:]):
+            yield devices.replicate(batch, run.layout)
+    else:
+        yield from ((resident, order) for _ in range(done, len(order)))
+
+
+def begin(config, run: Run, path) -> tuple[TrainState, list[dict]]:
+    """The newest whole checkpoint, or the initial state; and the rows that belong to it."""
+    state, rows = init_state(run, config.seed), []
+    restored = checkpoint.restore(path, state)
+    if restored is not None:
+        state, text = devices.replicate(restored[0], run.layout), restored[1]
+        rows = [json.loads(line) for line in text.splitlines()]
+        console.print(f"resume   at step {int(state.step)}, after {len(rows)} whole epochs")
+    if jax.process_index() == 0:
+        workdir.write_json(path / workdir.CONFIG, config.to_dict())
+        workdir.keep_rows(path, len(rows), lines(rows))
+    return state, rows
+
+
+def lines(rows: list[dict]) -> str:
+    return "".join(workdir.line(row) for row in rows)
+
+
+def due(config, epoch: int, saved: float) -> bool:
+    every, minutes = config.checkpoint.every_epochs, config.checkpoint.every_minutes
+    if every and (epoch % every == 0 or epoch == config.epochs):
+        return True
+    return 0 < minutes * 60 <= time.monotonic() - saved and jax.process_count() == 1
+
+
+def stop(saver, state: TrainState, rows: list[dict], number: int) -> None:
+    checkpoint.save(saver, int(state.step), state, lines(rows))
+    checkpoint.wait(saver)
+    raise safety.Stopped(number)
+
+
+def report_failure(run: Run, state: TrainState, batch, path) -> None:
+    """Does the failing step again, from the state that was kept before it, and says what failed."""
+    train, order = batch
+    grads, losses, where, *_ = jax.jit(functools.partial(differentiate, run))(state, train, order)
+    rows = np.asarray(order)[int(state.step) % order.shape[0]]
+    named = {f"gradient of {n}": v for n, v in checkpoint.named(grads).items()}
+    named["losses"] = jnp.where(where, losses, 0)
+    tensors = [name for name, value in named.items() if not np.isfinite(value).all()]
+    step = int(state.step)
+    failure = {
+        "step": step,
+        "tensors": tensors,
+        "indices": np.asarray(train.indices)[rows[rows >= 0]].tolist(),
     }
+    workdir.write_json(path / workdir.FAILED, failure)
+    raise FloatingPointError(
+        f"step {step}: {', '.join(tensors[:3])} not finite; see {path / workdir.FAILED}"
+    )

@@ -1,5 +1,6 @@
 """Files of a run. JSON files are there whole or not at all; the others grow by whole lines."""
 
+import contextlib
 import importlib.metadata
 import json
 import math
@@ -7,7 +8,12 @@ import os
 import pathlib
 import tempfile
 
+import jax
+
+from experiments import cache
+
 CONFIG, METRICS, TIMING, RESULTS = "config.json", "metrics.jsonl", "timing.jsonl", "results.json"
+FAILED = "FAILED.json"
 
 
 def prepare(path: str | os.PathLike) -> pathlib.Path:
@@ -18,8 +24,6 @@ def prepare(path: str | os.PathLike) -> pathlib.Path:
         workdir = pathlib.Path(path).expanduser()
         if workdir.exists() and not workdir.is_dir():
             raise ValueError(f"--workdir: expected a directory, got a file: {workdir}")
-        if (workdir / RESULTS).exists():
-            raise ValueError(f"--workdir: {workdir} holds a finished run; choose another directory")
         workdir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=workdir):  # root ignores mode bits, so try it
             pass
@@ -29,6 +33,53 @@ def prepare(path: str | os.PathLike) -> pathlib.Path:
     return workdir
 
 
+MAY_CHANGE = ("checkpoint",)
+
+
+def check_config(path: pathlib.Path, config: dict, resumable: bool) -> None:
+    """A run is finished once, and goes on as it began, but for more epochs.
+
+    Raises:
+      ValueError: for a finished run, or one of another config, with the differences.
+    """
+    try:
+        old = json.loads((path / CONFIG).read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return
+    finished = (path / RESULTS).exists()
+    if not (finished or resumable):
+        return
+    new = plain(config)
+    differing = {
+        key: (before, now)
+        for key, before, now in _differences(old, new)
+        if key.split(".")[0] not in MAY_CHANGE
+    }
+    before, now = differing.pop("epochs", (0, 0))
+    if now < before or (now != before and new["optimizer"]["schedule"] == "cosine"):
+        differing["epochs"] = before, now
+    if differing:
+        changes = ", ".join(f"{key}: {old!r} -> {new!r}" for key, (old, new) in differing.items())
+        raise ValueError(f"--workdir: {path} holds a run of another config: {changes}")
+    if finished and now == before:
+        raise ValueError(f"--workdir: {path} holds a finished run; choose another directory")
+
+
+def _differences(old, new, prefix=""):
+    for key in sorted({*old, *new}):
+        before, now = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(now, dict):
+            yield from _differences(before, now, f"{prefix}{key}.")
+        elif before != now:
+            yield f"{prefix}{key}", before, now
+
+
+def compilation_cache() -> None:
+    """Keeps compiled programs, unless JAX_COMPILATION_CACHE_DIR names another place."""
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "compiled"))
+
+
 def versions() -> dict[str, str]:
     """Of the packages on which a result depends."""
     packages = ("superloss_jax", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -36,31 +87,52 @@ def versions() -> dict[str, str]:
 
 
 def write_json(path: pathlib.Path, value) -> None:
+    if jax.process_index() == 0:
+        _replace(path, json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
+
+
+def _replace(path: pathlib.Path, text: str) -> None:
     """Writes to a temporary name, then renames: the file is there whole, or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
     with open(temporary, "w") as file:
-        json.dump(_plain(value), file, indent=2, allow_nan=False)
-        file.write("\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
 
 
+def line(row: dict) -> str:
+    return json.dumps(plain(row), allow_nan=False) + "\n"
+
+
 def append_row(path: pathlib.Path, row: dict) -> None:
-    with open(path, "a") as file:
-        file.write(json.dumps(_plain(row), allow_nan=False) + "\n")
+    if jax.process_index() == 0:
+        with open(path, "a") as file:
+            file.write(line(row))
+
+
+def keep_rows(path: pathlib.Path, epochs: int, metrics: str) -> None:
+    """Makes the files of a run what they were after so many epochs."""
+    _replace(path / METRICS, metrics)
+    timing = []
+    if (path / TIMING).exists():
+        for text in (path / TIMING).read_text().splitlines():
+            with contextlib.suppress(ValueError):  # a torn line
+                timing.append(json.loads(text))
+    _replace(path / TIMING, "".join(line(row) for row in timing if row["epoch"] <= epochs))
+    (path / FAILED).unlink(missing_ok=True)
 
 
 def read_rows(path: pathlib.Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def _plain(value):
-    """JSON has no NaN or infinity: they become null."""
+def plain(value):
+    """As JSON gives it back, which has no NaN, infinity or tuple."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

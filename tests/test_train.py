@@ -12,13 +12,13 @@ import optax
 import pytest
 
 from configs import cifar10, digits
-from experiments import batches, data, methods, models, train, workdir
+from experiments import batches, data, methods, models, setup, train, workdir
 from superloss_jax import closed_form
 
 
 def small_config(**overrides):
     config = digits.get_config()
-    config.epochs = 2
+    config.epochs, config.devices = 2, 1
     config.update_from_flattened_dict(overrides)
     return config
 
@@ -26,10 +26,10 @@ def small_config(**overrides):
 def test_one_step_is_plain_arithmetic():
     """The padded last batch, with SGD: the step is minus the gradient of the mean over the rest."""
     config = small_config(**{"optimizer.name": "sgd", "optimizer.learning_rate": 1.0})
-    run = train.build(config)
+    run = setup.build(config)
     state = train.init_state(run, config.seed)
     examples = run.dataset.train
-    order = train.epoch_order(config.seed, 1, len(examples.labels), config.batch_size)[-1:]
+    order = batches.epoch_order(config.seed, 1, len(examples.labels), config.batch_size)[-1:]
     index = np.asarray(order[0][order[0] >= 0])
     assert 0 < len(index) < config.batch_size
 
@@ -48,7 +48,9 @@ def test_one_step_is_plain_arithmetic():
     wrong = labels != examples.clean_labels[index]
 
     train_data = batches.train_data(examples, run.augment)
-    after, sums = train.make_train_step(run)(state, jnp.zeros((3, 4)), train_data, order)
+    after, failed = train.make_train_step(run)(state, train_data, order)
+    assert not failed
+    sums = after.sums
     chex.assert_trees_all_close(after.params, expected, rtol=1e-5, atol=1e-6)
     assert after.step == 1
     assert after.loss_state.count == len(index)
@@ -59,7 +61,7 @@ def test_one_step_is_plain_arithmetic():
 
 def test_a_run_writes_its_files(tmp_path):
     config = small_config()
-    run = train.build(config)
+    run = setup.build(config)
     paths = [workdir.prepare(str(tmp_path / name)) for name in ("a", "b")]
     results = [train.train(config, run, path) for path in paths]
     names = {workdir.CONFIG, workdir.METRICS, workdir.TIMING, workdir.RESULTS}
@@ -80,14 +82,12 @@ def test_a_run_writes_its_files(tmp_path):
     assert str(tmp_path) not in (paths[0] / workdir.RESULTS).read_text()
     # SuperLoss trusts right labels more than wrong ones.
     assert rows[-1]["sigma_clean"] > 1 > rows[-1]["sigma_wrong"] > 0
-    with pytest.raises(ValueError, match="holds a finished run"):
-        workdir.prepare(str(paths[0]))
 
 
 def test_no_noise_and_no_threshold(tmp_path):
     overrides = {"loss.method": "cross_entropy", "loss.threshold": "running_mean"}
     config = small_config(**overrides, **{"noise.rate": 0.0, "epochs": 1})
-    results = train.train(config, train.build(config), workdir.prepare(str(tmp_path)))
+    results = train.train(config, setup.build(config), workdir.prepare(str(tmp_path)))
     assert results["last_epoch"]["sigma_clean"] == 1
     text = (tmp_path / workdir.RESULTS).read_text()
     row = json.loads(text)["last_epoch"]
@@ -98,10 +98,10 @@ def test_no_noise_and_no_threshold(tmp_path):
 
 def test_evaluation_counts_every_test_image_once():
     config = small_config()
-    run = train.build(config)
+    run = setup.build(config)
     state = train.init_state(run, 0)
     images, labels = run.dataset.test[:2]
-    evaluated = train.make_evaluate(run, 64)(state, images, labels)
+    evaluated = train.make_evaluate(run)(state, images, labels)
     logits = run.model.apply({"params": state.params}, images / np.float32(16), train=False)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     right = (logits.argmax(-1) == labels).sum()
@@ -109,9 +109,31 @@ def test_evaluation_counts_every_test_image_once():
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    """Steps dispatched before it is seen change nothing, and the file says where to look."""
     config = small_config(**{"optimizer.learning_rate": 1e30})
-    with pytest.raises(FloatingPointError, match="training loss nan in epoch"):
-        train.train(config, train.build(config), workdir.prepare(str(tmp_path)))
+    run = setup.build(config)
+    state = train.init_state(run, 0)
+    data = batches.train_data(run.dataset.train, run.augment)
+    order = batches.epoch_order(0, 1, len(data.labels), config.batch_size)
+    step = train.make_train_step(run)
+    flags, states = [], []
+    for _ in range(6):
+        state, failed = step(state, data, order)
+        flags.append(bool(failed))
+        states.append(jax.tree.map(np.asarray, state))
+    first = flags.index(True)
+    assert all(flags[first:])
+    chex.assert_trees_all_equal(states[first], states[-1])
+    good = states[first - 1]._replace(failed=np.bool(True))
+    chex.assert_trees_all_equal(states[first], good)
+    assert np.isfinite(states[-1].loss_state.tau)
+
+    with pytest.raises(FloatingPointError, match=f"step {first}: .* not finite; see .*FAILED"):
+        train.train(config, run, workdir.prepare(str(tmp_path)))
+    failure = json.loads((tmp_path / workdir.FAILED).read_text())
+    assert failure["step"] == first
+    assert failure["indices"] == np.asarray(order[first]).tolist()
+    assert "losses" in failure["tensors"]
     assert not (tmp_path / workdir.RESULTS).exists()
 
 
@@ -119,7 +141,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     ("overrides", "message"),
     [
         ({"loss.method": "superlos"}, "got 'superlos'; did you mean superloss?"),
-        ({"model.name": "resnet"}, "config.model.name: expected one of mlp, lenet, got 'resnet'"),
+        ({"model.name": "resnet"}, "config.model.name: expected one of mlp, .*, got 'resnet'"),
         ({"data.name": "digit"}, "did you mean digits?"),
         ({"noise.kind": "symmetric"}, "ambiguous; choose"),
         ({"noise.kind": "symetric_exclusive"}, "did you mean symmetric_exclusive?"),
@@ -133,6 +155,15 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         ({"data.validation_labels": "right"}, "expected one of noisy, clean, got 'right'"),
         ({"data.imbalance": 0.5}, "config.data.imbalance: expected a number from 1 to 1e"),
         ({"data.device_budget_mb": -1.0}, "config.data.device_budget_mb"),
+        ({"devices": 9}, "config.devices: expected a number from 0 to 8, got 9"),
+        ({"checkpoint.keep": 1}, "config.checkpoint.keep: expected a number from 2 to 1000, got 1"),
+        ({"optimizer.schedule": "step"}, "config.optimizer.schedule: expected one of constant, "),
+        ({"optimizer.schedule": "piecewise"}, r"expected rising epochs, got \(0.0,\)"),
+        ({"optimizer.weight_decay": -1.0}, "config.optimizer.weight_decay: .* got -1.0"),
+        ({"model.init": "keras"}, "config.model.init: expected one of flax, torch, got 'keras'"),
+        ({"model.dtype": "float16"}, "did you mean bfloat16?"),
+        ({"model.dropout": 0.5}, "config.model.dropout: mlp has none, got 0.5"),
+        ({"model.bn_groups": 2}, "config.model.bn_groups: mlp has no BatchNorm, got 2"),
         ({"augment.pad": -1}, "config.augment.pad: expected a number from 0 to 100, got -1"),
         ({"augment.cutout": 99}, "config.augment.cutout: expected a number from 0 to 16, got 99"),
         ({"data.name": "npz"}, "config.data.path: npz needs the name of a file"),
@@ -158,7 +189,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 )
 def test_bad_configs_are_refused_before_training(overrides, message):
     with pytest.raises(ValueError, match=message) as error:
-        train.build(small_config(**overrides))
+        setup.build(small_config(**overrides))
     assert "\n" not in str(error.value)
 
 
@@ -183,7 +214,7 @@ def test_cifar10_config_builds_lenet(monkeypatch):
     config = cifar10.get_config()
     config.batch_size = 8
     config.data.validation = 4
-    run = train.build(config)
+    run = setup.build(config)
     assert isinstance(run.model, models.LeNet)
     assert [len(part.labels) for part in run.dataset[2:5]] == [16, 4, 20]
 

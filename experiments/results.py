@@ -1,0 +1,54 @@
+"""What a run reports: a row an epoch, and at the end a summary."""
+
+import jax
+import numpy as np
+
+from experiments import data, workdir
+from experiments.setup import Run
+
+GROUPS = ("all", "clean", "wrong")
+QUANTITIES = ("count", "loss", "accuracy", "sigma")
+
+
+def epoch_row(epoch: int, sums, evaluated, loss_state) -> dict:
+    """One row of metrics.jsonl; train metrics are averages over the epoch, as it was trained."""
+    sums, evaluated = jax.tree.map(lambda x: np.asarray(x, np.float64), (sums, evaluated))
+    with np.errstate(invalid="ignore"):  # a group may be empty
+        means = dict(zip(GROUPS, sums[:, 1:] / sums[:, :1], strict=True))
+        held_out = {part: total[1:] / total[0] for part, total in evaluated.items()}
+    row = {"train_loss": means["all"][0], "train_accuracy": means["all"][1]}
+    for group in ("clean", "wrong"):
+        names = (f"{name}_{group}" for name in QUANTITIES[1:])
+        row |= dict(zip(names, means[group], strict=True))
+    row |= {"tau": getattr(loss_state, "tau", np.nan)}
+    for part, (loss, accuracy) in held_out.items():
+        row |= {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
+    return {"epoch": epoch} | {key: float(value) for key, value in row.items()}
+
+
+def summary(config, run: Run, rows: list[dict], params) -> dict:
+    """A pure function of config, versions and platform: no time, no host, no path."""
+    accuracy = {}
+    if len(run.dataset.test.labels):
+        test = [row["test_accuracy"] for row in rows]
+        accuracy = {"last": test[-1], "mean_of_last_10": float(np.mean(test[-10:]))}
+        if len(run.dataset.validation.labels):
+            validation = [row["validation_accuracy"] for row in rows]
+            best = int(np.argmax(validation))  # the first of equal ones
+            accuracy |= {"best_validation": test[best], "best_epoch": rows[best]["epoch"]}
+    content = {
+        "config": config.to_dict(),
+        "versions": workdir.versions(),
+        "platform": jax.devices()[0].device_kind,
+        "devices": run.layout.whole.mesh.size,
+        "x64": bool(jax.config.read("jax_enable_x64")),
+        "num_params": sum(leaf.size for leaf in jax.tree.leaves(params)),
+        "noise": {
+            "convention": config.noise.kind,
+            "realised_rate": data.realised_rate(run.dataset.train),
+            "labels_sha256": run.labels_sha256,
+        },
+        "test_accuracy": accuracy,
+        "last_epoch": rows[-1],
+    }
+    return workdir.plain(content)

@@ -1,0 +1,63 @@
+"""One process a work directory, and signals that end a run at a step's boundary."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+LOCK = ".lock"
+
+
+class Stopped(Exception):  # noqa: N818 (asked for: not an error)
+    """A signal was received, and all is saved."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        # As shells count; Slurm's warning before a time limit ends a run as SIGTERM does.
+        self.code = 130 if number == signal.SIGINT else 143
+
+
+@contextlib.contextmanager
+def locked(workdir: pathlib.Path) -> Iterator[None]:
+    """Holds the work directory; the kernel lets go of it when the process ends, however it ends.
+
+    Raises:
+      ValueError: if another process holds it, with its host and number.
+    """
+    with open(workdir / LOCK, "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise ValueError(f"--workdir: {workdir} is in use by {holder}") from None
+        file.truncate(0)
+        file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+        file.flush()
+        yield
+
+
+@contextlib.contextmanager
+def signals() -> Iterator[Callable[[], int | None]]:
+    """Yields a function that returns the first signal received, or None.
+
+    A second Ctrl-C ends the process at once, by the system's own doing.
+    """
+    received: list[int] = []
+
+    def note(number, frame):
+        received.append(number)
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+    previous = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield lambda: received[0] if received else None
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

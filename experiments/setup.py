@@ -1,0 +1,69 @@
+"""What a config means: everything it names, checked and built before anything is trained."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import optax
+
+from experiments import batches, data, devices, methods, models, optimizers
+from experiments.batches import Augment
+from experiments.choices import choose, seed, within
+from superloss_jax import LossTransform
+
+
+class Run(NamedTuple):
+    model: nn.Module
+    torch_init: bool
+    optimizer: optax.GradientTransformation
+    method: LossTransform
+    dataset: data.Dataset
+    augment: Augment
+    layout: devices.Layout
+    labels_sha256: str
+
+
+def build(config, data_dir: str | None = None) -> Run:
+    """Raises ValueError for what cannot be meant."""
+    seed("config.seed", config.seed)
+    within("config.epochs", config.epochs, 1, 100_000)
+    within("config.checkpoint.keep", config.checkpoint.keep, 2, 1000)
+    for name in ("every_epochs", "every_minutes"):
+        within(f"config.checkpoint.{name}", config.checkpoint[name], 0, float("inf"))
+    layout = devices.layout(config.devices)
+    method = methods.create(**config.loss)
+    make_optimizer(config, steps_per_epoch=1)  # refuses what is wrong before data is read
+    choose("config.model.name", config.model.name, models.MODELS)
+    data.check_noise(config.data.name, **config.noise)
+    dataset, labels_sha256 = data.build(config.data, config.noise, data_dir)
+    image_shape = dataset.train.images.shape[1:]
+    augment = batches.augment(image_shape, **config.augment)
+    within("config.data.device_budget_mb", config.data.device_budget_mb, 0, float("inf"))
+    within("config.batch_size", config.batch_size, 1, len(dataset.train.labels))
+    return Run(
+        model=models.create(
+            **config.model, num_classes=len(dataset.class_names), image_shape=image_shape
+        ),
+        torch_init=config.model.init == "torch",
+        optimizer=make_optimizer(config, steps_per_epoch(config, dataset)),
+        method=method,
+        dataset=dataset,
+        augment=augment,
+        layout=layout,
+        labels_sha256=labels_sha256,
+    )
+
+
+def steps_per_epoch(config, dataset: data.Dataset) -> int:
+    return -(-len(dataset.train.labels) // config.batch_size)
+
+
+def make_optimizer(config, steps_per_epoch: int) -> optax.GradientTransformation:
+    values = dict(config.optimizer)
+    names = ("learning_rate", "warmup_epochs", "boundaries", "factor")
+    schedule = optimizers.schedule(
+        values.pop("schedule"),
+        **{name: values.pop(name) for name in names},
+        epochs=config.epochs,
+        steps_per_epoch=steps_per_epoch,
+    )
+    return optimizers.create(**values, schedule=schedule)
