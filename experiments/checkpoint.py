@@ -72,8 +72,13 @@ def _write(folder: pathlib.Path, step: int, arrays, rows: str, keep: int) -> Non
     for path in folder.glob(".*.tmp"):  # of a run that was killed
         shutil.rmtree(path)
     temporary.mkdir(parents=True)
-    with _checkpointer() as checkpointer:
-        checkpointer.save(temporary / ARRAYS, arrays)
+    try:
+        with _checkpointer() as checkpointer:
+            checkpointer.save(temporary / ARRAYS, arrays)
+    except Exception as error:  # Orbax and TensorStore say ValueError for a full disk, at length
+        full = "No space left on device" if "No space left" in str(error) else ""
+        reason = full or (str(error).strip() or repr(error)).splitlines()[0]
+        raise OSError(f"cannot write checkpoint {final}: {reason}") from None
     (temporary / ROWS).write_text(rows)
     manifest = {"step": step, "made_by": made_by(), "sha256": _hashes(temporary)}
     (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")

@@ -1,6 +1,8 @@
 """Where arrays lie: the data set and the state on every device, each batch's rows shared out."""
 
+import itertools
 import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -56,3 +58,29 @@ def _announced() -> tuple[bool, bool]:
     """Whether Slurm, or a TPU pod, has started several processes."""
     tasks, hosts = os.environ.get("SLURM_NTASKS", "1"), os.environ.get("TPU_WORKER_HOSTNAMES", "")
     return int(tasks) > 1 and "SLURM_PROCID" in os.environ, "," in hosts
+
+
+def of_the_first(value: int) -> int:
+    """What process 0 says, so that all do the same."""
+    if jax.process_count() == 1:
+        return value
+    from jax.experimental import multihost_utils
+
+    return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
+
+
+def agreed(signal: Callable[[], int | None], every: int = 50) -> Callable[[], int | None]:
+    """A signal to any of several processes, heard by all at the same step, each `every` steps."""
+    if jax.process_count() == 1:
+        return signal
+    from jax.experimental import multihost_utils
+
+    asked = itertools.count(1)
+
+    def heard():
+        if next(asked) % every:
+            return None
+        received = multihost_utils.process_allgather(np.int32(signal() or 0))
+        return int(np.max(received)) or None
+
+    return heard

@@ -1,4 +1,4 @@
-"""Flax Linen models: images, normalised by the caller, in; logits out, always in float32.
+"""Flax Linen models: images, normalised by the caller, in; logits out, at least in float32.
 
 `mask` is false for the padding of a batch, of which BatchNorm must know. `dtype` is that of the
 arithmetic; parameters and statistics are float32. Widths and depths are those of the papers.
@@ -17,10 +17,21 @@ from experiments import fast
 from experiments.choices import choose, within
 from experiments.norm import BatchNorm
 
-# A fast form on CPU; elsewhere JAX's own, whose gradients the vendors' libraries know.
-_form = fast.conv if jax.default_backend() == "cpu" else jax.lax.conv_general_dilated
-Conv = functools.partial(nn.Conv, conv_general_dilated=_form)
+
+def _conv(*args, **kwargs):
+    """A fast form on CPU; elsewhere JAX's own, whose gradients the vendors' libraries know."""
+    form = fast.conv if jax.default_backend() == "cpu" else jax.lax.conv_general_dilated
+    return form(*args, **kwargs)
+
+
+Conv = functools.partial(nn.Conv, conv_general_dilated=_conv)
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+def classify(model, x):
+    """The last layer, inside `model`; its logits are at least float32."""
+    logits = nn.Dense(model.num_classes, dtype=model.dtype)(x)
+    return logits.astype(jnp.promote_types(model.dtype, jnp.float32))
 
 
 class MLP(nn.Module):
@@ -32,7 +43,7 @@ class MLP(nn.Module):
         x = x.reshape(x.shape[0], -1)
         for width in (256, 256):
             x = nn.relu(nn.Dense(width, dtype=self.dtype)(x))
-        return nn.Dense(self.num_classes, dtype=self.dtype)(x).astype(jnp.float32)
+        return classify(self, x)
 
 
 class ConvThenMaxPool(nn.Module):
@@ -67,7 +78,7 @@ class LeNet(nn.Module):
         x = x.reshape(x.shape[0], -1)
         for width in (120, 84):
             x = nn.relu(nn.Dense(width, dtype=self.dtype)(x))
-        return nn.Dense(self.num_classes, dtype=self.dtype)(x).astype(jnp.float32)
+        return classify(self, x)
 
 
 class ConvNet(nn.Module):
@@ -83,7 +94,7 @@ class ConvNet(nn.Module):
                 x = nn.relu(Conv(features, (3, 3), dtype=self.dtype)(x))
             x = fast.max_pool(x)
         x = x.reshape(x.shape[0], -1)
-        return nn.Dense(self.num_classes, dtype=self.dtype)(x).astype(jnp.float32)
+        return classify(self, x)
 
 
 class ConvNetSmall(nn.Module):
@@ -98,7 +109,7 @@ class ConvNetSmall(nn.Module):
             x = nn.relu(Conv(features, (3, 3), strides=(2, 2), dtype=self.dtype)(x))
         x = x.reshape(x.shape[0], -1)
         x = nn.relu(nn.Dense(256, dtype=self.dtype)(x))
-        return nn.Dense(self.num_classes, dtype=self.dtype)(x).astype(jnp.float32)
+        return classify(self, x)
 
 
 class ResNet(nn.Module):
@@ -137,7 +148,7 @@ class ResNet(nn.Module):
         if self.final_norm:
             x = nn.relu(norm()(x, train, mask))
         x = x.mean(axis=(1, 2))
-        return nn.Dense(self.num_classes, dtype=self.dtype)(x).astype(jnp.float32)
+        return classify(self, x)
 
 
 def basic_block(x, width, strides, conv, norm, drop):
@@ -190,7 +201,7 @@ class ViT(nn.Module):
             x = x + drop(dense(self.width)(y))
             y = drop(nn.gelu(dense(self.mlp)(norm()(x)), approximate=False))
             x = x + drop(dense(self.width)(y))
-        return dense(self.num_classes)(norm()(x[:, 0])).astype(jnp.float32)
+        return classify(self, norm()(x[:, 0]))
 
 
 preact = functools.partial(ResNet, preact=True)

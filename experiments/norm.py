@@ -37,9 +37,8 @@ class BatchNorm(nn.Module):
             where = None
             if mask is not None:
                 where = mask.reshape(self.groups, -1, *(1,) * (values.ndim - 2))
-            # In float32, whatever the arithmetic around it; one pass, for the values' mean and
-            # that of their squares.
-            wide = values.astype(jnp.float32)
+            # At least in float32; one pass, for the mean of the values and of their squares.
+            wide = values.astype(jnp.promote_types(values.dtype, jnp.float32))
             mean = wide.mean(over, where=where)
             var = jnp.maximum((wide * wide).mean(over, where=where) - mean * mean, 0)
             if not self.is_initializing():

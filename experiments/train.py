@@ -166,6 +166,7 @@ def train(config, run: Run, path, signal: Callable[[], int | None] = lambda: Non
       safety.Stopped: after saving, if `signal` returned one.
     """
     dataset, saver = run.dataset, checkpoint.saver(path, config.checkpoint.keep)
+    signal = devices.agreed(signal)
     describe(config, run)
     host = batches.train_data(dataset.train, run.augment)
     resident = None
@@ -264,7 +265,9 @@ def due(config, epoch: int, saved: float) -> bool:
     every, minutes = config.checkpoint.every_epochs, config.checkpoint.every_minutes
     if every and (epoch % every == 0 or epoch == config.epochs):
         return True
-    return 0 < minutes * 60 <= time.monotonic() - saved and jax.process_count() == 1
+    if not minutes:
+        return False
+    return bool(devices.of_the_first(time.monotonic() - saved >= 60 * minutes))
 
 
 def stop(saver, state: TrainState, rows: list[dict], number: int) -> None:

@@ -76,7 +76,7 @@ def _differences(old, new, prefix=""):
 
 def compilation_cache() -> None:
     """Keeps compiled programs, unless JAX_COMPILATION_CACHE_DIR names another place."""
-    if not jax.config.jax_compilation_cache_dir:
+    if not jax.config.values["jax_compilation_cache_dir"]:
         jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "compiled"))
 
 

@@ -2,8 +2,9 @@
 
     python scripts/fault_test.py [--data_dir=DIR] [--kills=20] [--config=configs/cifar10.py]
 
-Trains one configuration undisturbed, then does it again under each fault, starting it anew until it
-ends; the final config.json, metrics.jsonl and results.json must equal the undisturbed ones bit by bit.
+Trains one configuration undisturbed, then does it again under each fault, starting it anew until
+it ends; the final config.json, metrics.jsonl and results.json must equal the undisturbed ones bit
+by bit.
 """
 
 import argparse

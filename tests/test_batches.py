@@ -104,7 +104,7 @@ class WithBatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool, mask=None):
         x = nn.Dense(16)(x.reshape(x.shape[0], -1))
-        return nn.Dense(self.num_classes)(nn.relu(BatchNorm()(x, train, mask)))
+        return nn.Dense(self.num_classes)(nn.relu(BatchNorm(dtype=self.dtype)(x, train, mask)))
 
 
 def test_a_padded_batch_is_the_unpadded_one(monkeypatch):
