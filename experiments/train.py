@@ -1,4 +1,4 @@
-"""The training program: one state, one step, one loop. Read it from top to bottom."""
+"""The training program: the loop around the step, and all that it must not lose."""
 
 import collections
 import functools
@@ -10,152 +10,34 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from experiments import batches, checkpoint, data, devices, keys, models, safety, workdir
+from experiments import batches, checkpoint, data, devices, safety, workdir
 from experiments.batches import TrainData, epoch_order
+from experiments.one_step import (
+    TrainState,
+    differentiate,
+    init_state,
+    make_evaluate,
+    make_train_step,
+)
 from experiments.progress import console, progress_line
-from experiments.results import GROUPS, QUANTITIES, epoch_row, summary
+from experiments.results import epoch_row, summary
 from experiments.setup import Run, steps_per_epoch
 from experiments.stream import fits, stream
 
 
-class TrainState(NamedTuple):
-    """All that training changes, and the seed of all that it draws."""
+class Loop(NamedTuple):
+    """What does not change while a run goes on."""
 
-    step: jax.Array
-    params: Any
-    batch_stats: Any
-    opt_state: Any
-    loss_state: Any
-    sums: jax.Array  # of this epoch's metrics: (groups, quantities)
-    seed: jax.Array
-    failed: jax.Array  # whether a loss or a gradient was not finite; then nothing changes any more
-
-
-# --- One step. ------------------------------------------------------------------------------------
-
-
-def init_state(run: Run, seed: int) -> TrainState:
-    @functools.partial(jax.jit, out_shardings=run.layout.whole)  # one program, not one an operation
-    def init(seed):
-        images = jnp.zeros((1, *run.dataset.train.images.shape[1:]))
-        variables = run.model.init(keys.key_for(seed, keys.INIT), images, train=False)
-        params = variables["params"]
-        if run.torch_init:
-            params = models.torch_init(params, keys.key_for(seed, keys.INIT, 1))
-        return TrainState(
-            step=jnp.int32(0),
-            params=params,
-            batch_stats=variables.get("batch_stats", {}),
-            opt_state=run.optimizer.init(params),
-            loss_state=run.method.init(),
-            sums=jnp.zeros((len(GROUPS), len(QUANTITIES))),
-            seed=seed,
-            failed=jnp.bool(False),
-        )
-
-    return init(np.int32(seed))
-
-
-def differentiate(run: Run, state: TrainState, train: TrainData, order):
-    """Gradients on batch `step % steps` of the epoch, and what else came out of it."""
-    rows = order[state.step % order.shape[0]]
-    rows = jax.lax.with_sharding_constraint(rows, run.layout.rows)  # each device draws its part
-    where = rows >= 0
-    images = batches.draw(train.images, rows, run.dataset, run.augment, state.seed, state.step)
-    labels = train.labels[rows]
-
-    def objective(params):
-        logits, updated = run.model.apply(
-            {"params": params, "batch_stats": state.batch_stats},
-            images,
-            train=True,
-            mask=where,
-            mutable=["batch_stats"],
-            rngs={"dropout": keys.key_for(state.seed, keys.DROPOUT, state.step)},
-        )
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        robust, loss_state = run.method.update(losses, state.loss_state, where=where)
-        aux = losses, logits, loss_state, updated.get("batch_stats", {})
-        return jnp.mean(robust, where=where), aux
-
-    grads, (losses, logits, loss_state, batch_stats) = jax.grad(objective, has_aux=True)(
-        state.params
-    )
-
-    # sigma is the weight that the method gives a sample: the derivative of its loss. The
-    # compiler merges it with the one that is in the gradient.
-    def total(losses):
-        return jnp.sum(run.method.update(losses, state.loss_state, where=where)[0])
-
-    right = logits.argmax(-1) == labels
-    values = jnp.stack([jnp.ones_like(losses), losses, right, jax.grad(total)(losses)])
-    clean_labels = train.clean_labels[rows]
-    clean, known = labels == clean_labels, clean_labels >= 0
-    groups = jnp.stack([where, where & clean, where & known & ~clean])
-    sums = jnp.sum(jnp.where(groups[:, None], values, 0), axis=-1)
-    return grads, losses, where, loss_state, batch_stats, sums
-
-
-def make_train_step(run: Run):
-    @functools.partial(jax.jit, donate_argnums=0, out_shardings=run.layout.whole)
-    def train_step(state: TrainState, train: TrainData, order):
-        """One optimizer step, and whether this or an earlier one failed."""
-        grads, losses, where, loss_state, batch_stats, sums = differentiate(
-            run, state, train, order
-        )
-        updates, opt_state = run.optimizer.update(grads, state.opt_state, state.params)
-        finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(grads)]
-        failed = state.failed | ~(jnp.isfinite(losses) | ~where).all() | ~jnp.stack(finite).all()
-        new = TrainState(
-            step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
-            batch_stats=batch_stats,
-            opt_state=opt_state,
-            loss_state=loss_state,
-            sums=state.sums + sums,
-            seed=state.seed,
-            failed=failed,
-        )
-        # Steps that are dispatched before the host sees a failure keep the last good state.
-        kept = jax.tree.map(functools.partial(jnp.where, failed), state, new)
-        return kept._replace(failed=failed), failed
-
-    return train_step
-
-
-EVALUATION_BATCH = 1000
-
-
-def make_evaluate(run: Run):
-    """Returns `evaluate(state, images, labels)`: number of images, sums of loss and of right."""
-
-    @functools.partial(jax.jit, out_shardings=run.layout.whole)
-    def batch_sums(params, batch_stats, images, labels, index):
-        index = jax.lax.with_sharding_constraint(index, run.layout.rows)
-        variables = {"params": params, "batch_stats": batch_stats}
-        images = batches.normalise(images[index], run.dataset)
-        logits: Any = run.model.apply(variables, images, train=False)
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels[index])
-        right = logits.argmax(-1) == labels[index]
-        values = jnp.stack([jnp.ones_like(losses), losses, right])
-        return jnp.sum(jnp.where(index >= 0, values, 0), axis=-1)
-
-    def evaluate(state: TrainState, images, labels):
-        index = np.arange(len(labels), dtype=np.int32)
-        number = devices.size(run.layout)
-        batch = -(-min(EVALUATION_BATCH, len(labels)) // number) * number
-        index = np.pad(index, (0, -len(labels) % batch), constant_values=-1)
-        return sum(
-            batch_sums(state.params, state.batch_stats, images, labels, part)
-            for part in index.reshape(-1, batch)
-        )
-
-    return evaluate
-
-
-# --- The run. -------------------------------------------------------------------------------------
+    config: Any
+    run: Run
+    path: Any
+    signal: Callable[[], int | None]
+    saver: checkpoint.Saver
+    host: TrainData
+    resident: TrainData | None  # on the devices, where it fits
+    train_step: Callable
+    steps: int  # in an epoch
 
 
 def train(config, run: Run, path, signal: Callable[[], int | None] = lambda: None) -> dict:
@@ -165,63 +47,86 @@ def train(config, run: Run, path, signal: Callable[[], int | None] = lambda: Non
       FloatingPointError: for a loss or a gradient that is not finite; FAILED.json says which.
       safety.Stopped: after saving, if `signal` returned one.
     """
-    dataset, saver = run.dataset, checkpoint.saver(path, config.checkpoint.keep)
-    signal = devices.agreed(signal)
     describe(config, run)
-    host = batches.train_data(dataset.train, run.augment)
-    resident = None
-    if fits(host, config.data.device_budget_mb):
-        resident = devices.replicate(host, run.layout)
-    held_out = {
-        part: devices.replicate((examples.images, examples.labels), run.layout)
-        for part, examples in (("validation", dataset.validation), ("test", dataset.test))
-        if len(examples.labels)
-    }
-    train_step, evaluate = make_train_step(run), make_evaluate(run)
+    host = batches.train_data(run.dataset.train, run.augment)
+    fitting = fits(host, config.data.device_budget_mb)
+    loop = Loop(
+        config, run, path,
+        signal=devices.agreed(signal),
+        saver=checkpoint.saver(path, config.checkpoint.keep),
+        host=host,
+        resident=devices.replicate(host, run.layout) if fitting else None,
+        train_step=make_train_step(run),
+        steps=steps_per_epoch(config, run.dataset),
+    )  # fmt: skip
+    evaluate = evaluate_parts(run)
     state, rows = begin(config, run, path)
-    steps, size = steps_per_epoch(config, dataset), len(host.labels)
-    first = int(state.step)
     saved = time.monotonic()
-    latest = ""
-    with progress_line(config.epochs * steps, "compiling") as progress:
-        for epoch in range(first // steps + 1, config.epochs + 1):
-            start, done = time.perf_counter(), first % steps if epoch == first // steps + 1 else 0
-            order = epoch_order(config.seed, epoch, size, config.batch_size, run.layout)
-            running: collections.deque = collections.deque()
-            for step, batch in enumerate(epoch_steps(host, resident, order, done, run), done + 1):
-                state, failed = train_step(state, *batch)
-                running.append(failed)
-                if len(running) > LATE and running.popleft():
-                    report_failure(run, state, batch, path)
-                progress((epoch - 1) * steps + step, f"epoch {epoch}/{config.epochs}{latest}")
-                if (number := signal()) and step < steps:
-                    stop(saver, state, rows, number)
-            if any(running):
-                report_failure(run, state, batch, path)
-            evaluated = {part: evaluate(state, *held_out[part]) for part in held_out}
-            rows.append(epoch_row(epoch, state.sums, evaluated, state.loss_state))
+    with progress_line(config.epochs * loop.steps, "compiling") as progress:
+        for epoch in range(int(state.step) // loop.steps + 1, config.epochs + 1):
+            start = time.perf_counter()
+            state = run_epoch(loop, state, rows, epoch, progress)
+            rows.append(epoch_row(epoch, state.sums, evaluate(state), state.loss_state))
             state = state._replace(sums=devices.replicate(np.zeros_like(state.sums), run.layout))
             seconds = time.perf_counter() - start
-            rate = {"epoch": epoch, "seconds": seconds, "images_per_second": size / seconds}
+            speed = {"seconds": seconds, "images_per_second": len(host.labels) / seconds}
             workdir.append_row(path / workdir.METRICS, rows[-1])
-            workdir.append_row(path / workdir.TIMING, rate)
-            latest = (
-                f"  loss {rows[-1]['train_loss']:.3f}  test"
-                f" {rows[-1].get('test_accuracy', np.nan):.1%}  {size / seconds:,.0f} images/s"
-            )
-            progress(epoch * steps, f"epoch {epoch}/{config.epochs}{latest}")
+            workdir.append_row(path / workdir.TIMING, {"epoch": epoch} | speed)
+            progress(epoch * loop.steps, heading(config, epoch, rows, speed))
             if due(config, epoch, saved):
-                checkpoint.save(saver, int(state.step), state, lines(rows))
+                checkpoint.save(loop.saver, int(state.step), state, lines(rows))
                 saved = time.monotonic()
-            if (number := signal()) and epoch < config.epochs:
-                stop(saver, state, rows, number)
-    checkpoint.wait(saver)
+            if (number := loop.signal()) and epoch < config.epochs:
+                stop(loop, state, rows, number)
+    checkpoint.wait(loop.saver)
     results = summary(config, run, rows, state.params)
     workdir.write_json(path / workdir.RESULTS, results)
     return results
 
 
 LATE = 4  # steps that may be dispatched before the outcome of the first is looked at
+
+
+def run_epoch(loop: Loop, state: TrainState, rows: list[dict], epoch: int, progress) -> TrainState:
+    """The steps that are left of an epoch; stops within it for a signal or a failure."""
+    config, size = loop.config, len(loop.host.labels)
+    done, start = int(state.step) % loop.steps, time.perf_counter()
+    order = epoch_order(config.seed, epoch, size, config.batch_size, loop.run.layout)
+    dispatched: collections.deque = collections.deque()
+    text = heading(config, epoch, rows)
+    for step, batch in enumerate(epoch_steps(loop, order, done), done + 1):
+        state, failed = loop.train_step(state, *batch)
+        dispatched.append((failed, batch))
+        if not rows and step == 1:
+            failed.block_until_ready()
+            console.print(f"start    first step after {time.perf_counter() - start:.1f} s")
+        if len(dispatched) > LATE:
+            check(loop, state, *dispatched.popleft())
+        progress((epoch - 1) * loop.steps + step, text)
+        if (number := loop.signal()) and step < loop.steps:
+            stop(loop, state, rows, number)
+    for outcome in dispatched:
+        check(loop, state, *outcome)
+    return state
+
+
+def heading(config, epoch: int, rows: list[dict], speed: dict | None = None) -> str:
+    text = f"epoch {epoch}/{config.epochs}"
+    if rows:
+        last = rows[-1]
+        text += f"  loss {last['train_loss']:.3f}  test {last.get('test_accuracy', np.nan):.1%}"
+    return text + (f"  {speed['images_per_second']:,.0f} images/s" if speed else "")
+
+
+def evaluate_parts(run: Run) -> Callable[[TrainState], dict]:
+    """Of the validation and test images, as far as there are any."""
+    evaluate = make_evaluate(run)
+    parts = {
+        name: devices.replicate((examples.images, examples.labels), run.layout)
+        for name, examples in (("validation", run.dataset.validation), ("test", run.dataset.test))
+        if len(examples.labels)
+    }
+    return lambda state: {name: evaluate(state, *arrays) for name, arrays in parts.items()}
 
 
 def describe(config, run: Run) -> None:
@@ -234,13 +139,13 @@ def describe(config, run: Run) -> None:
     data.describe(run.dataset, config.noise)
 
 
-def epoch_steps(host: TrainData, resident: TrainData | None, order, done: int, run) -> Iterator:
-    """The (TrainData, order) of each step left of an epoch; `resident` lies on the devices."""
-    if resident is None:
-        for batch in stream(host, np.asarray(order)[done:]):
-            yield devices.replicate(batch, run.layout)
+def epoch_steps(loop: Loop, order, done: int) -> Iterator:
+    """The (TrainData, order) of each step left of an epoch."""
+    if loop.resident is None:
+        for batch in stream(loop.host, np.asarray(order)[done:]):
+            yield devices.replicate(batch, loop.run.layout)
     else:
-        yield from ((resident, order) for _ in range(done, len(order)))
+        yield from ((loop.resident, order) for _ in range(done, len(order)))
 
 
 def begin(config, run: Run, path) -> tuple[TrainState, list[dict]]:
@@ -270,27 +175,29 @@ def due(config, epoch: int, saved: float) -> bool:
     return bool(devices.of_the_first(time.monotonic() - saved >= 60 * minutes))
 
 
-def stop(saver, state: TrainState, rows: list[dict], number: int) -> None:
-    checkpoint.save(saver, int(state.step), state, lines(rows))
-    checkpoint.wait(saver)
+def stop(loop: Loop, state: TrainState, rows: list[dict], number: int) -> None:
+    checkpoint.save(loop.saver, int(state.step), state, lines(rows))
+    checkpoint.wait(loop.saver)
     raise safety.Stopped(number)
 
 
-def report_failure(run: Run, state: TrainState, batch, path) -> None:
-    """Does the failing step again, from the state that was kept before it, and says what failed."""
+def check(loop: Loop, state: TrainState, failed, batch) -> None:
+    """Does a failed step again, from the state that was kept before it, and says what failed."""
+    if not failed:
+        return
     train, order = batch
-    grads, losses, where, *_ = jax.jit(functools.partial(differentiate, run))(state, train, order)
-    rows = np.asarray(order)[int(state.step) % order.shape[0]]
-    named = {f"gradient of {n}": v for n, v in checkpoint.named(grads).items()}
-    named["losses"] = jnp.where(where, losses, 0)
-    tensors = [name for name, value in named.items() if not np.isfinite(value).all()]
-    step = int(state.step)
+    step, differentiated = int(state.step), jax.jit(functools.partial(differentiate, loop.run))
+    grads, losses, where, *_ = differentiated(state, train, order)
+    tensors = {f"gradient of {name}": value for name, value in checkpoint.named(grads).items()}
+    tensors["losses"] = jnp.where(where, losses, 0)
+    rows = np.asarray(order)[step % order.shape[0]]
     failure = {
         "step": step,
-        "tensors": tensors,
+        "tensors": [name for name, value in tensors.items() if not np.isfinite(value).all()],
         "indices": np.asarray(train.indices)[rows[rows >= 0]].tolist(),
     }
-    workdir.write_json(path / workdir.FAILED, failure)
+    workdir.write_json(loop.path / workdir.FAILED, failure)
     raise FloatingPointError(
-        f"step {step}: {', '.join(tensors[:3])} not finite; see {path / workdir.FAILED}"
+        f"step {step}: {', '.join(failure['tensors'][:3])} not finite; see"
+        f" {loop.path / workdir.FAILED}"
     )

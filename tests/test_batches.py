@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from configs import digits
-from experiments import batches, models, setup, train, workdir
+from experiments import batches, models, one_step, setup, train, workdir
 from experiments.norm import BatchNorm
 from experiments.stream import fits, stream
 
@@ -119,8 +119,8 @@ def test_a_padded_batch_is_the_unpadded_one(monkeypatch):
     rows = np.arange(40, dtype=np.int32)
     after = []
     for order in (rows[None], np.pad(rows, (0, 24), constant_values=-1)[None]):
-        step = train.make_train_step(run)
-        after.append(step(train.init_state(run, 0), data, order)[0])
+        step = one_step.make_train_step(run)
+        after.append(step(one_step.init_state(run, 0), data, order)[0])
     unpadded, padded = map(jax.tree.leaves, after)
     for expected, found in zip(unpadded, padded, strict=True):
         np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from configs import digits
-from experiments import checkpoint, safety, setup, train, workdir
+from experiments import checkpoint, one_step, safety, setup, train, workdir
 
 
 def config_of(**overrides):
@@ -59,7 +59,7 @@ def test_a_stopped_run_goes_on_bit_by_bit(run, straight, tmp_path, steps):
     train.train(config_of(), run, tmp_path)
     assert same_files(tmp_path, straight)
     newest = [checkpoint.steps(path / checkpoint.FOLDER)[0] for path in (tmp_path, straight)]
-    template = train.init_state(run, 0)
+    template = one_step.init_state(run, 0)
     first, second = (checkpoint.restore(path.parents[1], template)[0] for path in newest)
     for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -93,7 +93,7 @@ def test_a_damaged_checkpoint_is_passed_over(run, straight, tmp_path, kind, caps
     newest, *older = checkpoint.steps(tmp_path / checkpoint.FOLDER)
     assert len(older) == 2
     damage(newest, kind)
-    state, rows = checkpoint.restore(tmp_path, train.init_state(run, 0))
+    state, rows = checkpoint.restore(tmp_path, one_step.init_state(run, 0))
     assert int(state.step) == int(older[0].name) == 18
     assert len(rows.splitlines()) == 3
     said = capsys.readouterr().err.replace("\n", " ")

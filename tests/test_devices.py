@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from configs import digits
-from experiments import batches, devices, models, norm, setup, train
+from experiments import batches, devices, models, norm, one_step, setup
 from tests.test_batches import WithBatchNorm
 from tests.test_main import ROOT
 
@@ -29,7 +29,7 @@ def steps_on(number, count, monkeypatch, dtype):
     config.augment.pad = 1
     run = setup.build(config)
     run = run._replace(model=run.model.clone(dtype=dtype))
-    state = train.init_state(run, 0)
+    state = one_step.init_state(run, 0)
     if dtype == jnp.float64:
         wide = {"params": state.params, "batch_stats": state.batch_stats}
         wide = jax.tree.map(lambda x: x.astype(dtype), wide)
@@ -37,7 +37,7 @@ def steps_on(number, count, monkeypatch, dtype):
                                   state.loss_state)  # fmt: skip
         state = devices.replicate(state._replace(**wide, loss_state=loss_state), run.layout)
     data = devices.replicate(batches.train_data(run.dataset.train, run.augment), run.layout)
-    step, size = train.make_train_step(run), len(data.labels)
+    step, size = one_step.make_train_step(run), len(data.labels)
     order = batches.epoch_order(0, 1, size, 60, run.layout)
     assert order.shape[1] % number == 0
     for _ in range(count):

@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from configs import cifar10, digits
-from experiments import batches, data, methods, models, setup, train, workdir
+from experiments import batches, data, methods, models, one_step, setup, train, workdir
 from superloss_jax import closed_form
 
 
@@ -27,7 +27,7 @@ def test_one_step_is_plain_arithmetic():
     """The padded last batch, with SGD: the step is minus the gradient of the mean over the rest."""
     config = small_config(**{"optimizer.name": "sgd", "optimizer.learning_rate": 1.0})
     run = setup.build(config)
-    state = train.init_state(run, config.seed)
+    state = one_step.init_state(run, config.seed)
     examples = run.dataset.train
     order = batches.epoch_order(config.seed, 1, len(examples.labels), config.batch_size)[-1:]
     index = np.asarray(order[0][order[0] >= 0])
@@ -48,7 +48,7 @@ def test_one_step_is_plain_arithmetic():
     wrong = labels != examples.clean_labels[index]
 
     train_data = batches.train_data(examples, run.augment)
-    after, failed = train.make_train_step(run)(state, train_data, order)
+    after, failed = one_step.make_train_step(run)(state, train_data, order)
     assert not failed
     sums = after.sums
     chex.assert_trees_all_close(after.params, expected, rtol=1e-5, atol=1e-6)
@@ -99,9 +99,9 @@ def test_no_noise_and_no_threshold(tmp_path):
 def test_evaluation_counts_every_test_image_once():
     config = small_config()
     run = setup.build(config)
-    state = train.init_state(run, 0)
+    state = one_step.init_state(run, 0)
     images, labels = run.dataset.test[:2]
-    evaluated = train.make_evaluate(run)(state, images, labels)
+    evaluated = one_step.make_evaluate(run)(state, images, labels)
     logits = run.model.apply({"params": state.params}, images / np.float32(16), train=False)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     right = (logits.argmax(-1) == labels).sum()
@@ -112,10 +112,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     """Steps dispatched before it is seen change nothing, and the file says where to look."""
     config = small_config(**{"optimizer.learning_rate": 1e30})
     run = setup.build(config)
-    state = train.init_state(run, 0)
+    state = one_step.init_state(run, 0)
     data = batches.train_data(run.dataset.train, run.augment)
     order = batches.epoch_order(0, 1, len(data.labels), config.batch_size)
-    step = train.make_train_step(run)
+    step = one_step.make_train_step(run)
     flags, states = [], []
     for _ in range(6):
         state, failed = step(state, data, order)
