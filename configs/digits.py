@@ -18,6 +18,7 @@ def get_config():
     config.epochs = 60
     config.batch_size = 64
     config.devices = 0  # of this machine; 0: all
+    config.vmap_seeds = 1  # how many seeds, from `seed` up, to train in one run
     config.checkpoint = ml_collections.ConfigDict(
         {"every_epochs": 0, "every_minutes": 5.0, "keep": 2}  # 0: not by this measure
     )

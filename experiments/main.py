@@ -39,7 +39,7 @@ def main(argv: list[str]) -> None:
 def run(stack: contextlib.ExitStack, signal):
     import jax
 
-    from experiments import checkpoint, devices, safety, setup, train, workdir
+    from experiments import checkpoint, devices, safety, seeds, setup, train, workdir
 
     workdir.compilation_cache()
     devices.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
@@ -49,7 +49,8 @@ def run(stack: contextlib.ExitStack, signal):
     resumable = bool(checkpoint.steps(path / checkpoint.FOLDER))
     workdir.check_config(path, CONFIG.value.to_dict(), resumable)
     built = setup.build(CONFIG.value, DATA_DIR.value)
-    return train.train(CONFIG.value, built, path, signal), path / workdir.RESULTS
+    trainer = seeds.train_seeds if CONFIG.value.vmap_seeds > 1 else train.train
+    return trainer(CONFIG.value, built, path, signal), path / workdir.RESULTS
 
 
 if __name__ == "__main__":

@@ -119,8 +119,11 @@ def make_train_step(run: Run):
 EVALUATION_BATCH = 1000
 
 
-def make_evaluate(run: Run):
-    """Returns `evaluate(state, images, labels)`: number of images, sums of loss and of right."""
+def make_evaluate(run: Run, over_seeds: bool = False):
+    """Returns `evaluate(state, images, labels)`: number of images, sums of loss and of right.
+
+    `over_seeds`: of each state along a leading axis.
+    """
 
     @functools.partial(jax.jit, out_shardings=run.layout.whole)
     def batch_sums(params, batch_stats, images, labels, index):
@@ -132,6 +135,9 @@ def make_evaluate(run: Run):
         right = logits.argmax(-1) == labels[index]
         values = jnp.stack([jnp.ones_like(losses), losses, right])
         return jnp.sum(jnp.where(index >= 0, values, 0), axis=-1)
+
+    if over_seeds:
+        batch_sums = jax.jit(jax.vmap(batch_sums, in_axes=(0, 0, None, None, None)))
 
     def evaluate(state: TrainState, images, labels):
         index = np.arange(len(labels), dtype=np.int32)

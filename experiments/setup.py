@@ -25,6 +25,7 @@ class Run(NamedTuple):
 def build(config, data_dir: str | None = None) -> Run:
     """Raises ValueError for what cannot be meant."""
     seed("config.seed", config.seed)
+    within("config.vmap_seeds", config.vmap_seeds, 1, 10_000)
     within("config.epochs", config.epochs, 1, 100_000)
     within("config.checkpoint.keep", config.checkpoint.keep, 2, 1000)
     for name in ("every_epochs", "every_minutes"):

@@ -1,6 +1,5 @@
 """The training program: the loop around the step, and all that it must not lose."""
 
-import collections
 import functools
 import json
 import time
@@ -59,14 +58,15 @@ def train(config, run: Run, path, signal: Callable[[], int | None] = lambda: Non
         train_step=make_train_step(run),
         steps=steps_per_epoch(config, run.dataset),
     )  # fmt: skip
-    evaluate = evaluate_parts(run)
+    evaluate, parts = make_evaluate(run), held_out(run)
     state, rows = begin(config, run, path)
     saved = time.monotonic()
     with progress_line(config.epochs * loop.steps, "compiling") as progress:
         for epoch in range(int(state.step) // loop.steps + 1, config.epochs + 1):
             start = time.perf_counter()
             state = run_epoch(loop, state, rows, epoch, progress)
-            rows.append(epoch_row(epoch, state.sums, evaluate(state), state.loss_state))
+            evaluated = {name: evaluate(state, *arrays) for name, arrays in parts.items()}
+            rows.append(epoch_row(epoch, state.sums, evaluated, state.loss_state))
             state = state._replace(sums=devices.replicate(np.zeros_like(state.sums), run.layout))
             seconds = time.perf_counter() - start
             speed = {"seconds": seconds, "images_per_second": len(host.labels) / seconds}
@@ -92,7 +92,7 @@ def run_epoch(loop: Loop, state: TrainState, rows: list[dict], epoch: int, progr
     config, size = loop.config, len(loop.host.labels)
     done, start = int(state.step) % loop.steps, time.perf_counter()
     order = epoch_order(config.seed, epoch, size, config.batch_size, loop.run.layout)
-    dispatched: collections.deque = collections.deque()
+    dispatched: list = []
     text = heading(config, epoch, rows)
     for step, batch in enumerate(epoch_steps(loop, order, done), done + 1):
         state, failed = loop.train_step(state, *batch)
@@ -101,7 +101,7 @@ def run_epoch(loop: Loop, state: TrainState, rows: list[dict], epoch: int, progr
             failed.block_until_ready()
             console.print(f"start    first step after {time.perf_counter() - start:.1f} s")
         if len(dispatched) > LATE:
-            check(loop, state, *dispatched.popleft())
+            check(loop, state, *dispatched.pop(0))
         progress((epoch - 1) * loop.steps + step, text)
         if (number := loop.signal()) and step < loop.steps:
             stop(loop, state, rows, number)
@@ -118,15 +118,13 @@ def heading(config, epoch: int, rows: list[dict], speed: dict | None = None) -> 
     return text + (f"  {speed['images_per_second']:,.0f} images/s" if speed else "")
 
 
-def evaluate_parts(run: Run) -> Callable[[TrainState], dict]:
-    """Of the validation and test images, as far as there are any."""
-    evaluate = make_evaluate(run)
-    parts = {
+def held_out(run: Run) -> dict:
+    """Images and labels of the validation and test sets, as far as there are any."""
+    return {
         name: devices.replicate((examples.images, examples.labels), run.layout)
         for name, examples in (("validation", run.dataset.validation), ("test", run.dataset.test))
         if len(examples.labels)
     }
-    return lambda state: {name: evaluate(state, *arrays) for name, arrays in parts.items()}
 
 
 def describe(config, run: Run) -> None:
@@ -182,22 +180,24 @@ def stop(loop: Loop, state: TrainState, rows: list[dict], number: int) -> None:
 
 
 def check(loop: Loop, state: TrainState, failed, batch) -> None:
+    if failed:
+        train, order = batch
+        explain(loop.run, state, train, order, loop.path)
+
+
+def explain(run: Run, state: TrainState, train: TrainData, order, path) -> None:
     """Does a failed step again, from the state that was kept before it, and says what failed."""
-    if not failed:
-        return
-    train, order = batch
-    step, differentiated = int(state.step), jax.jit(functools.partial(differentiate, loop.run))
-    grads, losses, where, *_ = differentiated(state, train, order)
+    grads, losses, where, *_ = jax.jit(functools.partial(differentiate, run))(state, train, order)
     tensors = {f"gradient of {name}": value for name, value in checkpoint.named(grads).items()}
     tensors["losses"] = jnp.where(where, losses, 0)
+    step = int(state.step)
     rows = np.asarray(order)[step % order.shape[0]]
     failure = {
         "step": step,
         "tensors": [name for name, value in tensors.items() if not np.isfinite(value).all()],
         "indices": np.asarray(train.indices)[rows[rows >= 0]].tolist(),
     }
-    workdir.write_json(loop.path / workdir.FAILED, failure)
+    workdir.write_json(path / workdir.FAILED, failure)
     raise FloatingPointError(
-        f"step {step}: {', '.join(failure['tensors'][:3])} not finite; see"
-        f" {loop.path / workdir.FAILED}"
+        f"step {step}: {', '.join(failure['tensors'][:3])} not finite; see {path / workdir.FAILED}"
     )
