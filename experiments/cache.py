@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pathlib
+import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -64,11 +65,12 @@ def _read(path: pathlib.Path) -> Arrays:
 
 
 def _write(path: pathlib.Path, arrays: Arrays) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     content: dict[str, Any] = {"sha256": np.array(_digest(arrays)), **arrays}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor, name = tempfile.mkstemp(prefix=".", dir=path.parent)
+    temporary = pathlib.Path(name)
     try:
-        with open(temporary, "wb") as file:
+        with open(descriptor, "wb") as file:
             np.savez(file, **content)
             file.flush()
             os.fsync(file.fileno())

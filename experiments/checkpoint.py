@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import workdir
+from experiments import devices, workdir
 from experiments.progress import console
 
 FOLDER, MANIFEST, ARRAYS, ROWS = "checkpoints", "manifest.json", "arrays", "metrics.jsonl"
@@ -44,9 +44,13 @@ def save(saver: Saver, step: int, tree: Any, rows: str) -> None:
 
 
 def wait(saver: Saver) -> None:
-    """Until all is written."""
-    while saver.pending:
-        saver.pending.pop().result()
+    """Until all is written; what went wrong, every process says."""
+
+    def finish():
+        while saver.pending:
+            saver.pending.pop().result()
+
+    devices.by_the_first(finish)
 
 
 def named(tree) -> dict[str, Any]:
@@ -71,6 +75,8 @@ def _write(folder: pathlib.Path, step: int, arrays, rows: str, keep: int) -> Non
     temporary, final = folder / f".{step:010d}.tmp", folder / f"{step:010d}"
     for path in folder.glob(".*.tmp"):  # of a run that was killed
         shutil.rmtree(path)
+    if final.exists() and _is_whole(final):
+        return
     temporary.mkdir(parents=True)
     try:
         with _checkpointer() as checkpointer:
@@ -87,8 +93,10 @@ def _write(folder: pathlib.Path, step: int, arrays, rows: str, keep: int) -> Non
     shutil.rmtree(final, ignore_errors=True)  # not whole, or it would have been resumed from
     os.replace(temporary, final)
     _fsync(folder)
-    for old in steps(folder)[keep:]:
-        shutil.rmtree(old)
+    # Newer ones were not whole, or training had gone on from there.
+    others = [path for path in steps(folder) if path.name < final.name][keep - 1 :]
+    for path in [*others, *(path for path in steps(folder) if path.name > final.name)]:
+        shutil.rmtree(path)
 
 
 def made_by() -> dict:
@@ -138,12 +146,25 @@ def restore(run: pathlib.Path, template: Any) -> tuple[Any, str] | None:
     return None
 
 
-def _read(path: pathlib.Path, template: Any) -> Any:
+def _verified(path: pathlib.Path) -> dict:
+    """The manifest, if all is as it says."""
     manifest = json.loads((path / MANIFEST).read_text())
     expected, hashes = manifest["sha256"], _hashes(path)
     for name in sorted(expected.keys() | hashes.keys()):
         if expected.get(name) != hashes.get(name):
             raise ValueError(f"{name} is {'altered' if name in hashes else 'missing'}")
+    return manifest
+
+
+def _is_whole(path: pathlib.Path) -> bool:
+    try:
+        return bool(_verified(path))
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _read(path: pathlib.Path, template: Any) -> Any:
+    manifest = _verified(path)
     with _checkpointer() as checkpointer:
         arrays = checkpointer.restore(path / ARRAYS)
     wanted = named(template)

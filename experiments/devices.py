@@ -21,6 +21,8 @@ def layout(number: int = 0) -> Layout:
     """Over all devices of all processes, or over the first `number` of this one's."""
     devices = jax.devices()
     within("config.devices", number, 0, len(devices))
+    if number and jax.process_count() > 1:
+        raise ValueError("config.devices: several processes use all of theirs: expected 0")
     mesh = Mesh(np.array(devices[: number or None]), ("data",), axis_types=(AxisType.Auto,))
     return Layout(NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data")))
 
@@ -60,16 +62,40 @@ def _announced() -> tuple[bool, bool]:
     return int(tasks) > 1 and "SLURM_PROCID" in os.environ, "," in hosts
 
 
-def of_the_first(value: int) -> int:
-    """What process 0 says, so that all do the same."""
+def of_the_first(tree: Any) -> Any:
+    """What process 0 has, so that all do the same."""
     if jax.process_count() == 1:
-        return value
+        return tree
     from jax.experimental import multihost_utils
 
-    return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
+    return multihost_utils.broadcast_one_to_all(tree)
 
 
-def agreed(signal: Callable[[], int | None], every: int = 50) -> Callable[[], int | None]:
+def text_of_the_first(text: str) -> str:
+    content = np.frombuffer(text.encode(), np.uint8)
+    size = int(of_the_first(np.int32(len(content))))
+    padded = np.zeros(size, np.uint8)
+    padded[: len(content)] = content[:size]
+    return bytes(np.asarray(of_the_first(padded))).decode(errors="replace")
+
+
+def by_the_first(action: Callable[[], Any]) -> Any:
+    """Runs `action` in process 0, and returns its value there; what it raises, all raise."""
+    if jax.process_count() == 1:
+        return action()
+    value, said = None, ""
+    if jax.process_index() == 0:
+        try:
+            value = action()
+        except (OSError, ValueError) as error:
+            said = f"{'V' if isinstance(error, ValueError) else 'O'}{error}"
+    said = text_of_the_first(said)
+    if said:
+        raise (ValueError if said[0] == "V" else OSError)(said[1:])
+    return value
+
+
+def agreed(signal: Callable[[], int | None], every: int = 20) -> Callable[[], int | None]:
     """A signal to any of several processes, heard by all at the same step, each `every` steps."""
     if jax.process_count() == 1:
         return signal

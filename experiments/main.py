@@ -4,6 +4,7 @@ python -m experiments.main --config=configs/digits.py --config.noise.rate=0.4 --
 """
 
 import contextlib
+import pathlib
 
 from absl import app, flags, logging
 
@@ -22,11 +23,12 @@ def main(argv: list[str]) -> None:
     from experiments import safety  # after the flags: a typo is answered at once
 
     with contextlib.ExitStack() as stack:
-        signal = stack.enter_context(safety.signals())
         try:
-            results, path = run(stack, signal)
+            results, path = run(stack)
         except safety.Stopped as stopped:
             refuse(InterruptedError(f"{stopped}: saved; the same command goes on"), stopped.code)
+        except KeyboardInterrupt:  # before anything was trained
+            refuse(InterruptedError("interrupted"), code=130)
         except (FloatingPointError, OSError) as error:
             refuse(error, code=1)
         except (ValueError, TypeError) as error:
@@ -36,19 +38,25 @@ def main(argv: list[str]) -> None:
     print(f"{tested} in the last epoch; results in {path}")
 
 
-def run(stack: contextlib.ExitStack, signal):
-    import jax
-
+def run(stack: contextlib.ExitStack):
     from experiments import checkpoint, devices, safety, seeds, setup, train, workdir
 
     workdir.compilation_cache()
     devices.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
-    path = workdir.prepare(WORKDIR.value)
-    if jax.process_index() == 0:
+    signal = stack.enter_context(safety.signals())  # after JAX, which would take SIGTERM
+
+    def claim():
+        path = workdir.prepare(WORKDIR.value)
         stack.enter_context(safety.locked(path))
-    resumable = bool(checkpoint.steps(path / checkpoint.FOLDER))
-    workdir.check_config(path, CONFIG.value.to_dict(), resumable)
-    built = setup.build(CONFIG.value, DATA_DIR.value)
+        resumable = bool(checkpoint.steps(path / checkpoint.FOLDER))
+        workdir.check_config(path, CONFIG.value.to_dict(), resumable)
+        return path
+
+    path = devices.by_the_first(claim) or pathlib.Path(WORKDIR.value).expanduser()
+    try:
+        built = setup.build(CONFIG.value, DATA_DIR.value)
+    except (AttributeError, KeyError) as error:  # a config of the user's own
+        raise ValueError(f"--config: {' '.join(map(str, error.args))}") from error
     trainer = seeds.train_seeds if CONFIG.value.vmap_seeds > 1 else train.train
     return trainer(CONFIG.value, built, path, signal), path / workdir.RESULTS
 

@@ -39,12 +39,18 @@ class BatchNorm(nn.Module):
                 where = mask.reshape(self.groups, -1, *(1,) * (values.ndim - 2))
             # At least in float32; one pass, for the mean of the values and of their squares.
             wide = values.astype(jnp.promote_types(values.dtype, jnp.float32))
+            here = jnp.ones((self.groups, 1), wide.dtype)
+            if where is not None:
+                # A group may hold nothing but padding: it has no statistics, and no NaN either.
+                here = mask.reshape(self.groups, -1).any(1, keepdims=True).astype(wide.dtype)
+                where |= here.reshape(-1, *(1,) * (values.ndim - 1)) == 0
             mean = wide.mean(over, where=where)
             var = jnp.maximum((wide * wide).mean(over, where=where) - mean * mean, 0)
             if not self.is_initializing():
                 keep = self.momentum
-                old_mean.value = keep * old_mean.value + (1 - keep) * mean.mean(0)
-                old_var.value = keep * old_var.value + (1 - keep) * var.mean(0)
+                new_mean, new_var = ((v * here).sum(0) / here.sum() for v in (mean, var))
+                old_mean.value = keep * old_mean.value + (1 - keep) * new_mean
+                old_var.value = keep * old_var.value + (1 - keep) * new_var
         factor = lax.rsqrt(var + self.epsilon) * scale[None]
         shift = bias[None] - mean * factor
         factor, shift = (

@@ -37,6 +37,8 @@ def train_seeds(config, run: Run, path, signal=lambda: None) -> dict:
         configs[seed].seed = seed
         paths[seed] = path / f"seed_{seed}"
         paths[seed].mkdir(exist_ok=True)
+    (path / workdir.RESULTS).unlink(missing_ok=True)  # of fewer epochs
+    workdir.write_json(path / workdir.CONFIG, config.to_dict())
     # A run that was begun goes on as it began.
     decided = path / "vmapped.json"
     if not decided.exists():
@@ -46,12 +48,15 @@ def train_seeds(config, run: Run, path, signal=lambda: None) -> dict:
     else:
         results = {}
         for seed in seeds:
-            finished = paths[seed] / workdir.RESULTS
-            if not finished.exists():
+            if not is_finished(paths[seed] / workdir.RESULTS, configs[seed]):
                 train.train(configs[seed], run, paths[seed], signal)
-            results[seed] = json.loads(finished.read_text())
+            results[seed] = json.loads((paths[seed] / workdir.RESULTS).read_text())
     workdir.write_json(path / workdir.RESULTS, {"seeds": list(seeds), "number": number})
     return results[config.seed]
+
+
+def is_finished(path, config) -> bool:
+    return path.exists() and json.loads(path.read_text())["config"]["epochs"] == config.epochs
 
 
 def make_steps(run: Run):
@@ -151,6 +156,5 @@ def begin(run: Run, path, paths, configs):
         state, rows = devices.replicate(restored[0], run.layout), json.loads(restored[1])
         console.print(f"resume   at step {int(state.step[0])}")
     for (seed, own), done in zip(paths.items(), rows, strict=True):
-        workdir.write_json(own / workdir.CONFIG, configs[seed].to_dict())
-        workdir.keep_rows(own, len(done), train.lines(done))
+        workdir.begin(own, configs[seed].to_dict(), len(done), train.lines(done))
     return state, rows

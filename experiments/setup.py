@@ -40,6 +40,10 @@ def build(config, data_dir: str | None = None) -> Run:
     augment = batches.augment(image_shape, **config.augment)
     within("config.data.device_budget_mb", config.data.device_budget_mb, 0, float("inf"))
     within("config.batch_size", config.batch_size, 1, len(dataset.train.labels))
+    padded = -(-config.batch_size // devices.size(layout)) * devices.size(layout)
+    within("config.model.bn_groups", config.model.bn_groups, 1, padded)
+    if padded % config.model.bn_groups:
+        raise ValueError(f"config.model.bn_groups: expected a divisor of the batch of {padded}")
     return Run(
         model=models.create(
             **config.model, num_classes=len(dataset.class_names), image_shape=image_shape

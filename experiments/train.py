@@ -63,13 +63,14 @@ def train(config, run: Run, path, signal: Callable[[], int | None] = lambda: Non
     saved = time.monotonic()
     with progress_line(config.epochs * loop.steps, "compiling") as progress:
         for epoch in range(int(state.step) // loop.steps + 1, config.epochs + 1):
-            start = time.perf_counter()
+            start, left = time.perf_counter(), loop.steps - int(state.step) % loop.steps
             state = run_epoch(loop, state, rows, epoch, progress)
             evaluated = {name: evaluate(state, *arrays) for name, arrays in parts.items()}
             rows.append(epoch_row(epoch, state.sums, evaluated, state.loss_state))
             state = state._replace(sums=devices.replicate(np.zeros_like(state.sums), run.layout))
             seconds = time.perf_counter() - start
-            speed = {"seconds": seconds, "images_per_second": len(host.labels) / seconds}
+            images = min(left * config.batch_size, len(host.labels))
+            speed = {"seconds": seconds, "images_per_second": images / seconds}
             workdir.append_row(path / workdir.METRICS, rows[-1])
             workdir.append_row(path / workdir.TIMING, {"epoch": epoch} | speed)
             progress(epoch * loop.steps, heading(config, epoch, rows, speed))
@@ -114,7 +115,8 @@ def heading(config, epoch: int, rows: list[dict], speed: dict | None = None) -> 
     text = f"epoch {epoch}/{config.epochs}"
     if rows:
         last = rows[-1]
-        text += f"  loss {last['train_loss']:.3f}  test {last.get('test_accuracy', np.nan):.1%}"
+        text += f"  loss {last['train_loss']:.3f}"
+        text += f"  test {last['test_accuracy']:.1%}" if "test_accuracy" in last else ""
     return text + (f"  {speed['images_per_second']:,.0f} images/s" if speed else "")
 
 
@@ -149,15 +151,23 @@ def epoch_steps(loop: Loop, order, done: int) -> Iterator:
 def begin(config, run: Run, path) -> tuple[TrainState, list[dict]]:
     """The newest whole checkpoint, or the initial state; and the rows that belong to it."""
     state, rows = init_state(run, config.seed), []
-    restored = checkpoint.restore(path, state)
+    restored = restore(run, path, state)
     if restored is not None:
-        state, text = devices.replicate(restored[0], run.layout), restored[1]
+        state, text = restored
         rows = [json.loads(line) for line in text.splitlines()]
         console.print(f"resume   at step {int(state.step)}, after {len(rows)} whole epochs")
-    if jax.process_index() == 0:
-        workdir.write_json(path / workdir.CONFIG, config.to_dict())
-        workdir.keep_rows(path, len(rows), lines(rows))
+    devices.by_the_first(lambda: workdir.begin(path, config.to_dict(), len(rows), lines(rows)))
     return state, rows
+
+
+def restore(run: Run, path, state) -> tuple[Any, str] | None:
+    """The newest whole checkpoint as process 0 reads it, for all; `state` is of its shape."""
+    found = devices.by_the_first(lambda: checkpoint.restore(path, state))
+    if not int(devices.of_the_first(np.int32(found is not None))):
+        return None
+    own, text = found or (jax.tree.map(np.asarray, state), "")
+    whole = devices.replicate(devices.of_the_first(own), run.layout)
+    return whole, devices.text_of_the_first(text)
 
 
 def lines(rows: list[dict]) -> str:
@@ -166,11 +176,12 @@ def lines(rows: list[dict]) -> str:
 
 def due(config, epoch: int, saved: float) -> bool:
     every, minutes = config.checkpoint.every_epochs, config.checkpoint.every_minutes
-    if every and (epoch % every == 0 or epoch == config.epochs):
+    if every and epoch % every == 0:
         return True
-    if not minutes:
-        return False
-    return bool(devices.of_the_first(time.monotonic() - saved >= 60 * minutes))
+    if epoch == config.epochs:
+        return bool(every or minutes)
+    late = minutes > 0 and time.monotonic() - saved >= 60 * minutes
+    return bool(devices.of_the_first(np.int32(late)))
 
 
 def stop(loop: Loop, state: TrainState, rows: list[dict], number: int) -> None:
@@ -187,7 +198,8 @@ def check(loop: Loop, state: TrainState, failed, batch) -> None:
 
 def explain(run: Run, state: TrainState, train: TrainData, order, path) -> None:
     """Does a failed step again, from the state that was kept before it, and says what failed."""
-    grads, losses, where, *_ = jax.jit(functools.partial(differentiate, run))(state, train, order)
+    again = jax.jit(functools.partial(differentiate, run), out_shardings=run.layout.whole)
+    grads, losses, where, *_ = again(state, train, order)
     tensors = {f"gradient of {name}": value for name, value in checkpoint.named(grads).items()}
     tensors["losses"] = jnp.where(where, losses, 0)
     step = int(state.step)

@@ -111,8 +111,10 @@ def append_row(path: pathlib.Path, row: dict) -> None:
             file.write(line(row))
 
 
-def keep_rows(path: pathlib.Path, epochs: int, metrics: str) -> None:
+def begin(path: pathlib.Path, config: dict, epochs: int, metrics: str) -> None:
     """Makes the files of a run what they were after so many epochs."""
+    (path / RESULTS).unlink(missing_ok=True)  # of fewer epochs
+    write_json(path / CONFIG, config)
     _replace(path / METRICS, metrics)
     timing = []
     if (path / TIMING).exists():

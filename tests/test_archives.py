@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import json
 import pathlib
 import pickle
 import tarfile
@@ -249,7 +250,45 @@ def test_a_broken_tfds_directory(tmp_path):
         data.load("cifar10", data_dir=str(tmp_path))
 
 
+def test_a_tfds_directory_that_names_a_program_of_its_own(tmp_path, monkeypatch):
+    """TFDS would import it."""
+    folder = tmp_path / "cifar10" / "3.0.2"
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_text("{}")
+    (tmp_path / "evil_program.py").write_text(f"open({str(tmp_path / 'written')!r}, 'w')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    features = {"pythonClassName": "evil_program.Features", "featuresDict": {}}
+    (folder / "features.json").write_text(json.dumps(features))
+    with pytest.raises(ValueError, match=r"features.json names 'evil_program\.Features'"):
+        data.load("cifar10", data_dir=str(tmp_path))
+    assert not (tmp_path / "written").exists()
+
+
 # --- Human labels. --------------------------------------------------------------------------------
+
+
+class Forged:
+    """An array of integers whose dtype is forged to objects: NumPy would follow them anywhere."""
+
+    def __init__(self, name, shape, content):
+        self.parts = name, shape, content
+
+    def __reduce__(self):
+        name, shape, content = self.parts
+        state = (1, shape, np.dtype(name), False, content)
+        return np.ndarray, ((0,), "b"), state
+
+
+@pytest.mark.parametrize(
+    "array",
+    [Forged("O", (200,), bytes(1600)), Forged("f8", (200,), bytes(1600)),
+     Forged("i8", (10, 20), bytes(1600)), Forged("i8", (200,), bytes(100))],
+)  # fmt: skip
+def test_forged_arrays_are_refused(tmp_path, array):
+    path = tmp_path / "CIFAR-10_human.pt"
+    torch_file(path, pickle.dumps({"clean_label": np.arange(200), "worse_label": array}, 2))
+    with pytest.raises(ValueError, match="not the label file of cifar10n: "):
+        human.read(path, "cifar10n", "worse")
 
 
 class Evil:

@@ -148,7 +148,7 @@ def test_a_run_over_the_budget_is_the_resident_run(tmp_path):
     rows = []
     for name, budget in (("resident", 0.0), ("streamed", 0.05)):
         config = digits.get_config()
-        config.devices, config.epochs = 1, 2
+        config.devices, config.epochs, config.checkpoint.every_minutes = 1, 2, 0
         config.augment.pad, config.data.device_budget_mb = 1, budget
         run = setup.build(config)
         assert fits(batches.train_data(run.dataset.train, run.augment), budget) == (budget == 0)

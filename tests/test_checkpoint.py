@@ -103,6 +103,34 @@ def test_a_damaged_checkpoint_is_passed_over(run, straight, tmp_path, kind, caps
     assert same_files(tmp_path, straight)
 
 
+def test_more_epochs_interrupted_and_resumed(run, straight, tmp_path):
+    """The result of fewer epochs does not stay beside a run that goes on."""
+    train.train(config_of(epochs=2), run, tmp_path)
+    longer = config_of()
+    workdir.check_config(tmp_path, longer.to_dict(), resumable=True)
+    with pytest.raises(safety.Stopped):
+        train.train(longer, run, tmp_path, after(3))
+    assert not (tmp_path / workdir.RESULTS).exists()
+    workdir.check_config(tmp_path, longer.to_dict(), resumable=True)
+    train.train(longer, run, tmp_path)
+    assert same_files(tmp_path, straight)
+
+
+def test_what_is_kept(run, straight, tmp_path):
+    """Damaged checkpoints do not push out whole ones."""
+    shutil.copytree(straight, tmp_path, dirs_exist_ok=True)
+    template = train.init_state(run, 0)
+    for path in checkpoint.steps(tmp_path / checkpoint.FOLDER)[:2]:
+        damage(path, "flipped")
+    state, rows = checkpoint.restore(tmp_path, template)
+    saver = checkpoint.saver(tmp_path, 2)
+    checkpoint.save(saver, 15, state, rows)
+    checkpoint.wait(saver)
+    names = [int(path.name) for path in checkpoint.steps(tmp_path / checkpoint.FOLDER)]
+    assert names == [15, 12]
+    assert checkpoint.restore(tmp_path, template)
+
+
 def test_no_checkpoint_is_whole(run, straight, tmp_path):
     shutil.copytree(straight, tmp_path, dirs_exist_ok=True)
     for path in checkpoint.steps(tmp_path / checkpoint.FOLDER):

@@ -63,6 +63,9 @@ def test_moments():
 # --- A user's own file. ---------------------------------------------------------------------------
 
 
+ABC = np.array(["a", "b", "c"])
+
+
 def arrays_of(count=30, **changes):
     rng = np.random.default_rng(0)
     arrays = {
@@ -100,6 +103,23 @@ def test_npz_with_and_without_clean_labels(tmp_path):
         data.build(config.data, config.noise)
 
 
+def test_noise_is_not_drawn_over_wrong_labels(tmp_path):
+    clean, given = np.arange(30) % 3, np.zeros(30, int)
+    np.savez(tmp_path / "own.npz", **arrays_of(labels=given, clean_labels=clean))
+    config = npz_config(tmp_path / "own.npz")
+    with pytest.raises(ValueError, match="the labels are not the clean ones: choose given"):
+        data.build(config.data, config.noise)
+    for kind in labels.KINDS[:-1]:
+        with pytest.raises(ValueError, match="cifar10n brings its own wrong labels"):
+            labels.check_noise("cifar10n", kind, 0.4, False, 0)
+    config.data.name = "digits"
+    with pytest.raises(ValueError, match="digits reads no file; choose"):
+        data.build(config.data, config.noise)
+    config.data.path, config.data.variant = None, "worse"
+    with pytest.raises(ValueError, match="digits has none, got 'worse'"):
+        data.build(config.data, config.noise)
+
+
 def test_npz_in_grey_without_a_test_set(tmp_path):
     grey = np.zeros((30, 6, 5), np.uint8)
     np.savez(tmp_path / "own.npz", **arrays_of(images=grey, test_images=None, test_labels=None))
@@ -118,9 +138,21 @@ def test_npz_in_grey_without_a_test_set(tmp_path):
         ({"labels": np.arange(29) % 3}, r"shape \(30,\), got int64 of \(29,\)"),
         ({"labels": np.arange(30) / 3}, "expected labels as integers, got float64"),
         ({"labels": np.arange(30) - 1}, "expected labels from 0 to 28, got -1 to 28"),
-        ({"clean_labels": np.full(30, 3)}, "expected clean_labels from 0 to 2, got 3 to 3"),
-        ({"test_labels": np.full(9, 7)}, "npz test: expected labels from 0 to 2, got 7 to 7"),
+        (
+            {"clean_labels": np.full(30, 3), "class_names": ABC},
+            "expected clean_labels from 0 to 2, got 3 to 3",
+        ),
+        (
+            {"test_labels": np.full(9, 7), "class_names": ABC},
+            "npz test: expected labels from 0 to 2, got 7 to 7",
+        ),
         ({"test_labels": None}, "lacks array test_labels"),
+        ({"test_images": None}, "lacks array test_images"),
+        ({"labels": np.array(3)}, "expected labels as integers, got int64"),
+        ({"labels": np.full(30, 10**9)}, "expected labels below 100000, got 1000000000"),
+        ({"images": np.zeros((30, 0, 5, 3), np.uint8)}, "expected uint8 images"),
+        ({"class_names": np.array([b"a", b"b"])}, "class_names as a row of strings"),
+        ({"class_names": np.array(["a"]), "labels": np.zeros(30, int)}, "at least 2 classes"),
         ({"test_images": np.zeros((9, 6, 6, 3), np.uint8)}, "differ in shape"),
         ({"label": np.zeros(3)}, "has an unknown array label; expected images, labels"),
         ({"labels": np.array([{}] * 30)}, "cannot read .* allow_pickle=False"),

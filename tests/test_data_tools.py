@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments import data
-from experiments.data import archives, check, download, show
+from experiments.data import archives, check, download, show, sources
 from tests.test_archives import contents, write_archive
 from tests.test_data import NOISE, SPLIT, toy
 from tests.test_main import ROOT
@@ -85,6 +85,7 @@ def test_prepare_fetches_and_verifies(tmp_path, monkeypatch, no_tensorflow):
 def test_prepare_removes_a_wrong_idx_file(tmp_path, monkeypatch, no_tensorflow):
     for file in archives.FASHION_MNIST:
         (tmp_path / f"{file}.gz").write_bytes(gzip.compress(b"not it"))
+    monkeypatch.setattr(sources, "FASHION_MNIST_FOLDERS", ("",))
     monkeypatch.setattr(download, "FASHION_MNIST_URL", tmp_path.as_uri() + "/{name}.gz")
     with pytest.raises(ValueError, match=hashlib.sha256(b"not it").hexdigest()):
         download.prepare(["fashion_mnist"], str(tmp_path / "root"))

@@ -110,6 +110,22 @@ def test_batch_norm_is_flax_s():
     np.testing.assert_allclose(evaluated, still, atol=1e-5)
 
 
+def test_a_group_of_padding_has_no_say():
+    x = jax.random.normal(jax.random.key(0), (12, 3, 3, 5), jnp.float32)
+    grouped, mask = norm.BatchNorm(groups=3), jnp.arange(12) < 6
+    variables = grouped.init(jax.random.key(0), x, True)
+
+    def total(params):
+        y, updated = grouped.apply(variables | {"params": params}, x, True, mask,
+                                   mutable=["batch_stats"])  # fmt: skip
+        return jnp.sum(y[:6] ** 2), updated["batch_stats"]
+
+    grads, stats = jax.grad(total, has_aux=True)(variables["params"])
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((grads, stats)))
+    means = x[:4].mean((0, 1, 2)), x[4:6].mean((0, 1, 2))
+    np.testing.assert_allclose(stats["mean"], 0.1 * sum(means) / 2, atol=1e-6)
+
+
 def test_groups_of_batch_norm_do_not_see_each_other():
     x = jax.random.normal(jax.random.key(0), (12, 3, 3, 5), jnp.float32)
     whole, grouped = norm.BatchNorm(), norm.BatchNorm(groups=3)

@@ -68,6 +68,21 @@ def test_each_seed_has_its_directory(run, tmp_path, vmapped, monkeypatch):
             assert results["last_epoch"][key] == pytest.approx(value, rel=1e-3), key
 
 
+def test_a_changed_config_is_noticed(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(seeds, "pays", lambda *unused: False)
+    seeds.train_seeds(config_of(), run, tmp_path)
+    config = config_of().to_dict()
+    with pytest.raises(ValueError, match="holds a finished run"):
+        workdir.check_config(tmp_path, config, resumable=False)
+    with pytest.raises(ValueError, match="seed: 0 -> 7"):
+        workdir.check_config(tmp_path, config | {"seed": 7}, resumable=False)
+    more = config_of()
+    more.epochs = 3
+    seeds.train_seeds(more, run, tmp_path)
+    for seed in (0, 1):
+        assert len(workdir.read_rows(tmp_path / f"seed_{seed}" / workdir.METRICS)) == 3
+
+
 def test_what_is_faster_is_measured(run, monkeypatch):
     """The clock decides: here it says that a step of all takes a tenth, then ten times, of one."""
     host = batches.train_data(run.dataset.train, run.augment)

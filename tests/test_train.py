@@ -19,6 +19,7 @@ from superloss_jax import closed_form
 def small_config(**overrides):
     config = digits.get_config()
     config.epochs, config.devices = 2, 1
+    config.checkpoint.every_minutes = 0  # none, which saves the time
     config.update_from_flattened_dict(overrides)
     return config
 

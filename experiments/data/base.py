@@ -5,6 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 
+class NotThere(ValueError):  # noqa: N818 (no fault of the data)
+    """A data set that is not on this machine."""
+
+
 class Examples(NamedTuple):
     images: np.ndarray  # uint8, (N, height, width, channels)
     labels: np.ndarray  # int32: what to train on
@@ -36,6 +40,8 @@ def dataset(name: str, class_names, arrays: dict[str, np.ndarray], mean=None, st
     Raises:
       ValueError: for arrays that cannot be a data set.
     """
+    if len(class_names) < 2:
+        raise ValueError(f"data set {name}: expected at least 2 classes, got {len(class_names)}")
     images, labels = arrays["train_images"], arrays["train_labels"]
     train = _examples(name, images, labels, arrays.get("clean_labels", labels), class_names)
     images, labels = arrays["test_images"], arrays["test_labels"]
@@ -49,7 +55,8 @@ def dataset(name: str, class_names, arrays: dict[str, np.ndarray], mean=None, st
 
 
 def _examples(what, images, labels, clean_labels, class_names) -> Examples:
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
+    good = images.ndim == 4 and images.shape[3] in (1, 3) and min(images.shape[1:3]) > 0
+    if images.dtype != np.uint8 or not good:
         raise ValueError(
             f"data set {what}: expected uint8 images of shape (N, height, width, 1 or 3), got"
             f" {images.dtype} of {images.shape}"

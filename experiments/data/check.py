@@ -6,7 +6,7 @@ from rich.table import Table
 
 from experiments import choices
 from experiments.data import human
-from experiments.data.base import moments
+from experiments.data.base import NotThere, moments
 from experiments.data.labels import realised_rate
 from experiments.data.sources import DATASETS, MOMENTS, load
 from experiments.progress import console
@@ -38,10 +38,11 @@ def check(names: list[str], data_dir: str | None) -> bool:
         for variant in human.VARIANTS.get(name, {None: None}):
             try:
                 cells, agrees = _row(name, variant, data_dir)
-            except ValueError as error:
-                # Of all data sets, one need not be there.
+            except (OSError, ValueError) as error:
                 console.print(f"not read: {error}")
-                cells, agrees = [name, *["-"] * 7], not names
+                # Of all data sets, one need not be there; but what is there must be whole.
+                cells = [name, *["-"] * 7]
+                agrees = isinstance(error, NotThere) and not names
             table.add_row(*cells)
             good &= agrees
     Console(highlight=False, width=150).print(table)

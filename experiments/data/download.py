@@ -7,7 +7,7 @@ import pathlib
 import urllib.request
 
 from experiments.data import archives
-from experiments.data.sources import load, roots
+from experiments.data.sources import find, load, roots
 from experiments.progress import console, progress_line
 
 FASHION_MNIST_URL = (
@@ -24,8 +24,9 @@ def prepare(names: list[str], data_dir: str | None) -> bool:
             raise ValueError(f"prepare: expected one of {', '.join(known)}, got {name!r}")
     for name in names:
         try:
-            root.mkdir(parents=True, exist_ok=True)
-            _get(name, root)
+            if find(name, roots(data_dir)) is None:
+                root.mkdir(parents=True, exist_ok=True)
+                _get(name, root)
         except OSError as error:
             raise ValueError(f"data set {name}: cannot download: {error}") from None
         dataset = load(name, data_dir=data_dir)
@@ -46,8 +47,6 @@ def _get(name: str, root: pathlib.Path) -> None:
                 if not found:
                     path.unlink()
                 raise
-    elif list((root / name).glob("*/dataset_info.json")):
-        console.print(f"{name}: prepared already")
     elif importlib.util.find_spec("tensorflow") is not None:
         _by_tfds(name, root)
     else:

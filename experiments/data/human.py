@@ -12,6 +12,8 @@ import zipfile
 
 import numpy as np
 
+from experiments.data.base import NotThere
+
 FILES = {
     "cifar10n": ("cifar10_n_labels.npz", "CIFAR-10_human.pt", "CIFAR-10_human.npy"),
     "cifar100n": ("cifar100_n_labels.npz", "CIFAR-100_human.pt", "CIFAR-100_human.npy"),
@@ -25,21 +27,59 @@ VARIANTS = {
     "cifar100n": {"noisy": "noisy_label"},
 }  # fmt: skip
 
-# All that a pickle of NumPy arrays names, in NumPy 1 and 2. Anything else is refused by name
-# before it is called, so that a file can give arrays and do nothing.
-_ADMITTED = {
-    ("numpy", "dtype"), ("numpy", "ndarray"), ("_codecs", "encode"),
-    ("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"), ("numpy._core.multiarray", "scalar"),
-}  # fmt: skip
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
+
+
+class _Dtype:
+    """Stands in for numpy.dtype while a file is read: a name, nothing that acts."""
+
+    def __init__(self, name, *unused):
+        self.name = str(name)
+
+    def __setstate__(self, state):
+        self.order = str(state[1])
+
+    def numpy(self) -> np.dtype:
+        if self.name not in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"):
+            raise ValueError(f"its labels are of type {self.name}, not integers")
+        return np.dtype((">" if getattr(self, "order", "<") == ">" else "<") + self.name)
+
+
+class _Array:
+    """Stands in for numpy.ndarray: keeps what the file says of an array."""
+
+    def __init__(self, *unused):
+        self.state: tuple = ()
+
+    def __setstate__(self, state):
+        self.state = state
+
+    def labels(self) -> np.ndarray:
+        _, shape, dtype, _, content = self.state
+        array = np.frombuffer(bytes(content), dtype.numpy())
+        if shape != (len(array),):
+            raise ValueError(f"its labels are of shape {shape}")
+        return array
+
+
+def _encode(text, encoding="latin1"):
+    return str(text).encode("latin1")
+
+
+# All that a pickle of NumPy arrays names, in NumPy 1 and 2, and what stands for it. Anything else
+# is refused by name before it is called; what is admitted builds no real array from forged parts.
+_ADMITTED = {
+    ("numpy", "dtype"): _Dtype, ("numpy", "ndarray"): _Array, ("_codecs", "encode"): _encode,
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
+}  # fmt: skip
 
 
 class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module, name):
         if (module, name) not in _ADMITTED:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which label files do not need")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        return _ADMITTED[module, name]
 
 
 def _unpickle(path: pathlib.Path):
@@ -55,7 +95,8 @@ def _unpickle(path: pathlib.Path):
             version, np.lib.format.read_array_header_2_0
         )
         read(stream)
-        return _ArraysOnly(stream).load().item()
+        (content,) = _ArraysOnly(stream).load().state[4]  # of an array of one object
+        return content
     value = _ArraysOnly(stream).load()
     if value == _TORCH_MAGIC:  # torch.save before 1.6: protocol and system come first
         for _ in range(3):
@@ -68,7 +109,7 @@ def find(name: str, roots: list[pathlib.Path]) -> pathlib.Path:
         for root in roots:
             if (root / file).is_file():
                 return root / file
-    raise ValueError(
+    raise NotThere(
         f"data set {name}: expected one of {', '.join(FILES[name])} in {roots[0]}; the files are in"
         " the repository UCSC-REAL/cifar-10-100n on GitHub, under data"
     )
@@ -83,8 +124,8 @@ def read(path: pathlib.Path, name: str, variant: str) -> tuple[np.ndarray, np.nd
                 clean, human = content["clean"], content[variant]
         else:
             content = _unpickle(path)
-            clean, human = content["clean_label"], content[official[variant]]
-        arrays = np.asarray(clean), np.asarray(human)
+            clean, human = (content[key].labels() for key in ("clean_label", official[variant]))
+        arrays = clean, human
         if any(array.ndim != 1 or array.dtype.kind not in "iu" for array in arrays):
             raise ValueError("its labels are not rows of integers")
         return arrays

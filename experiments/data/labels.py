@@ -18,13 +18,13 @@ def check_noise(dataset: str, kind: str, rate: float, exact: bool, seed: int) ->
     """Raises ValueError for noise that cannot be meant, before any data is read."""
     choices.seed("config.noise.seed", seed)
     choices.within("config.noise.rate", rate, 0, 1)
+    if dataset in HUMAN and kind != "given":
+        raise ValueError(f"config.noise.kind: {dataset} brings its own wrong labels: choose given")
     if kind not in noise.KINDS and kind != "symmetric":  # of which noise has more to say
         choices.choose("config.noise.kind", kind, dict.fromkeys(KINDS))
         if exact:
             raise ValueError(f"config.noise.exact: {kind} noise has no transition matrix")
         return
-    if dataset in HUMAN:
-        raise ValueError(f"config.noise.kind: {dataset} brings its own wrong labels: choose given")
     if kind == "asymmetric" and dataset not in FLIPS:
         raise ValueError(f"config.noise.kind: asymmetric has no published map for {dataset}")
     try:
@@ -43,6 +43,8 @@ def corrupt(dataset: Dataset, kind: str, rate: float, exact: bool, seed: int) ->
     train, classes = dataset.train, len(dataset.class_names)
     if kind == "given":
         return dataset
+    if wrong(train).any():
+        raise ValueError("config.noise.kind: the labels are not the clean ones: choose given")
     clean = np.where(train.clean_labels < 0, train.labels, train.clean_labels)
     key = jax.random.key(seed, impl="threefry2x32")
     if kind == "permuted":
@@ -85,6 +87,8 @@ def split(
     train = train.rows(np.sort(order[validation:]))
     if imbalance > 1:
         train = _thin_out(train, split_seed, len(dataset.class_names), imbalance, imbalance_exact)
+    if not len(train.labels):
+        raise ValueError("config.data.imbalance: it leaves no training example")
     return dataset._replace(train=train, validation=held_out)
 
 

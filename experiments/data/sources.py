@@ -6,7 +6,9 @@
 """
 
 import functools
+import hashlib
 import importlib.util
+import json
 import pathlib
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import numpy as np
 
 from experiments import cache, choices
 from experiments.data import archives, human
-from experiments.data.base import Dataset, dataset
+from experiments.data.base import Dataset, NotThere, dataset
 from experiments.progress import console, track
 
 Arrays = dict[str, np.ndarray]
@@ -27,6 +29,8 @@ MOMENTS = {
     "cifar100": ((129.304, 124.070, 112.434), (68.170, 65.392, 70.418)),
     "fashion_mnist": ((72.940,), (90.021,)),
 }
+# Of the decoded images and labels, by _digest; verified against the official files' published MD5.
+SHA256 = {"cifar10": "9bb26ea52d5b395389569734654d923ce7ba78a18a63b56115e3cecfb33f114d"}
 COUNTS = {"train": 50_000, "test": 10_000}  # of CIFAR
 FASHION_MNIST_FOLDERS = ("", "fashion-mnist", "/usr/share/datasets/fashion-mnist")  # Debian's, last
 
@@ -65,28 +69,36 @@ def _npz(path, **unused) -> Dataset:
         raise ValueError(f"config.data.path: cannot read {path}: {error}") from None
     allowed = ("images", "labels", "clean_labels", "test_images", "test_labels", "class_names")
     lacking = {"images", "labels"} - found.keys()
-    lacking |= {"test_images", "test_labels"} - found.keys() if "test_images" in found else set()
+    tests = {"test_images", "test_labels"}
+    lacking |= tests - found.keys() if tests & found.keys() else set()
     for name in sorted(found.keys() ^ ({*allowed} & found.keys() | lacking)):
         verb = "lacks" if name in lacking else "has an unknown"
         raise ValueError(f"{path}: {verb} array {name}; expected {', '.join(allowed)}")
+    labels = found["labels"]
+    if labels.dtype.kind not in "iu" or labels.ndim != 1 or not len(labels):
+        raise ValueError(f"{path}: expected labels as integers, got {labels.dtype}, {labels.shape}")
+    given = (found[key] for key in ("labels", "clean_labels", "test_labels") if key in found)
+    classes = max(int(a.max(initial=1)) + 1 for a in given if a.dtype.kind in "iu")
+    if classes > 100_000:
+        raise ValueError(f"{path}: expected labels below 100000, got {classes - 1}")
+    names = found.get("class_names", np.arange(classes).astype(str))
+    if names.dtype.kind != "U" or names.ndim != 1:
+        raise ValueError(f"{path}: expected class_names as a row of strings, got {names.dtype}")
     images = {key: found[key] for key in ("images", "test_images") if key in found}
     images = {key: a[..., None] if a.ndim == 3 else a for key, a in images.items()}
-    labels, train = found["labels"], images["images"]
+    train = images["images"]
     arrays = {"train_images": train, "train_labels": labels}
     arrays["test_images"] = images.get("test_images", train[:0])
     arrays["test_labels"] = found.get("test_labels", labels[:0])
     arrays["clean_labels"] = found.get("clean_labels", np.full(labels.shape, -1))
-    if labels.dtype.kind not in "iu" or not labels.size:
-        raise ValueError(f"{path}: expected labels as integers, got {labels.dtype}, {labels.shape}")
-    names = found.get("class_names", np.arange(max(2, int(labels.max()) + 1)))
-    return dataset("npz", [str(name) for name in names], arrays)
+    return dataset("npz", names.tolist(), arrays)
 
 
 def _official(name: str):
     """CIFAR-10, CIFAR-100 or Fashion-MNIST."""
 
     def load(data_dir, **unused) -> Dataset:
-        arrays = _find(name, roots(data_dir)) or _download(name, data_dir)
+        arrays = find(name, roots(data_dir)) or _download(name, data_dir)
         return dataset(name, arrays["class_names"].tolist(), arrays, *MOMENTS[name])
 
     return load
@@ -135,6 +147,10 @@ def load(
       ValueError: for what is missing, damaged, or not what it should be.
     """
     choices.seed("config.data.split_seed", split_seed)
+    if path and name != "npz":
+        raise ValueError(f"config.data.path: {name} reads no file; choose config.data.name=npz")
+    if variant and name not in human.VARIANTS:
+        raise ValueError(f"config.data.variant: {name} has none, got {variant!r}")
     reader = choices.choose("config.data.name", name, DATASETS)
     return reader(split_seed=split_seed, path=path, variant=variant, data_dir=data_dir)
 
@@ -142,7 +158,7 @@ def load(
 # --- Sources. -------------------------------------------------------------------------------------
 
 
-def _find(name: str, folders: list[pathlib.Path]) -> Arrays | None:
+def find(name: str, folders: list[pathlib.Path]) -> Arrays | None:
     for root in folders:
         files, decode = _in_folder(name, root)
         if files:
@@ -181,13 +197,13 @@ def _download(name: str, data_dir: str | None) -> Arrays:
     hint = f"{' or '.join(needed)} in {root}; point --data_dir there, or run: python"
     hint += f" scripts/prepare_data.py {name} --data_dir={root}"
     if importlib.util.find_spec("tensorflow") is None or name not in archives.ARCHIVES:
-        raise ValueError(f"data set {name}: expected {hint}")
+        raise NotThere(f"data set {name}: expected {hint}")
     console.print(f"data     {name} is not in {root}: downloading")
     # In a process of its own: TensorFlow would take the accelerator's memory.
     command = [sys.executable, "-m", "experiments.data", "prepare", name, f"--data_dir={root}"]
     if subprocess.run(command, check=False).returncode:
         raise ValueError(f"data set {name}: its download failed; expected {hint}")
-    arrays = _find(name, [root])
+    arrays = find(name, [root])
     if arrays is None:
         raise ValueError(f"data set {name}: the download left nothing; expected {hint}")
     return arrays
@@ -196,17 +212,46 @@ def _download(name: str, data_dir: str | None) -> Arrays:
 def _read_tfds(name: str, folder: pathlib.Path) -> Arrays:
     if importlib.util.find_spec("tensorflow_datasets") is None:
         raise ValueError("TFDS directories need: pip install -e '.[experiments]'")
-    import tensorflow_datasets as tfds
-
     try:
+        _check_features(folder)
+        import tensorflow_datasets as tfds
+
         builder = tfds.builder_from_directory(str(folder))
-    except Exception as error:  # whatever its parsers raise
-        reason = str(error).strip().splitlines()[0]
+        train, test = (_read_split(builder, *part) for part in COUNTS.items())
+    except Exception as error:  # whatever its parsers and readers raise
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise ValueError(f"data set {name}: cannot read {folder}: {reason}") from None
-    train, test = (_read_split(builder, *part) for part in COUNTS.items())
     names = ("train_images", "train_labels", "test_images", "test_labels")
     arrays = dict(zip(names, (*train, *test), strict=True))
+    found, expected = _digest(arrays), SHA256.get(name)
+    if expected not in (None, found):
+        raise ValueError(f"data set {name}: {folder}: expected SHA-256 {expected}, got {found}")
     return arrays | {"class_names": np.array(builder.info.features["label"].names)}
+
+
+def _check_features(folder: pathlib.Path) -> None:
+    """TFDS imports the classes that features.json names: it may name TFDS's own."""
+
+    def names(value):
+        if isinstance(value, dict):
+            for key, item in value.items():
+                yield from [item] if key == "pythonClassName" else names(item)
+
+    modules = ("features_dict.FeaturesDict", "text_feature.Text", "image_feature.Image",
+               "class_label_feature.ClassLabel")  # fmt: skip
+    own = {f"tensorflow_datasets.core.features.{module}" for module in modules}
+    for name in names(json.loads((folder / "features.json").read_text())):
+        if name not in own:
+            raise ValueError(f"features.json names {name!r}, which images and labels do not need")
+
+
+def _digest(arrays: Arrays) -> str:
+    """Of images and labels, training before test."""
+    digest = hashlib.sha256()
+    for part in ("train", "test"):
+        digest.update(np.ascontiguousarray(arrays[f"{part}_images"]).data)
+        digest.update(arrays[f"{part}_labels"].astype("<i4").tobytes())
+    return digest.hexdigest()
 
 
 def _read_split(builder, split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
