@@ -36,7 +36,7 @@ def forms(dataset, padded):
     """The same draw in five ways; each takes (positions, step)."""
 
     def offsets(step):
-        bits = keys.bits(keys.key_for(0, keys.AUGMENT, step), (5, BATCH))
+        bits = keys.bits(keys.key_for(0, keys.AUGMENT, step), (BATCH, 5)).T
         y, x = ((bits[i] >> 16) * 9 >> 16 for i in (0, 1))
         return y.astype(jnp.int32), x.astype(jnp.int32), bits[2] >> 31 == 1
 
