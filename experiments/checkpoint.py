@@ -7,6 +7,7 @@ without complaint, and a fall back to the newest step that is whole.
 import concurrent.futures
 import hashlib
 import json
+import logging
 import os
 import pathlib
 import shutil
@@ -78,6 +79,14 @@ def _write(folder: pathlib.Path, step: int, arrays, rows: str, keep: int) -> Non
     if final.exists() and _is_whole(final):
         return
     temporary.mkdir(parents=True)
+    # Asked first, since Orbax's writers, once they meet a full disk, say so in their own ways.
+    needed = 1.1 * sum(array.nbytes for array in arrays.values()) + 2**17
+    if shutil.disk_usage(temporary).free < needed:
+        raise OSError(f"cannot write checkpoint {final}: No space left on device")
+    # Orbax logs at length what it also raises, and what here becomes one line.
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
         with _checkpointer() as checkpointer:
             checkpointer.save(temporary / ARRAYS, arrays)
@@ -85,6 +94,8 @@ def _write(folder: pathlib.Path, step: int, arrays, rows: str, keep: int) -> Non
         full = "No space left on device" if "No space left" in str(error) else ""
         reason = full or (str(error).strip() or repr(error)).splitlines()[0]
         raise OSError(f"cannot write checkpoint {final}: {reason}") from None
+    finally:
+        logger.setLevel(level)
     (temporary / ROWS).write_text(rows)
     manifest = {"step": step, "made_by": made_by(), "sha256": _hashes(temporary)}
     (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
