@@ -122,11 +122,11 @@ def mount(path, options):
 
 def full_disk(bench):
     place = bench.root / "small"
-    if refused := mount(place, "size=3m"):
+    if refused := mount(place, "size=6m"):
         return f"skipped: {refused}"
     try:
         filler = place / "filler"
-        filler.write_bytes(bytes(1_200_000))
+        filler.write_bytes(bytes(4_600_000))  # leaves room for one checkpoint
         code, said = bench.finish(place / "run")
         last = said.strip().splitlines()[-1]
         if code != 1 or "No space left" not in last or "Traceback" in said:
