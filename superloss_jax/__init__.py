@@ -1,7 +1,7 @@
 """SuperLoss for JAX: train on labels that are partly wrong."""
 
-from superloss_jax import noise
-from superloss_jax._base import LossTransform
+from superloss_jax import confidence, curricula, memory, noise, pairs, robust
+from superloss_jax._base import LossTransform, Schedule, chain
 from superloss_jax._lambertw import lambertw
 from superloss_jax._superloss import closed_form, superloss
 from superloss_jax._thresholds import SuperLossState, Threshold, constant, ema, running_mean
@@ -10,13 +10,20 @@ __version__ = "0.1.0"
 
 __all__ = [
     "LossTransform",
+    "Schedule",
     "SuperLossState",
     "Threshold",
+    "chain",
     "closed_form",
+    "confidence",
     "constant",
+    "curricula",
     "ema",
     "lambertw",
+    "memory",
     "noise",
+    "pairs",
+    "robust",
     "running_mean",
     "superloss",
 ]

@@ -1,0 +1,1 @@
+"""Confidence-aware losses: functions of an input and a confidence sigma."""

@@ -1,0 +1,1 @@
+"""Curricula: how much each example weighs, by its loss and the state of training."""

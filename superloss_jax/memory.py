@@ -1,0 +1,1 @@
+"""Methods that remember what they saw of each example in earlier epochs."""

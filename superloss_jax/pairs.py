@@ -1,0 +1,1 @@
+"""Methods for two networks, over losses of shape (2, batch)."""

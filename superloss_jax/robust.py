@@ -1,0 +1,1 @@
+"""Losses that wrong labels pull less on: functions of one example, without memory."""
