@@ -12,6 +12,12 @@ import numpy as np
 
 from experiments.rivals import halley
 from superloss_jax import closed_form, lambertw
+from superloss_jax.confidence import (
+    confidence_cross_entropy,
+    introspection,
+    reliability,
+    superloss_objective,
+)
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -116,7 +122,42 @@ def theory(out: pathlib.Path) -> None:
     cost(out / "theory_cost.png", out / "bench_superloss.json")
 
 
-FIGURES = {"theory": theory}
+def confidence(out: pathlib.Path) -> None:
+    """Four losses over how right the network is, from wrong to right, and its confidence."""
+    tau, right = float(np.log(10)), np.linspace(0, 1, 201)
+    margin, loss = 8 * right - 4, 2 * tau * (1 - right)
+    panels: list[tuple] = [
+        ("cross entropy of scaled logits", "logit of the label, above the other's",
+         margin, np.geomspace(0.05, 4, 201), np.arange(0, 4.1, 0.25),
+         lambda x, s: confidence_cross_entropy(np.stack([x, 0 * x], axis=-1), 0, s)),
+        ("reliability, $\\kappa = 1/2$", "average precision",
+         right, np.linspace(1e-3, 1, 201), np.arange(0, 1.01, 0.1), reliability),
+        ("introspection", "similarity of a match, $1 - l$",
+         right, np.linspace(1e-3, 10, 201), np.arange(-2.5, 6.1, 0.5),
+         lambda x, s: introspection(1 - x, s)),
+        ("SuperLoss, $\\tau = \\log 10$, $\\lambda = 1$", "loss $l$",
+         loss, np.geomspace(0.05, 4, 201), np.arange(-8, 8.1),
+         lambda x, s: superloss_objective(x, s, tau, 1.0)),
+    ]  # fmt: skip
+    figure, axes = plt.subplots(2, 2, figsize=(10, 7.6), constrained_layout=True)
+    for axis, (title, label, x, sigma, levels, f) in zip(axes.flat, panels, strict=True):
+        values = np.asarray(f(*np.meshgrid(x, sigma)))
+        extend = "max" if values.max() > levels[-1] else "neither"
+        filled = axis.contourf(x, sigma, values, levels, cmap="cividis", extend=extend)
+        lines = axis.contour(x, sigma, values, levels, colors="w", linewidths=0.6, linestyles="-")
+        figure.colorbar(filled, ax=axis, label="L").add_lines(lines)
+        axis.set(title=title, xlabel=f"wrong  \u2190  {label}  \u2192  right",
+                 ylabel="confidence sigma", xlim=(x[0], x[-1]))  # fmt: skip
+    for axis in (axes[0, 0], axes[1, 1]):
+        axis.set_yscale("log")
+        axis.set_yticks((0.1, 0.3, 1, 3), labels=("0.1", "0.3", "1", "3"))
+    axis.plot(loss, closed_form(loss, tau, 1.0)[1], color=COLOURS[1], lw=2.5,
+              label="SuperLoss's sigma: least L up to e")  # fmt: skip
+    axis.legend(loc="lower left", fontsize=9)
+    save(figure, out / "confidence.png")
+
+
+FIGURES = {"theory": theory, "confidence": confidence}
 
 
 def main() -> None:

@@ -4,7 +4,15 @@ from superloss_jax import confidence, curricula, memory, noise, pairs, robust
 from superloss_jax._base import LossTransform, Schedule, chain
 from superloss_jax._lambertw import lambertw
 from superloss_jax._superloss import closed_form, superloss
-from superloss_jax._thresholds import SuperLossState, Threshold, constant, ema, running_mean
+from superloss_jax._thresholds import (
+    SuperLossState,
+    Threshold,
+    constant,
+    ema,
+    per_class,
+    running_mean,
+    windowed,
+)
 
 __version__ = "0.1.0"
 
@@ -23,7 +31,9 @@ __all__ = [
     "memory",
     "noise",
     "pairs",
+    "per_class",
     "robust",
     "running_mean",
     "superloss",
+    "windowed",
 ]

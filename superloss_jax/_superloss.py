@@ -6,7 +6,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
-from superloss_jax._base import LossTransform, as_floating, check_losses, checked
+from superloss_jax._base import LossTransform, as_floating, check_losses, checked, open_batch
 from superloss_jax._lambertw import E, compute_dtype, lambertw_parts, near_branch
 from superloss_jax._thresholds import SuperLossState, Threshold, ema
 
@@ -127,12 +127,14 @@ def superloss(
     Losses below tau are amplified by up to e, losses above it fade. The result is negative for
     `l < tau`, as it should be; its gradient with respect to `l` is `sigma` exactly, so nothing is
     left to detach. For logging, sigma is `closed_form(losses, state.tau, lam)[1]` with the new
-    state; under jit the compiler merges that with the loss.
+    state (`state.tau[labels]` if tau is one of each class); under jit the compiler merges that
+    with the loss.
 
     Args:
       lam: regularisation > 0, in units of the loss; large values approach `l - tau`. A traced
         scalar is accepted and cannot be checked: `lam <= 0` then gives NaN.
-      threshold: where tau comes from: `ema`, `running_mean` or `constant`.
+      threshold: where tau comes from: `ema`, `running_mean`, `windowed`, `constant`, or
+        `per_class`, which needs `labels` in `update`: integers of the losses' shape.
       axis_name: mapped axis, inside `shard_map` or `pmap`, over which the batch is spread; tau is
         then that of the whole batch. Under plain jit, sharded or not, leave it out.
 
@@ -141,11 +143,12 @@ def superloss(
       state, *, where=None, **extra)` takes real floating losses of any shape (half precision is
       computed in float32) and keeps their shape and dtype, and the dtypes of the state. A
       position where the boolean mask `where` is False gets loss 0 and gradient 0, even if its
-      loss is NaN. Extra keyword arguments are ignored.
+      loss is NaN. Extra keyword arguments go to the threshold.
 
     Raises:
       ValueError: if `lam` is not positive or `threshold` no Threshold; by `update`, if the losses
-        are empty or not floating, or the mask is not boolean or does not fit.
+        are empty or not floating, the mask is not boolean or does not fit, or labels lack that the
+        threshold needs.
 
     >>> import jax, jax.numpy as jnp
     >>> transform = superloss(lam=1.0)
@@ -158,21 +161,39 @@ def superloss(
     Reference: Thibault Castells, Philippe Weinzaepfel, Jerome Revaud, "SuperLoss: A Generic Loss
     for Robust Curriculum Learning", NeurIPS 2020.
     """
-    # Smaller ones are 0 to a float32.
-    smallest = float(np.finfo(np.float32).tiny)
-    lam = checked("lam", lam, f"a number > 0 (at least {smallest:.2g})", lambda x: x >= smallest)
-    if not isinstance(threshold, Threshold):
-        raise ValueError(
-            "threshold: expected ema(...), running_mean() or constant(tau), called,"
-            f" got {threshold!r}"
-        )
+    lam = checked_lam(lam)
+    check_threshold(threshold)
 
     def update(losses, state: SuperLossState, *, where=None, **extra):
         losses, where = check_losses(losses, where)
         state = threshold.update(losses, state, where=where, axis_name=axis_name, **extra)
         # The input is replaced as well as the output: NaN times a zero gradient is NaN.
         kept = losses if where is None else jnp.where(where, losses, 0)
-        values, _ = closed_form(kept, state.tau, lam)
+        values, _ = closed_form(kept, tau_of_each(kept, state, where, extra), lam)
         return (values if where is None else jnp.where(where, values, 0)), state
 
     return LossTransform(threshold.init, update)
+
+
+def checked_lam(lam: ArrayLike) -> ArrayLike:
+    """A regularisation that float32 holds, or ValueError."""
+    smallest = float(np.finfo(np.float32).tiny)
+    return checked("lam", lam, f"a number > 0 (at least {smallest:.2g})", lambda x: x >= smallest)
+
+
+def check_threshold(threshold: Threshold) -> None:
+    """Raises ValueError unless it is a Threshold."""
+    if not isinstance(threshold, Threshold):
+        raise ValueError(
+            "threshold: expected ema(...), running_mean() or another Threshold, called,"
+            f" got {threshold!r}"
+        )
+
+
+def tau_of_each(losses, state: SuperLossState, where, extra) -> jax.Array:
+    """The tau that each loss is compared with: the scalar, or that of its class."""
+    if state.tau.ndim == 0:
+        return state.tau
+    labels = open_batch("a threshold per class", ("labels",), losses, where, extra).labels
+    labels = jnp.where(labels < 0, len(state.tau), labels)  # no counting from the end
+    return state.tau.at[labels].get(mode="fill", fill_value=jnp.nan)

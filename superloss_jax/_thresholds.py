@@ -1,9 +1,9 @@
-"""Where the threshold tau comes from: a constant, the mean so far, or a moving average.
+"""Where the threshold tau comes from: a constant, or a mean of the losses so far.
 
-One convention holds for all of them. tau is computed from detached losses, and *before* the
-losses of the batch are weighted with it. Positions masked by `where` and losses that are not
-finite never enter; a batch with nothing to count, or whose sum overflows, leaves the state as it
-was.
+The mean is of all of them, a moving average, of a window, or one of each class. One convention
+holds for all. tau is computed from detached losses, and *before* the losses of the batch are
+weighted with it. Positions masked by `where` and losses that are not finite never enter; a batch
+with nothing to count, or whose sum overflows, leaves the state as it was.
 """
 
 from collections.abc import Callable
@@ -14,17 +14,18 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from superloss_jax._base import checked
+from superloss_jax._base import checked, open_batch, whole_number
 
 
 class SuperLossState(NamedTuple):
     """What SuperLoss carries from step to step; a pytree of arrays.
 
     Attributes:
-      tau: scalar, the threshold that the last batch was weighted with (in units of the loss).
-        Before the first sample it is 0 and unused, unless the threshold is a constant.
+      tau: the threshold that the last batch was weighted with (in units of the loss): a scalar, or
+        with `per_class` one of each class. Before the first sample it is 0 and unused, unless the
+        threshold is a constant.
       count: int32 scalar, the number of samples that entered tau; it stays at 2**31 - 1.
-      memory: what else the threshold needs; `()` for those of this module.
+      memory: what else the threshold needs; `()` for most of them.
     """
 
     tau: jax.Array
@@ -191,3 +192,101 @@ def ema(decay: ArrayLike = 0.9, *, debias: bool = False) -> Threshold:
         return m / c, (m, c)
 
     return _averaging(init_debiased, combine_debiased) if debias else _averaging(_start, combine)
+
+
+def windowed(size: int) -> Threshold:
+    """The mean of the finite, unmasked losses of the last `size` batches.
+
+        tau = sum of n_t * mean(batch_t) / sum of n_t        over the last `size` batches t
+
+    It forgets wholly what an average with decay only fades. The window is counted in batches, and
+    each weighs by its samples: a batch of which half is masked counts half, and a batch with
+    nothing to count takes no place.
+
+    Args:
+      size: number of batches, at least 1. With 1, tau is the mean of the current batch.
+
+    Returns:
+      A `Threshold`. The state's memory is `(means, counts)`, both of shape (size,), oldest first.
+
+    Raises:
+      ValueError: if `size` is no integer >= 1.
+
+    >>> import jax.numpy as jnp
+    >>> threshold = windowed(2)
+    >>> state = threshold.init()
+    >>> for batch in ([9.0], [1.0, 2.0], [6.0]):
+    ...     state = threshold.update(jnp.array(batch), state)
+    >>> print(state.tau)  # (1 + 2 + 6) / 3
+    3.0
+    """
+    size = whole_number("size", size)
+
+    def init():
+        means = jnp.zeros(size, jnp.result_type(float))
+        return _start()._replace(memory=(means, jnp.zeros(size, jnp.int32)))
+
+    def combine(state, mean, n, count):
+        means, counts = state.memory
+        means, counts = jnp.append(means[1:], mean), jnp.append(counts[1:], n)
+        # Shares first: their sum is 1, so that large means do not overflow.
+        share = counts.astype(means.dtype) / jnp.maximum(jnp.sum(counts), 1)
+        return jnp.sum(share * means), (means, counts)
+
+    return _averaging(init, combine)
+
+
+def per_class(num_classes: int, decay: ArrayLike = 0.9) -> Threshold:
+    """Exponential moving average of the losses of each class.
+
+        tau[c] <- decay * tau[c] + (1 - decay) * mean(losses of class c in the batch)
+
+    An example is then hard beside others of its class, and a class that is hard as a whole does
+    not fade. Each class starts at its first batch's mean; one that is absent from a batch keeps
+    its tau, and one never seen has 0. `update` needs `labels`.
+
+    Args:
+      num_classes: C, at least 1.
+      decay: weight of the old value, in [0, 1).
+
+    Returns:
+      A `Threshold` whose tau has shape (C,); the state's memory counts the samples of each class.
+      A label outside 0 to C - 1 enters no class, and the SuperLoss of that example is NaN.
+
+    Raises:
+      ValueError: if `num_classes` is no integer >= 1 or `decay` is outside [0, 1); by `update`,
+        if there are no labels.
+
+    >>> import jax.numpy as jnp
+    >>> threshold, labels = per_class(3), jnp.array([0, 0, 2])
+    >>> state = threshold.update(jnp.array([1.0, 3.0, 4.0]), threshold.init(), labels=labels)
+    >>> print(state.tau, state.memory)
+    [2. 0. 4.] [2 0 1]
+    """
+    num_classes = whole_number("num_classes", num_classes)
+    decay = checked("decay", decay, "a number in [0, 1)", lambda x: 0 <= x < 1)
+
+    def init():
+        tau = jnp.zeros(num_classes, jnp.result_type(float))
+        return SuperLossState(tau, jnp.int32(0), memory=jnp.zeros(num_classes, jnp.int32))
+
+    def update(losses, state, *, where=None, axis_name=None, **extra):
+        batch = open_batch("a threshold per class", ("labels",), losses, where, extra)
+        dtype = jnp.promote_types(state.tau.dtype, jnp.float32)
+        losses = lax.stop_gradient(batch.losses).astype(dtype)
+        counted = batch.where & jnp.isfinite(losses)
+        label = jnp.where(counted & (batch.labels >= 0), batch.labels, num_classes)
+        total = jnp.zeros(num_classes, dtype).at[label].add(losses, mode="drop")
+        n = jnp.zeros(num_classes, jnp.int32).at[label].add(1, mode="drop")
+        if axis_name is not None:
+            total, n = lax.psum((total, n), axis_name)
+        mean = total / jnp.maximum(n, 1)
+        n = jnp.where(jnp.isfinite(mean), n, 0)
+        tau = jnp.where(state.memory == 0, mean, decay * state.tau + (1 - decay) * mean)
+        return SuperLossState(
+            tau=jnp.where(n == 0, state.tau, tau).astype(state.tau.dtype),
+            count=_add(state.count, jnp.sum(n)),
+            memory=_add(state.memory, n),
+        )
+
+    return Threshold(init, update)

@@ -8,7 +8,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from superloss_jax import constant, ema, running_mean, superloss
+from superloss_jax import closed_form, constant, ema, per_class, running_mean, superloss, windowed
 
 BATCHES = [[1.0, 3.0, 5.0], [2.0], [10.0, 0.0], [7.0, 7.0, 7.0, 7.0]]
 
@@ -59,6 +59,86 @@ def test_constant_stays():
     assert state.count == sum(map(len, BATCHES))
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 9])
+def test_windowed_is_the_mean_of_all_samples_of_the_last_batches(size):
+    state, taus = follow(windowed(size), BATCHES)
+    for t, tau in enumerate(taus):
+        recent = np.concatenate(BATCHES[max(0, t + 1 - size) : t + 1])
+        np.testing.assert_allclose(tau, recent.mean(), rtol=1e-6)
+    assert state.count == sum(map(len, BATCHES))
+
+
+def test_a_batch_with_nothing_to_count_takes_no_place_in_the_window():
+    state, taus = follow(windowed(2), [[8.0], [2.0], [np.nan, np.inf], [4.0, 4.0, np.nan]])
+    np.testing.assert_allclose(taus, [8, 5, 5, 10 / 3], rtol=1e-6)
+    assert state.memory[1].tolist() == [1, 2]
+
+
+def test_per_class_is_an_average_of_each_class():
+    threshold, rng = per_class(4, decay=0.75), np.random.default_rng(0)
+    update, state, expected = jax.jit(threshold.update), threshold.init(), {}
+    counts = np.zeros(4, int)
+    for _ in range(8):
+        losses, where = rng.exponential(size=6), rng.random(6) < 0.7
+        labels = rng.integers(0, 3, 6)  # never the last class
+        losses[rng.random(6) < 0.2] = rng.choice([np.nan, np.inf])
+        state = update(losses, state, labels=labels, where=where)
+        for c in range(3):
+            kept = losses[where & (labels == c) & np.isfinite(losses)]
+            counts[c] += len(kept)
+            if len(kept):
+                old = expected.get(c, kept.mean())
+                expected[c] = 0.75 * old + 0.25 * kept.mean()
+        np.testing.assert_allclose(state.tau, [expected.get(c, 0) for c in range(4)], rtol=1e-5)
+    assert state.memory.tolist() == counts.tolist()
+    assert state.count == counts.sum()
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, threshold.init())
+
+
+def test_superloss_compares_each_loss_with_its_class():
+    transform = superloss(lam=0.5, threshold=per_class(3))
+    losses, labels = jnp.array([[1.0, 4.0, 3.0, jnp.nan]] * 2), jnp.array([0, 2, 0, 1])
+    where = jnp.array([True, True, True, False])
+
+    def total(x):
+        values, state = transform.update(x, transform.init(), labels=labels, where=where)
+        return values.sum(), (values, state)
+
+    sigma, (values, state) = jax.grad(total, has_aux=True)(losses)
+    assert state.tau.tolist() == [2, 0, 4]
+    tau = jnp.array([[2.0, 4.0, 2.0]] * 2)
+    expected = closed_form(losses[:, :3], tau, 0.5)
+    chex.assert_trees_all_close((values[:, :3], sigma[:, :3]), expected, rtol=1e-6)
+    assert (values[:, 3] == 0).all()
+    assert (sigma[:, 3] == 0).all()
+
+
+def test_a_class_whose_sum_overflows_is_left_out():
+    threshold = per_class(2)
+    largest = jnp.finfo(threshold.init().tau.dtype).max
+    losses, labels = jnp.array([largest, largest, 3.0]), jnp.array([0, 0, 1])
+    state = threshold.update(losses, threshold.init(), labels=labels)
+    assert state.tau.tolist() == [0, 3]
+    assert (state.memory.tolist(), state.count) == ([0, 1], 1)
+
+
+def test_labels_outside_the_classes_enter_none():
+    transform = superloss(threshold=per_class(2))
+    losses, labels = jnp.array([1.0, 5.0, 7.0]), jnp.array([1, 2, -1])
+    values, state = transform.update(losses, transform.init(), labels=labels)
+    assert state.tau.tolist() == [0, 1]
+    assert jnp.isnan(values).tolist() == [False, True, True]
+
+
+def test_per_class_needs_labels():
+    threshold = per_class(3)
+    for transform in (threshold, superloss(threshold=threshold)):
+        with pytest.raises(ValueError, match=r"a threshold per class needs labels: update\("):
+            transform.update(jnp.ones(4), transform.init())
+        with pytest.raises(ValueError, match=r"labels: expected integers of shape \(4,\)"):
+            transform.update(jnp.ones(4), transform.init(), labels=jnp.ones(4))
+
+
 def test_tau_is_updated_before_the_batch_is_weighted():
     transform = superloss(threshold=ema(decay=0.5))
     losses = jnp.array([1.0, 3.0])
@@ -74,20 +154,25 @@ THRESHOLDS = {
     "debiased": ema(0.6, debias=True),
     "running_mean": running_mean(),
     "constant": constant(0.3),
+    "windowed": windowed(2),
+    "per_class": per_class(3, 0.6),
 }
 
 
 @pytest.mark.parametrize("name", THRESHOLDS)
 def test_masked_and_non_finite_losses_do_not_enter(name):
     threshold = THRESHOLDS[name]
-    start = threshold.update(jnp.array([1.0, 2.0]), threshold.init())
+    two = jnp.array([0, 1])  # labels, for those that need them
+    start = threshold.update(jnp.array([1.0, 2.0]), threshold.init(), labels=two)
     dirty = jnp.array([4.0, jnp.nan, jnp.inf, -jnp.inf, 6.0, 99.0])
-    where = jnp.array([True] * 5 + [False])
-    clean = threshold.update(jnp.array([4.0, 6.0]), start)
-    chex.assert_trees_all_close(threshold.update(dirty, start, where=where), clean)
+    where, labels = jnp.array([True] * 5 + [False]), jnp.array([0, 1, 2, 0, 1, 2])
+    clean = threshold.update(jnp.array([4.0, 6.0]), start, labels=two)
+    chex.assert_trees_all_close(threshold.update(dirty, start, where=where, labels=labels), clean)
     # A batch with nothing to count leaves the state as it was, the first one too.
     for state in (threshold.init(), start):
-        nothing = threshold.update(jnp.array([jnp.nan, 5.0]), state, where=jnp.array([True, False]))
+        nothing = threshold.update(
+            jnp.array([jnp.nan, 5.0]), state, where=jnp.array([True, False]), labels=two
+        )
         chex.assert_trees_all_equal(nothing, state)
 
 
@@ -121,24 +206,25 @@ def batch_and_mask():
 def test_sharded_batch_has_the_global_mean(name):
     transform = superloss(threshold=THRESHOLDS[name])
     losses, where = batch_and_mask()
-    state = transform.update(losses[::-1] + 1, transform.init())[1]
-    expected = transform.update(losses, state, where=where)
+    labels = jnp.arange(64) % 3
+    state = transform.update(losses[::-1] + 1, transform.init(), labels=labels)[1]
+    expected = transform.update(losses, state, where=where, labels=labels)
 
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
-    spread = jax.device_put((losses, where), NamedSharding(mesh, P("data")))
-    sharded = jax.jit(lambda x, m, s: transform.update(x, s, where=m))(*spread, state)
+    spread = jax.device_put((losses, where, labels), NamedSharding(mesh, P("data")))
+    sharded = jax.jit(lambda x, m, y, s: transform.update(x, s, where=m, labels=y))(*spread, state)
     assert len(sharded[0].sharding.device_set) == 8
     chex.assert_trees_all_close(sharded, expected, rtol=1e-6, atol=1e-6)
 
     spread_transform = superloss(threshold=THRESHOLDS[name], axis_name="data")
     mapped = jax.jit(
         jax.shard_map(
-            lambda x, m, s: spread_transform.update(x, s, where=m),
+            lambda x, m, y, s: spread_transform.update(x, s, where=m, labels=y),
             mesh=mesh,
-            in_specs=(P("data"), P("data"), P()),
+            in_specs=(P("data"), P("data"), P("data"), P()),
             out_specs=(P("data"), P()),
         )
-    )(losses, where, state)
+    )(losses, where, labels, state)
     chex.assert_trees_all_close(mapped, expected, rtol=1e-6, atol=1e-6)
 
 
@@ -163,3 +249,12 @@ def test_decay_is_checked(decay):
 def test_tau_is_checked(tau):
     with pytest.raises(ValueError, match="tau: expected a finite number, got"):
         constant(tau)
+
+
+def test_sizes_are_checked():
+    with pytest.raises(ValueError, match="size: expected an integer >= 1, got 0"):
+        windowed(0)
+    with pytest.raises(ValueError, match=r"num_classes: expected an integer >= 1, got 2\.0"):
+        per_class(2.0)
+    with pytest.raises(ValueError, match=r"decay: expected a number in \[0, 1\), got 1"):
+        per_class(2, decay=1)
