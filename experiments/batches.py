@@ -31,12 +31,14 @@ class Augment(NamedTuple):
     pad: int  # zeros around an image, of which a window of its own size is cut
     flip: bool  # left to right, half of them
     cutout: int  # side of the square set to the mean, about any pixel; 0 for none
+    mixup: float = 0.0  # a and b of the Beta distribution of a mixture's part; 0 for none
 
 
-def augment(image_shape, *, pad: int, flip: bool, cutout: int) -> Augment:
+def augment(image_shape, *, pad: int, flip: bool, cutout: int, mixup: float) -> Augment:
     within("config.augment.pad", pad, 0, 100)
     within("config.augment.cutout", cutout, 0, 2 * max(image_shape[:2]))
-    return Augment(pad, flip, cutout)
+    within("config.augment.mixup", mixup, 0, 100)
+    return Augment(pad, flip, cutout, mixup)
 
 
 def train_data(examples: Examples, augment: Augment) -> TrainData:
@@ -105,3 +107,30 @@ def draw(images, positions, dataset: Dataset, augment: Augment, seed, step):
         square = inside[0][:, :, None, None] & inside[1][:, None, :, None]
         drawn = jnp.where(square, 0, drawn)
     return drawn
+
+
+class Mixture(NamedTuple):
+    part: jax.Array  # of each example, in its mixture with its partner
+    partner: jax.Array  # position in the batch
+
+
+def mixture(positions, augment: Augment, seed, step) -> Mixture | None:
+    """With whom each example is mixed: the next of a batch whose order is random.
+
+    Hongyi Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018: one part for all
+    of a batch, from Beta(mixup, mixup).
+    """
+    if not augment.mixup:
+        return None
+    key = keys.key_for(seed, keys.MIXUP, step)
+    part = jax.random.beta(key, augment.mixup, augment.mixup, dtype=jnp.float32)
+    number = jnp.sum(positions >= 0, dtype=jnp.int32)  # padding comes last
+    partner = (jnp.arange(len(positions), dtype=jnp.int32) + 1) % number
+    return Mixture(jnp.full(len(positions), part), partner)
+
+
+def mixed(images, mix: Mixture | None):
+    if mix is None:
+        return images
+    part = mix.part[:, None, None, None]
+    return part * images + (1 - part) * images[mix.partner]

@@ -204,6 +204,21 @@ class ViT(nn.Module):
         return classify(self, norm()(x[:, 0]))
 
 
+class Networks(nn.Module):
+    """Several networks of one kind, each with its own parameters: logits (networks, B, classes).
+
+    One after another, not under vmap, which would make grouped convolutions of theirs.
+    """
+
+    model: nn.Module
+    number: int
+
+    @nn.compact
+    def __call__(self, x, train: bool, mask=None):
+        copies = [self.model.clone(name=f"network_{i}", parent=self) for i in range(self.number)]
+        return jnp.stack([copy(x, train, mask) for copy in copies])
+
+
 preact = functools.partial(ResNet, preact=True)
 MODELS = {
     "mlp": MLP,
@@ -233,6 +248,7 @@ def create(
     dtype: str = "float32",
     dropout: float = -1.0,
     bn_groups: int = 1,
+    networks: int = 1,
 ) -> nn.Module:
     """The model that `config.model` names; a dropout of -1 leaves it as it is."""
     model = choose("config.model.name", name, MODELS)
@@ -250,7 +266,7 @@ def create(
         if not hasattr(model, "bn_groups"):
             raise ValueError(f"config.model.bn_groups: {name} has no BatchNorm, got {bn_groups}")
         model = model.clone(bn_groups=bn_groups)
-    return model
+    return model if networks == 1 else Networks(model, networks)
 
 
 def torch_init(params, key):

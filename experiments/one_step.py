@@ -8,10 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import batches, devices, keys, models
+from experiments import batches, devices, keys, methods, models
 from experiments.batches import TrainData
 from experiments.results import GROUPS, QUANTITIES
 from experiments.setup import Run
+
+
+class Seen(NamedTuple):
+    """What each example was when it was last trained on; a row an index, NaN or -1 before."""
+
+    losses: jax.Array
+    weights: jax.Array
+    predicted: jax.Array
 
 
 class TrainState(NamedTuple):
@@ -23,11 +31,14 @@ class TrainState(NamedTuple):
     opt_state: Any
     loss_state: Any
     sums: jax.Array  # of this epoch's metrics: (groups, quantities)
+    seen: Seen
     seed: jax.Array
     failed: jax.Array  # whether a loss or a gradient was not finite; then nothing changes any more
 
 
 def init_state(run: Run, seed: int) -> TrainState:
+    size = methods.num_examples(run.dataset)
+
     @functools.partial(jax.jit, out_shardings=run.layout.whole)  # one program, not one an operation
     def init(seed):
         images = jnp.zeros((1, *run.dataset.train.images.shape[1:]))
@@ -42,6 +53,11 @@ def init_state(run: Run, seed: int) -> TrainState:
             opt_state=run.optimizer.init(params),
             loss_state=run.method.init(),
             sums=jnp.zeros((len(GROUPS), len(QUANTITIES))),
+            seen=Seen(
+                losses=jnp.full(size, jnp.nan),
+                weights=jnp.full(size, jnp.nan),
+                predicted=jnp.full(size, -1, jnp.int32),
+            ),
             seed=seed,
             failed=jnp.bool(False),
         )
@@ -49,13 +65,28 @@ def init_state(run: Run, seed: int) -> TrainState:
     return init(np.int32(seed))
 
 
-def differentiate(run: Run, state: TrainState, train: TrainData, order):
+class Outcome(NamedTuple):
+    """Of a batch: gradients, the new state of what is not optimized, and what is recorded."""
+
+    grads: Any
+    loss_state: Any
+    batch_stats: Any
+    examples: jax.Array  # their index; beyond the last for padding
+    losses: jax.Array  # of two networks, the mean; 0 for padding
+    weights: jax.Array
+    predicted: jax.Array
+    sums: jax.Array
+
+
+def differentiate(run: Run, state: TrainState, train: TrainData, order) -> Outcome:
     """Gradients on batch `step % steps` of the epoch, and what else came out of it."""
     rows = order[state.step % order.shape[0]]
     rows = jax.lax.with_sharding_constraint(rows, run.layout.rows)  # each device draws its part
     where = rows >= 0
     images = batches.draw(train.images, rows, run.dataset, run.augment, state.seed, state.step)
-    labels = train.labels[rows]
+    labels, index = train.labels[rows], train.indices[rows]
+    mix = batches.mixture(rows, run.augment, state.seed, state.step)
+    images = batches.mixed(images, mix)
 
     def objective(params):
         logits, updated = run.model.apply(
@@ -66,52 +97,90 @@ def differentiate(run: Run, state: TrainState, train: TrainData, order):
             mutable=["batch_stats"],
             rngs={"dropout": keys.key_for(state.seed, keys.DROPOUT, state.step)},
         )
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        robust, loss_state = run.method.update(losses, state.loss_state, where=where)
-        aux = losses, logits, loss_state, updated.get("batch_stats", {})
-        return jnp.mean(robust, where=where), aux
+        losses = cross_entropy(logits, labels)
+        if mix is not None:
+            part = jnp.broadcast_to(mix.part, losses.shape)
+            losses = part * losses + (1 - part) * cross_entropy(logits, labels[mix.partner])
+        # What a mixture of two examples is has a loss, but no label.
+        inputs = {} if mix else {"logits": logits, "labels": labels, "index": index}
+        shared = jnp.broadcast_to(where, losses.shape)
+        robust, loss_state = run.method.update(losses, state.loss_state, where=where, **inputs)
+        weights = jnp.full_like(losses, jnp.nan)
+        if run.weighs:
+            weights = methods.weights(run.method, losses, state.loss_state, where, inputs)
+        aux = losses, weights, logits, loss_state, updated.get("batch_stats", {})
+        # The sum over networks, if there are two: each learns from its own mean.
+        return jnp.mean(robust, axis=-1, where=shared).sum(), aux
 
-    grads, (losses, logits, loss_state, batch_stats) = jax.grad(objective, has_aux=True)(
+    grads, (losses, weights, logits, loss_state, batch_stats) = jax.grad(objective, has_aux=True)(
         state.params
     )
-
-    # sigma is the weight that the method gives a sample: the derivative of its loss. The
-    # compiler merges it with the one that is in the gradient.
-    def total(losses):
-        return jnp.sum(run.method.update(losses, state.loss_state, where=where)[0])
-
-    right = logits.argmax(-1) == labels
-    values = jnp.stack([jnp.ones_like(losses), losses, right, jax.grad(total)(losses)])
+    losses, weights = over_networks(losses), over_networks(weights)
+    right = over_networks(is_right(logits, labels))
+    values = jnp.stack([jnp.ones_like(losses), losses, right, weights])
     clean_labels = train.clean_labels[rows]
     clean, known = labels == clean_labels, clean_labels >= 0
     groups = jnp.stack([where, where & clean, where & known & ~clean])
-    sums = jnp.sum(jnp.where(groups[:, None], values, 0), axis=-1)
-    return grads, losses, where, loss_state, batch_stats, sums
+    return Outcome(
+        grads=grads,
+        loss_state=loss_state,
+        batch_stats=batch_stats,
+        examples=jnp.where(where, index, len(state.seen.losses)),
+        losses=jnp.where(where, losses, 0),
+        weights=weights,
+        predicted=logits.sum(axis=tuple(range(logits.ndim - 2))).argmax(-1).astype(jnp.int32),
+        sums=jnp.sum(jnp.where(groups[:, None], values, 0), axis=-1),
+    )
+
+
+def cross_entropy(logits, labels):
+    """Of shape (batch,), or (networks, batch): networks have the same labels."""
+    labels = jnp.broadcast_to(labels, logits.shape[:-1])
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
+def is_right(logits, labels):
+    right = logits.argmax(-1) == jnp.broadcast_to(labels, logits.shape[:-1])
+    return right.astype(logits.dtype)
+
+
+def over_networks(values):
+    """Per example, the mean of what several networks have."""
+    return values.reshape(-1, values.shape[-1]).mean(axis=0)
 
 
 def make_train_step(run: Run):
     @functools.partial(jax.jit, donate_argnums=0, out_shardings=run.layout.whole)
     def train_step(state: TrainState, train: TrainData, order):
         """One optimizer step, and whether this or an earlier one failed."""
-        grads, losses, where, loss_state, batch_stats, sums = differentiate(
-            run, state, train, order
-        )
-        updates, opt_state = run.optimizer.update(grads, state.opt_state, state.params)
-        finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(grads)]
-        failed = state.failed | ~(jnp.isfinite(losses) | ~where).all() | ~jnp.stack(finite).all()
+        out = differentiate(run, state, train, order)
+        updates, opt_state = run.optimizer.update(out.grads, state.opt_state, state.params)
+        finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((out.losses, out.grads))]
+        failed = state.failed | ~jnp.stack(finite).all()
         new = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
-            batch_stats=batch_stats,
+            batch_stats=out.batch_stats,
             opt_state=opt_state,
-            loss_state=loss_state,
-            sums=state.sums + sums,
+            loss_state=out.loss_state,
+            sums=state.sums + out.sums,
+            seen=state.seen,
             seed=state.seed,
             failed=failed,
         )
         # Steps that are dispatched before the host sees a failure keep the last good state.
         kept = jax.tree.map(functools.partial(jnp.where, failed), state, new)
-        return kept._replace(failed=failed), failed
+        # By where it is written, not by a select: one that large would be copied.
+        index = jnp.where(failed, len(state.seen.losses), out.examples)
+        seen = Seen(
+            *(
+                memory.at[index].set(values.astype(memory.dtype), mode="drop")
+                for memory, values in zip(
+                    state.seen, (out.losses, out.weights, out.predicted), strict=True
+                )
+            )
+        )
+        return kept._replace(failed=failed, seen=seen), failed
 
     return train_step
 
@@ -131,8 +200,8 @@ def make_evaluate(run: Run, over_seeds: bool = False):
         variables = {"params": params, "batch_stats": batch_stats}
         images = batches.normalise(images[index], run.dataset)
         logits: Any = run.model.apply(variables, images, train=False)
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels[index])
-        right = logits.argmax(-1) == labels[index]
+        losses = over_networks(cross_entropy(logits, labels[index]))
+        right = over_networks(is_right(logits, labels[index]))
         values = jnp.stack([jnp.ones_like(losses), losses, right])
         return jnp.sum(jnp.where(index >= 0, values, 0), axis=-1)
 

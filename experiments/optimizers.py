@@ -6,7 +6,9 @@ from experiments.choices import choose, positive, within
 
 
 def schedule(name, learning_rate, warmup_epochs, boundaries, factor, *, epochs, steps_per_epoch):
-    """constant; piecewise: times `factor` after each epoch of `boundaries`; cosine down to 0.
+    """constant; piecewise: times `factor` after each epoch of `boundaries`; cosine down to 0;
+    cyclic: from epoch to epoch down to `factor` times as much, then anew, in cycles of
+    `boundaries[0]` epochs (Jinchi Huang et al., "O2U-Net", ICCV 2019).
 
     Each after a linear rise over `warmup_epochs`.
     """
@@ -24,10 +26,17 @@ def schedule(name, learning_rate, warmup_epochs, boundaries, factor, *, epochs, 
         after = optax.piecewise_constant_schedule(learning_rate, scales)
     elif name == "cosine":
         after = optax.cosine_decay_schedule(learning_rate, max(1, total - warmup))
+    elif name == "cyclic":
+        positive("config.optimizer.factor", factor)
+        within("config.optimizer.boundaries", boundaries[0] if boundaries else 0, 1, epochs)
+
+        def after(step):
+            part = (1 + step // steps_per_epoch % boundaries[0]) / boundaries[0]
+            return learning_rate * (1 - part + part * factor)
+
     else:
-        choose(
-            "config.optimizer.schedule", name, dict.fromkeys(("constant", "piecewise", "cosine"))
-        )
+        names = ("constant", "piecewise", "cosine", "cyclic")
+        choose("config.optimizer.schedule", name, dict.fromkeys(names))
         after = optax.constant_schedule(learning_rate)
     if not warmup:
         return after

@@ -3,14 +3,15 @@
 import jax
 import numpy as np
 
-from experiments import data, workdir
+from experiments import data, diagnostics, workdir
 from experiments.setup import Run
+from superloss_jax import SuperLossState
 
 GROUPS = ("all", "clean", "wrong")
 QUANTITIES = ("count", "loss", "accuracy", "sigma")
 
 
-def epoch_row(epoch: int, sums, evaluated, loss_state) -> dict:
+def epoch_row(epoch: int, sums, evaluated, loss_state, samples: dict) -> dict:
     """One row of metrics.jsonl; train metrics are averages over the epoch, as it was trained."""
     sums, evaluated = jax.tree.map(lambda x: np.asarray(x, np.float64), (sums, evaluated))
     with np.errstate(invalid="ignore"):  # a group may be empty
@@ -20,13 +21,20 @@ def epoch_row(epoch: int, sums, evaluated, loss_state) -> dict:
     for group in ("clean", "wrong"):
         names = (f"{name}_{group}" for name in QUANTITIES[1:])
         row |= dict(zip(names, means[group], strict=True))
-    row |= {"tau": getattr(loss_state, "tau", np.nan)}
+    row |= {"tau": tau(loss_state)} | diagnostics.areas(samples)
     for part, (loss, accuracy) in held_out.items():
         row |= {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
     return {"epoch": epoch} | {key: float(value) for key, value in row.items()}
 
 
-def summary(config, run: Run, rows: list[dict], params) -> dict:
+def tau(loss_state) -> float:
+    """SuperLoss's threshold, the mean of one for each class; NaN where there is none."""
+    states = jax.tree.leaves(loss_state, is_leaf=lambda x: isinstance(x, SuperLossState))
+    taus = [float(np.mean(state.tau)) for state in states if isinstance(state, SuperLossState)]
+    return taus[-1] if taus else np.nan
+
+
+def summary(config, run: Run, rows: list[dict], params, samples: dict) -> dict:
     """A pure function of config, versions and platform: no time, no host, no path."""
     accuracy = {}
     if len(run.dataset.test.labels):
@@ -38,6 +46,7 @@ def summary(config, run: Run, rows: list[dict], params) -> dict:
             accuracy |= {"best_validation": test[best], "best_epoch": rows[best]["epoch"]}
     content = {
         "config": config.to_dict(),
+        "config_sha256": workdir.config_sha256(config.to_dict()),
         "versions": workdir.versions(),
         "platform": jax.devices()[0].device_kind,
         "devices": run.layout.whole.mesh.size,
@@ -49,6 +58,7 @@ def summary(config, run: Run, rows: list[dict], params) -> dict:
             "labels_sha256": run.labels_sha256,
         },
         "test_accuracy": accuracy,
+        "detectors": diagnostics.detectors(samples),
         "last_epoch": rows[-1],
     }
     return workdir.plain(content)

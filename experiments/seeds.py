@@ -11,11 +11,11 @@ import time
 import jax
 import jax.numpy as jnp
 
-from experiments import batches, checkpoint, devices, safety, train, workdir
+from experiments import batches, checkpoint, devices, diagnostics, safety, train, workdir
 from experiments.batches import epoch_order
 from experiments.one_step import init_state, make_evaluate, make_train_step
 from experiments.progress import console, progress_line
-from experiments.results import epoch_row, summary
+from experiments.results import epoch_row
 from experiments.setup import Run, steps_per_epoch
 
 STEPS = 20  # that are measured
@@ -128,7 +128,9 @@ def together(config, run: Run, host, path, paths, configs, signal) -> dict:
                 own = functools.partial(jax.tree.map, lambda leaf, i=i: leaf[i])
                 if failed[i]:
                     train.explain(run, own(state), resident, order[i], paths[seed])
-                row = epoch_row(epoch, state.sums[i], own(evaluated), own(state.loss_state))
+                mine = own(state)
+                samples = diagnostics.samples(run.dataset.train, mine.seen, mine.loss_state)
+                row = epoch_row(epoch, mine.sums, own(evaluated), mine.loss_state, samples)
                 rows[i].append(row)
                 workdir.append_row(paths[seed] / workdir.METRICS, row)
             state = state._replace(sums=jnp.zeros_like(state.sums))
@@ -140,11 +142,11 @@ def together(config, run: Run, host, path, paths, configs, signal) -> dict:
     checkpoint.wait(saver)
     results = {}
     for i, seed in enumerate(seeds):
-        params = jax.tree.map(lambda leaf, i=i: leaf[i], state.params)
+        own = jax.tree.map(lambda leaf, i=i: leaf[i], state)
         # The last bits differ from those of a single run, so that a table must not mix them.
-        result = summary(configs[seed], run, rows[i], params) | {"vmapped": len(seeds)}
-        workdir.write_json(paths[seed] / workdir.RESULTS, result)
-        results[seed] = result
+        results[seed] = train.finish(
+            configs[seed], run, rows[i], own, paths[seed], vmapped=len(seeds)
+        )
     return results
 
 

@@ -3,9 +3,12 @@
 from typing import NamedTuple
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 
-from experiments import batches, data, devices, methods, models, optimizers
+from experiments import batches, data, devices, diagnostics, methods, models, optimizers
 from experiments.batches import Augment
 from experiments.choices import choose, seed, within
 from superloss_jax import LossTransform
@@ -16,6 +19,7 @@ class Run(NamedTuple):
     torch_init: bool
     optimizer: optax.GradientTransformation
     method: LossTransform
+    weighs: bool  # whether the method gives an example's loss a weight
     dataset: data.Dataset
     augment: Augment
     layout: devices.Layout
@@ -31,11 +35,15 @@ def build(config, data_dir: str | None = None) -> Run:
     for name in ("every_epochs", "every_minutes"):
         within(f"config.checkpoint.{name}", config.checkpoint[name], 0, float("inf"))
     layout = devices.layout(config.devices)
-    method = methods.create(**config.loss)
-    make_optimizer(config, steps_per_epoch=1)  # refuses what is wrong before data is read
+    methods.create(config.loss, methods.Task(1, 2, 1000, matrix=lambda: np.eye(2)))
+    make_optimizer(config, steps_per_epoch=1)  # refuses what is wrong before data is read, as above
     choose("config.model.name", config.model.name, models.MODELS)
     data.check_noise(config.data.name, **config.noise)
     dataset, labels_sha256 = data.build(config.data, config.noise, data_dir)
+    if config.data.exclude is not None:
+        dataset = diagnostics.without_suspects(
+            dataset, config.data.exclude, config.data.exclude_rate
+        )
     image_shape = dataset.train.images.shape[1:]
     augment = batches.augment(image_shape, **config.augment)
     within("config.data.device_budget_mb", config.data.device_budget_mb, 0, float("inf"))
@@ -44,13 +52,20 @@ def build(config, data_dir: str | None = None) -> Run:
     within("config.model.bn_groups", config.model.bn_groups, 1, padded)
     if padded % config.model.bn_groups:
         raise ValueError(f"config.model.bn_groups: expected a divisor of the batch of {padded}")
+    method = make_method(config, dataset)
+    if augment.mixup:
+        refuse_mixtures(method)
     return Run(
         model=models.create(
-            **config.model, num_classes=len(dataset.class_names), image_shape=image_shape
+            **config.model,
+            num_classes=len(dataset.class_names),
+            image_shape=image_shape,
+            networks=methods.networks(config.loss),
         ),
         torch_init=config.model.init == "torch",
         optimizer=make_optimizer(config, steps_per_epoch(config, dataset)),
         method=method,
+        weighs=methods.weighs(config.loss),
         dataset=dataset,
         augment=augment,
         layout=layout,
@@ -60,6 +75,27 @@ def build(config, data_dir: str | None = None) -> Run:
 
 def steps_per_epoch(config, dataset: data.Dataset) -> int:
     return -(-len(dataset.train.labels) // config.batch_size)
+
+
+def make_method(config, dataset: data.Dataset) -> LossTransform:
+    classes = len(dataset.class_names)
+    task = methods.Task(
+        num_examples=methods.num_examples(dataset),
+        num_classes=classes,
+        steps=config.epochs * steps_per_epoch(config, dataset),
+        matrix=lambda: data.noise_matrix(
+            config.data.name, config.noise.kind, config.noise.rate, classes
+        ),
+    )
+    return methods.create(config.loss, task)
+
+
+def refuse_mixtures(method: LossTransform) -> None:
+    """Raises ValueError if the method needs more of an example than its loss."""
+    try:
+        jax.eval_shape(method.update, jax.ShapeDtypeStruct((2,), jnp.float32), method.init())
+    except ValueError as error:
+        raise ValueError(f"config.augment.mixup: a mixture has a loss alone; {error}") from None
 
 
 def make_optimizer(config, steps_per_epoch: int) -> optax.GradientTransformation:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from experiments import batches, checkpoint, data, devices, safety, workdir
+from experiments import batches, checkpoint, data, devices, diagnostics, safety, workdir
 from experiments.batches import TrainData, epoch_order
 from experiments.one_step import (
     TrainState,
@@ -66,7 +65,8 @@ def train(config, run: Run, path, signal: Callable[[], int | None] = lambda: Non
             start, left = time.perf_counter(), loop.steps - int(state.step) % loop.steps
             state = run_epoch(loop, state, rows, epoch, progress)
             evaluated = {name: evaluate(state, *arrays) for name, arrays in parts.items()}
-            rows.append(epoch_row(epoch, state.sums, evaluated, state.loss_state))
+            samples = diagnostics.samples(run.dataset.train, state.seen, state.loss_state)
+            rows.append(epoch_row(epoch, state.sums, evaluated, state.loss_state, samples))
             state = state._replace(sums=devices.replicate(np.zeros_like(state.sums), run.layout))
             seconds = time.perf_counter() - start
             images = min(left * config.batch_size, len(host.labels))
@@ -80,12 +80,21 @@ def train(config, run: Run, path, signal: Callable[[], int | None] = lambda: Non
             if (number := loop.signal()) and epoch < config.epochs:
                 stop(loop, state, rows, number)
     checkpoint.wait(loop.saver)
-    results = summary(config, run, rows, state.params)
+    return finish(config, run, rows, state, path)
+
+
+def finish(config, run: Run, rows: list[dict], state: TrainState, path, **more) -> dict:
+    """Writes what a finished run has to say; its result last, since that says that it is."""
+    samples = diagnostics.samples(run.dataset.train, state.seen, state.loss_state)
+    diagnostics.write(path, samples)
+    results = summary(config, run, rows, state.params, samples) | more
     workdir.write_json(path / workdir.RESULTS, results)
     return results
 
 
-LATE = 4  # steps that may be dispatched before the outcome of the first is looked at
+# Steps that may be dispatched before the outcome of the first is looked at. Without a limit, sums
+# over the fake devices of a CPU were seen to wait for each other without end.
+LATE = 4
 
 
 def run_epoch(loop: Loop, state: TrainState, rows: list[dict], epoch: int, progress) -> TrainState:
@@ -199,9 +208,10 @@ def check(loop: Loop, state: TrainState, failed, batch) -> None:
 def explain(run: Run, state: TrainState, train: TrainData, order, path) -> None:
     """Does a failed step again, from the state that was kept before it, and says what failed."""
     again = jax.jit(functools.partial(differentiate, run), out_shardings=run.layout.whole)
-    grads, losses, where, *_ = again(state, train, order)
-    tensors = {f"gradient of {name}": value for name, value in checkpoint.named(grads).items()}
-    tensors["losses"] = jnp.where(where, losses, 0)
+    outcome = again(state, train, order)
+    named = checkpoint.named(outcome.grads)
+    tensors = {f"gradient of {name}": value for name, value in named.items()}
+    tensors["losses"] = outcome.losses
     step = int(state.step)
     rows = np.asarray(order)[step % order.shape[0]]
     failure = {

@@ -1,6 +1,7 @@
 """Files of a run. JSON files are there whole or not at all; the others grow by whole lines."""
 
 import contextlib
+import hashlib
 import importlib.metadata
 import json
 import math
@@ -34,6 +35,13 @@ def prepare(path: str | os.PathLike) -> pathlib.Path:
 
 
 MAY_CHANGE = ("checkpoint",)
+SHARES = {"start", "every", "burn_in", "second_from", "warmup"}  # of a run, in a method's section
+
+
+def config_sha256(config: dict) -> str:
+    """Of all that a result depends on."""
+    kept = {key: value for key, value in plain(config).items() if key not in MAY_CHANGE}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def check_config(path: pathlib.Path, config: dict, resumable: bool) -> None:
@@ -56,7 +64,9 @@ def check_config(path: pathlib.Path, config: dict, resumable: bool) -> None:
         if key.split(".")[0] not in MAY_CHANGE
     }
     before, now = differing.pop("epochs", (0, 0))
-    if now < before or (now != before and new["optimizer"]["schedule"] == "cosine"):
+    loss = new["loss"]
+    scaled = SHARES & {*loss.get(loss["method"], {}), *loss.get(loss["base"], {})}
+    if now < before or (now != before and (new["optimizer"]["schedule"] == "cosine" or scaled)):
         differing["epochs"] = before, now
     if differing:
         changes = ", ".join(f"{key}: {old!r} -> {new!r}" for key, (old, new) in differing.items())
@@ -87,15 +97,17 @@ def versions() -> dict[str, str]:
 
 
 def write_json(path: pathlib.Path, value) -> None:
-    if jax.process_index() == 0:
-        _replace(path, json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
+    text = json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
+    replace(path, text.encode())
 
 
-def _replace(path: pathlib.Path, text: str) -> None:
+def replace(path: pathlib.Path, content: bytes) -> None:
     """Writes to a temporary name, then renames: the file is there whole, or not at all."""
+    if jax.process_index():
+        return
     temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "w") as file:
-        file.write(text)
+    with open(temporary, "wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
@@ -115,13 +127,14 @@ def begin(path: pathlib.Path, config: dict, epochs: int, metrics: str) -> None:
     """Makes the files of a run what they were after so many epochs."""
     (path / RESULTS).unlink(missing_ok=True)  # of fewer epochs
     write_json(path / CONFIG, config)
-    _replace(path / METRICS, metrics)
+    replace(path / METRICS, metrics.encode())
     timing = []
     if (path / TIMING).exists():
         for text in (path / TIMING).read_text().splitlines():
             with contextlib.suppress(ValueError):  # a torn line
                 timing.append(json.loads(text))
-    _replace(path / TIMING, "".join(line(row) for row in timing if row["epoch"] <= epochs))
+    kept = "".join(line(row) for row in timing if row["epoch"] <= epochs)
+    replace(path / TIMING, kept.encode())
     (path / FAILED).unlink(missing_ok=True)
 
 

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from configs import digits
-from experiments import batches, data, devices, models, one_step, setup
+from experiments import batches, data, devices, methods, models, one_step, setup
 
 
 class PlainLeNet(nn.Module):
@@ -92,6 +92,40 @@ def step_of(name, batch, *, method="cross_entropy", crop=False, scan=0):
     return take
 
 
+def bare(method, batch=4096, examples=50_000, classes=10):
+    """Losses, their gradient by the logits and the method's state, without a network."""
+    config = digits.get_config()
+    config.loss.method = method
+    task = methods.Task(examples, classes, 1000, lambda: np.full((classes,) * 2, 0.6 / classes)
+                        + 0.4 * np.eye(classes))  # fmt: skip
+    transform = methods.create(config.loss, task)
+    rng = np.random.default_rng(0)
+    shape = (2, batch, classes) if methods.networks(config.loss) == 2 else (batch, classes)
+    logits = jax.device_put(rng.normal(size=shape).astype(np.float32))
+    labels = jax.device_put(rng.integers(0, classes, batch, np.int32))
+    index = jax.device_put(rng.permutation(examples)[:batch].astype(np.int32))
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def step(state, logits):
+        def objective(logits):
+            losses = one_step.cross_entropy(logits, labels)
+            inputs = {"logits": logits, "labels": labels, "index": index}
+            losses, new = transform.update(losses, state, **inputs)
+            return losses.mean(axis=-1).sum(), new
+
+        return jax.grad(objective, has_aux=True)(logits)
+
+    state = transform.init()
+
+    def take(number):
+        nonlocal state
+        for _ in range(number):
+            gradient, state = step(state, logits)
+        jax.block_until_ready((gradient, state))
+
+    return take
+
+
 CASES = {
     "lenet 128": (lambda: step_of("lenet", 128), 20),
     "lenet 128, plain": (lambda: step_of("plain_lenet", 128), 10),
@@ -107,6 +141,11 @@ CASES = {
     "resnet18 8, superloss": (lambda: step_of("resnet18", 8, method="superloss"), 3),
     "lenet 50, crop": (lambda: step_of("lenet", 50, crop=True), 100),
 }
+CASES |= {
+    f"lenet 128, {name}": (functools.partial(step_of, "lenet", 128, method=name), 10)
+    for name in methods.METHODS
+}
+CASES |= {f"bare 4096, {name}": (functools.partial(bare, name), 100) for name in methods.METHODS}
 made = {}
 for line in sys.stdin:
     name = line.strip()

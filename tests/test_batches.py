@@ -4,11 +4,14 @@ import functools
 import hashlib
 from typing import Any
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from scipy import stats
 
 from configs import digits
 from experiments import batches, models, one_step, setup, train, workdir
@@ -156,3 +159,48 @@ def test_a_run_over_the_budget_is_the_resident_run(tmp_path):
         rows.append(workdir.read_rows(tmp_path / name / workdir.METRICS))
     for resident, streamed in zip(*rows, strict=True):
         assert resident == pytest.approx(streamed, rel=1e-5)
+
+
+def test_mixup_is_a_mixture_of_two_images_and_of_their_losses():
+    augment = batches.Augment(pad=0, flip=False, cutout=0, mixup=1.0)
+    positions = jnp.array([4, 2, 7, 0, -1, -1], jnp.int32)
+    parts = []
+    for step in range(200):
+        mix = batches.mixture(positions, augment, 0, step)
+        assert (mix.part == mix.part[0]).all()
+        parts.append(float(mix.part[0]))
+        assert mix.partner[:4].tolist() == [1, 2, 3, 0]  # never padding
+    assert stats.kstest(parts, "uniform").pvalue > 1e-3  # Beta(1, 1)
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(6, 2, 2, 1)), jnp.float32)
+    part = np.asarray(mix.part)[0]
+    expected = part * images[0] + (1 - part) * images[1]
+    np.testing.assert_allclose(batches.mixed(images, mix)[0], expected, rtol=1e-5)
+
+
+def test_a_step_on_mixtures_takes_the_mixture_of_losses():
+    config = digits.get_config()
+    config.devices, config.augment.mixup, config.loss.method = 1, 0.4, "cross_entropy"
+    config.optimizer.name, config.optimizer.learning_rate = "sgd", 1.0
+    run = setup.build(config)
+    state = one_step.init_state(run, 0)
+    params = jax.tree.map(np.asarray, state.params)
+    data = batches.train_data(run.dataset.train, run.augment)
+    order = batches.epoch_order(0, 1, len(data.labels), config.batch_size)
+    rows = np.asarray(order[0])
+    part = batches.mixture(order[0], run.augment, 0, 0).part[0]
+    partner = np.roll(rows, -1)
+    images = run.dataset.train.images / np.float32(16)
+
+    def objective(params):
+        mixed = part * images[rows] + (1 - part) * images[partner]
+        logits = run.model.apply({"params": params}, mixed, train=True)
+        losses = [optax.softmax_cross_entropy_with_integer_labels(logits, data.labels[i])
+                  for i in (rows, partner)]  # fmt: skip
+        return jnp.mean(part * losses[0] + (1 - part) * losses[1])
+
+    expected = jax.tree.map(lambda p, g: p - g, params, jax.grad(objective)(params))
+    after, _ = one_step.make_train_step(run)(state, data, order)
+    chex.assert_trees_all_close(after.params, expected, rtol=1e-4, atol=1e-6)
+    config.loss.method = "elr"
+    with pytest.raises(ValueError, match=r"mixup: a mixture has a loss alone; early_learning"):
+        setup.build(config)

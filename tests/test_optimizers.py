@@ -21,6 +21,10 @@ def test_schedules():
     np.testing.assert_allclose(rates("piecewise"), expected, rtol=1e-6)
     cosine = 0.05 * (1 + np.cos(np.pi * np.arange(40) / 40))
     np.testing.assert_allclose(rates("cosine"), cosine, rtol=1e-5, atol=1e-8)
+    # r(t) = (1 - s) r_max + s r_min, s = (1 + (t - 1) mod c) / c, in epoch t = 1, 2, ...
+    s = np.array([(1 + (t - 1) % 2) / 2 for t in range(1, 5)])
+    expected_cyclic = np.repeat((1 - s) * 0.1 + s * 0.01, 10)
+    np.testing.assert_allclose(rates("cyclic"), expected_cyclic, rtol=1e-6)
     warm = rates("cosine", warmup_epochs=1.0)
     np.testing.assert_allclose(warm[:10], 0.1 * np.arange(1, 11) / 10, rtol=1e-6)
     cosine = 0.05 * (1 + np.cos(np.pi * np.arange(30) / 30))

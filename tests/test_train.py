@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from configs import cifar10, digits
-from experiments import batches, data, methods, models, one_step, setup, train, workdir
+from experiments import batches, data, diagnostics, models, one_step, setup, train, workdir
 from superloss_jax import closed_form
 
 
@@ -65,7 +65,7 @@ def test_a_run_writes_its_files(tmp_path):
     run = setup.build(config)
     paths = [workdir.prepare(str(tmp_path / name)) for name in ("a", "b")]
     results = [train.train(config, run, path) for path in paths]
-    names = {workdir.CONFIG, workdir.METRICS, workdir.TIMING, workdir.RESULTS}
+    names = {workdir.CONFIG, workdir.METRICS, workdir.TIMING, workdir.RESULTS, diagnostics.FILE}
     assert set(os.listdir(paths[0])) == names
     for name in names - {workdir.TIMING}:  # the others are a function of config and platform
         assert (paths[0] / name).read_bytes() == (paths[1] / name).read_bytes()
@@ -195,12 +195,14 @@ def test_bad_configs_are_refused_before_training(overrides, message):
 
 
 def test_every_threshold_of_the_config_trains():
-    for threshold in ("ema", "running_mean", "constant"):
+    for threshold in ("ema", "running_mean", "constant", "windowed", "per_class"):
         config = small_config(**{"loss.threshold": threshold, "loss.tau": 2.3})
-        method = methods.create(**config.loss)
-        values, state = method.update(jnp.array([1.0, 4.0]), method.init())
+        method = setup.build(config).method
+        labels = jnp.array([3, 3])
+        values, state = method.update(jnp.array([1.0, 4.0]), method.init(), labels=labels)
         assert values.shape == (2,)
-        np.testing.assert_allclose(state.tau, 2.3 if threshold == "constant" else 2.5)
+        tau = state.tau[3] if threshold == "per_class" else state.tau
+        np.testing.assert_allclose(tau, 2.3 if threshold == "constant" else 2.5)
 
 
 def fake_cifar10(**unused):

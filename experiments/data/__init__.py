@@ -1,13 +1,20 @@
 """Data sets, their wrong labels and their splits, as arrays."""
 
 from experiments.data.base import Dataset, Examples, wrong
-from experiments.data.labels import check_noise, corrupt, labels_sha256, realised_rate, split
+from experiments.data.labels import (
+    check_noise,
+    corrupt,
+    labels_sha256,
+    noise_matrix,
+    realised_rate,
+    split,
+)
 from experiments.data.sources import DATASETS, load
 from experiments.progress import console
 
 __all__ = [
     "DATASETS", "Dataset", "Examples", "build", "check_noise", "corrupt", "describe",
-    "labels_sha256", "load", "realised_rate", "split", "wrong",
+    "labels_sha256", "load", "noise_matrix", "realised_rate", "split", "wrong",
 ]  # fmt: skip
 
 

@@ -34,6 +34,14 @@ def check_noise(dataset: str, kind: str, rate: float, exact: bool, seed: int) ->
         raise ValueError(f"config.noise: {error}") from None
 
 
+def noise_matrix(dataset: str, kind: str, rate: float, num_classes: int) -> np.ndarray:
+    """The probability of each label for each class; raises ValueError where noise has none."""
+    if kind not in noise.KINDS:
+        raise ValueError(f"config.noise.kind: {kind} noise has no known transition matrix")
+    flips = FLIPS[dataset] if kind == "asymmetric" else None
+    return np.asarray(noise.transition_matrix(kind, rate, num_classes, flips=flips))
+
+
 def corrupt(dataset: Dataset, kind: str, rate: float, exact: bool, seed: int) -> Dataset:
     """With noisy training labels: a pure function of the data set and of these values.
 
@@ -52,8 +60,7 @@ def corrupt(dataset: Dataset, kind: str, rate: float, exact: bool, seed: int) ->
     elif kind == "instance_dependent":
         noisy = noise.instance_dependent_labels(key, train.images, clean, rate, classes)
     else:
-        flips = FLIPS[dataset.name] if kind == "asymmetric" else None
-        matrix = noise.transition_matrix(kind, rate, classes, flips=flips)
+        matrix = noise_matrix(dataset.name, kind, rate, classes)
         noisy = np.asarray(noise.corrupt_labels(key, clean, matrix, exact=exact))
     train = train._replace(labels=noisy, clean_labels=clean)
     return dataset._replace(train=train)

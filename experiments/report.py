@@ -1,0 +1,171 @@
+"""What finished runs say.
+
+python -m experiments.report table --workdir=DIR [--select=last,best_validation]
+python -m experiments.report suspects --workdir=DIR [--number=100] [--data_dir=DIR]
+"""
+
+import argparse
+import csv
+import json
+import pathlib
+import sys
+
+import ml_collections
+import numpy as np
+
+from configs import losses
+from experiments import choices, data, diagnostics, workdir
+
+SELECTIONS = {
+    "last": "last epoch",
+    "mean_of_last_10": "mean of the last 10 epochs",
+    "best_validation": "best validation epoch",
+}
+
+
+def table(args) -> None:
+    """Test accuracy of all runs below a directory: mean, standard deviation, number of seeds."""
+    selections = args.select.split(",")
+    for name in selections:
+        choices.choose("--select", name, SELECTIONS)
+    runs = finished(pathlib.Path(args.workdir).expanduser())
+    groups: dict[tuple, list[dict]] = {}
+    for run in runs:
+        groups.setdefault((label(run["config"]), run["config"]["noise"]["rate"]), []).append(run)
+    rates = sorted({rate for _, rate in groups})
+    columns = [(name, rate) for name in selections for rate in rates]
+    heads = [f"{SELECTIONS[name]}, noise {rate:g}" for name, rate in columns]
+    print(f"| method | {' | '.join(heads)} |")
+    print("|---" * (1 + len(heads)) + "|")
+    for row in dict.fromkeys(label for label, _ in groups):
+        cells = [cell(groups.get((row, rate), []), name) for name, rate in columns]
+        print(f"| {row} | {' | '.join(cells)} |")
+    print(f"\n{caption(runs)}")
+
+
+def finished(root: pathlib.Path) -> list[dict]:
+    """The results of every finished run below a directory, in order of their names."""
+    runs = [json.loads(path.read_text()) for path in sorted(root.glob(f"**/{workdir.RESULTS}"))]
+    runs = [run for run in runs if "config" in run]
+    if not runs:
+        raise ValueError(f"--workdir: no finished run in {root}")
+    return runs
+
+
+def label(config: dict) -> str:
+    """A method, and what makes it another than that of its name alone."""
+    loss, plain = config["loss"], losses.get_config()
+    own = {key: loss[key] for key in ("base", "threshold", "lam") if loss[key] != plain[key]}
+    section = loss.get(loss["method"], {})
+    usual = plain.get(loss["method"], {})
+    own |= {key: value for key, value in section.items() if value != usual[key]}
+    if config["augment"]["mixup"]:
+        own["mixup"] = config["augment"]["mixup"]
+    return ", ".join([loss["method"], *(f"{key} {value}" for key, value in own.items())])
+
+
+def cell(runs: list[dict], selection: str) -> str:
+    values = [100 * run["test_accuracy"][selection] for run in runs]
+    if not values:
+        return "-"
+    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.1f}{spread} (n = {len(values)})"
+
+
+def caption(runs: list[dict]) -> str:
+    """What the runs have in common, or that they have not."""
+
+    def common(of):
+        values = sorted({str(of(run)) for run in runs})
+        return values[0] if len(values) == 1 else f"mixed ({', '.join(values)})"
+
+    rates = [run["noise"]["realised_rate"] for run in runs]
+    wrong = f"{min(rates):.2%} to {max(rates):.2%}" if all(rates) else "partly unknown"
+    parts = (
+        f"Test accuracy in %, mean ± sample standard deviation over n seeds; {len(runs)} runs",
+        f"{common(lambda run: run['config']['data']['name'])}",
+        f"{common(lambda run: run['config']['model']['name'])}",
+        f"{common(lambda run: run['config']['epochs'])} epochs",
+        f"noise {common(lambda run: run['noise']['convention'])}, {wrong} of the labels wrong",
+        f"validation labels {common(lambda run: run['config']['data']['validation_labels'])}",
+        f"jax {common(lambda run: run['versions']['jax'])} on {common(lambda r: r['platform'])}",
+    )
+    return "; ".join(parts) + "."
+
+
+def suspects(args) -> None:
+    """The training examples whose labels a run trusts least: a list, and a picture."""
+    path = pathlib.Path(args.workdir).expanduser()
+    try:
+        config = ml_collections.ConfigDict(json.loads((path / workdir.CONFIG).read_text()))
+        rows = diagnostics.read(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--workdir: expected a finished run: {error}") from None
+    dataset, _ = data.build(config.data, config.noise, args.data_dir)
+    # Of the whole training set, whatever the run left out: found by the published position.
+    place = {int(index): i for i, index in enumerate(dataset.train.indices)}
+    first = diagnostics.order(rows)[: args.number]
+    names = dataset.class_names
+    with open(path / "suspects.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["index", "given_label", "predicted_label", "weight", "loss"])
+        for i in first:
+            labels = names[rows["label"][i]], names[rows["predicted"][i]]
+            numbers = (f"{rows[name][i]:.6g}" for name in ("weight", "loss"))
+            writer.writerow([rows["index"][i], *labels, *numbers])
+    print(path / "suspects.csv")
+    images = [dataset.train.images[place[int(rows["index"][i])]] for i in first[:40]]
+    titles = [
+        f"{rows['index'][i]}: {names[rows['label'][i]]}\n{names[rows['predicted'][i]]}?"
+        for i in first[:40]
+    ]
+    picture(images, titles, path / "suspects.png")
+    print(path / "suspects.png")
+    wrong = diagnostics.is_wrong(rows)
+    if wrong is not None:
+        part = f"{wrong[first].mean():.1%} are wrong; of all, {wrong.mean():.1%}"
+        print(f"of these {len(first)}, {part}")
+
+
+def picture(images, titles, path: pathlib.Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    columns = 10
+    rows = -(-len(images) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(1.25 * columns, 1.6 * rows), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, image, title in zip(axes.flat, images, titles, strict=False):
+        axis.imshow(np.squeeze(image), cmap="gray")
+        axis.set_title(title, fontsize=7)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("table", help=table.__doc__)
+    command.add_argument("--workdir", required=True, help="directory that holds the runs")
+    command.add_argument("--select", default="last,best_validation",
+                         help=f"which epochs: {', '.join(SELECTIONS)}")  # fmt: skip
+    command.set_defaults(call=table)
+    command = commands.add_parser("suspects", help=suspects.__doc__)
+    command.add_argument("--workdir", required=True, help="directory of a finished run")
+    command.add_argument("--data_dir", help="directory with data sets")
+    command.add_argument("--number", type=int, default=100, help="how many (default 100)")
+    command.set_defaults(call=suspects)
+    args = parser.parse_args()
+    try:
+        args.call(args)
+    except ValueError as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""What a run knows of each example: recorded, ranked, listed, left out."""
+
+import csv
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import digits
+from experiments import batches, diagnostics, methods, one_step, setup, train, workdir
+from tests.test_main import ROOT
+
+
+def config_of(**overrides):
+    config = digits.get_config()
+    config.devices, config.epochs, config.checkpoint.every_minutes = 1, 2, 0
+    config.update_from_flattened_dict(overrides)
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    path = tmp_path_factory.mktemp("finished")
+    config = config_of()
+    train.train(config, setup.build(config), path)
+    return path
+
+
+def rows_of(seed, number=60):
+    rng = np.random.default_rng(seed)
+    clean = rng.integers(0, 3, number)
+    label = np.where(rng.random(number) < 0.4, (clean + 1) % 3, clean)
+    weight = rng.integers(0, 4, number) / 3 + (label == clean)  # many equal ones
+    return {
+        "index": np.arange(number), "label": label, "clean_label": clean, "predicted": clean,
+        "loss": rng.random(number), "weight": weight,
+    }  # fmt: skip
+
+
+def test_auroc_is_the_share_of_pairs_in_order_with_ties_counted_half():
+    rows = rows_of(0)
+    wrong = rows["label"] != rows["clean_label"]
+    for name, score in (("weight", -rows["weight"]), ("loss", rows["loss"])):
+        above = score[wrong][:, None] - score[~wrong][None]
+        share = (above > 0).mean() + 0.5 * (above == 0).mean()
+        np.testing.assert_allclose(diagnostics.areas(rows)[f"auroc_{name}"], share)
+        assert diagnostics.detectors(rows)[name]["auroc"] == pytest.approx(share)
+
+
+def test_precision_at_the_rate_counts_the_first():
+    rows = rows_of(1)
+    wrong = rows["label"] != rows["clean_label"]
+    by_hand = sorted(range(len(wrong)), key=lambda i: (rows["weight"][i], -rows["loss"][i]))
+    assert diagnostics.order(rows).tolist() == by_hand
+    found = diagnostics.detectors(rows)["weight"]["precision_at_rate"]
+    assert found == pytest.approx(wrong[by_hand[: wrong.sum()]].mean())
+
+
+def test_nothing_is_said_where_nothing_is_known():
+    rows = rows_of(2)
+    assert diagnostics.areas(rows | {"clean_label": np.full(60, -1)}) == {}
+    assert diagnostics.detectors(rows | {"label": rows["clean_label"]}) == {}
+    without = rows | {"weight": np.full(60, np.nan)}
+    assert set(diagnostics.areas(without)) == {"auroc_loss"}
+    assert diagnostics.order(without).tolist() == np.argsort(-rows["loss"]).tolist()
+
+
+def test_the_last_epoch_s_losses_and_weights_are_recorded():
+    config = config_of()
+    run = setup.build(config)
+    host = batches.train_data(run.dataset.train, run.augment)
+    state, step = one_step.init_state(run, 0), one_step.make_train_step(run)
+    order = batches.epoch_order(0, 1, len(host.labels), config.batch_size)
+    before = state.params
+    before = jax.tree.map(jnp.copy, before)
+    state, _ = step(state, host, order)
+    first = np.asarray(order[0])
+    images = run.dataset.train.images[first] / np.float32(16)
+    logits = run.model.apply({"params": before}, images, train=True)
+    expected = one_step.cross_entropy(logits, run.dataset.train.labels[first])
+    rows = diagnostics.samples(run.dataset.train, state.seen)
+    np.testing.assert_allclose(rows["loss"][first], expected, rtol=1e-5)
+    assert (rows["predicted"][first] == logits.argmax(-1)).all()
+    others = np.setdiff1d(np.arange(len(host.labels)), first)
+    assert np.isnan(rows["weight"][others]).all()
+    assert (rows["weight"][first] > 0).all()
+
+
+def test_a_run_s_file_and_metrics_agree(finished):
+    rows = diagnostics.read(finished)
+    last = workdir.read_rows(finished / workdir.METRICS)[-1]
+    wrong = diagnostics.is_wrong(rows)
+    assert last["sigma_wrong"] == pytest.approx(rows["weight"][wrong].mean(), rel=1e-4)
+    assert last["loss_clean"] == pytest.approx(rows["loss"][~wrong].mean(), rel=1e-4)
+    assert last["auroc_weight"] == pytest.approx(diagnostics.areas(rows)["auroc_weight"])
+    assert last["auroc_weight"] > 0.9  # SuperLoss finds wrong digits
+
+
+def test_suspects_are_listed_and_drawn(finished):
+    command = [sys.executable, "-m", "experiments.report", "suspects", "--number=50"]
+    said = subprocess.run(
+        [*command, f"--workdir={finished}"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    with open(finished / "suspects.csv") as file:
+        listed = list(csv.DictReader(file))
+    rows = diagnostics.read(finished)
+    assert [int(row["index"]) for row in listed] == rows["index"][
+        diagnostics.order(rows)[:50]
+    ].tolist()
+    assert (finished / "suspects.png").stat().st_size > 10_000
+    assert "of these 50, " in said.stdout
+    missing = subprocess.run(
+        [*command, "--workdir=/no/such"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert missing.returncode == 1
+    assert missing.stderr.startswith("error: --workdir: expected a finished run")
+    assert missing.stderr.count("\n") == 1
+
+
+def test_suspects_can_be_left_out(finished):
+    overrides = {"data.exclude": str(finished), "data.exclude_rate": 0.25}
+    kept = setup.build(config_of(**overrides)).dataset.train
+    rows = diagnostics.read(finished)
+    gone = set(rows["index"]) - set(kept.indices)
+    assert gone == set(rows["index"][diagnostics.order(rows)[: round(0.25 * 1297)]])
+    with pytest.raises(ValueError, match="trained on another label set"):
+        setup.build(config_of(**overrides, **{"noise.seed": 5}))
+    with pytest.raises(ValueError, match=r"config\.data\.exclude: expected a finished run"):
+        setup.build(config_of(**{"data.exclude": "/no/such"}))
+
+
+def test_every_method_trains_through_the_program():
+    """One step of each, with its own section of the config: finite, and in the state's shapes."""
+    for name in methods.METHODS:
+        config = config_of(**{"loss.method": name, "batch_size": 256})
+        run = setup.build(config)
+        state = jax.eval_shape(lambda run=run: one_step.init_state(run, 0))
+        host = batches.train_data(run.dataset.train, run.augment)
+        order = jax.ShapeDtypeStruct((6, 256), jnp.int32)
+        after, _ = jax.eval_shape(one_step.make_train_step(run), state, host, order)
+        assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(
+            lambda x: (x.shape, x.dtype), state
+        ), name
+
+
+def test_two_networks_learn_apart():
+    config = config_of(**{"loss.method": "co_teaching", "optimizer.name": "sgd"})
+    run = setup.build(config)
+    state = one_step.init_state(run, 0)
+    params = jax.tree.map(np.asarray, state.params)
+    assert set(params) == {"network_0", "network_1"}
+    images = run.dataset.test.images[:7] / np.float32(16)
+    single = setup.build(config_of()).model
+    both = run.model.apply({"params": params}, images, train=False)
+    for i, logits in enumerate(both):
+        own = {"params": params[f"network_{i}"]}
+        np.testing.assert_allclose(logits, single.apply(own, images, train=False), rtol=1e-5)
+    assert not np.allclose(both[0], both[1])
+    evaluated = one_step.make_evaluate(run)(state, *run.dataset.test[:2])
+    alone = [
+        one_step.make_evaluate(run._replace(model=single))(
+            state._replace(params=params[f"network_{i}"]), *run.dataset.test[:2]
+        )
+        for i in (0, 1)
+    ]
+    np.testing.assert_allclose(evaluated, (alone[0] + alone[1]) / 2, rtol=1e-5)
