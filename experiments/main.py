@@ -39,8 +39,9 @@ def main(argv: list[str]) -> None:
 
 
 def run(stack: contextlib.ExitStack):
-    from experiments import checkpoint, devices, safety, seeds, setup, train, workdir
+    from experiments import checkpoint, devices, fast, safety, seeds, setup, train, workdir
 
+    fast.keep_freed_memory()
     workdir.compilation_cache()
     devices.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
     signal = stack.enter_context(safety.signals())  # after JAX, which would take SIGTERM

@@ -52,8 +52,14 @@ class Worker:
         self.process = subprocess.Popen(command, cwd=ROOT, **pipes)
 
     def ask(self, case):
+        self.start(case)
+        return self.answer()
+
+    def start(self, case):
         self.process.stdin.write(case + "\n")
         self.process.stdin.flush()
+
+    def answer(self):
         return json.loads(self.process.stdout.readline())
 
     def close(self):
@@ -89,16 +95,23 @@ def steps(args):
 
 
 def loader(args):
-    """Images a second on all cores, ours against a DataLoader's."""
+    """Images a second, and a CPU second: ours, two of ours side by side, a DataLoader's loop."""
     ours = Worker(sys.executable, "jax_train.py", 0)
     theirs = Worker(args.torch_python, "torch_train.py", 1)
-    rounds = [
-        (50 / ours.ask("lenet 50, crop")["wall"], 5000 / theirs.ask("lenet 50, loader")["wall"])
-        for _ in range(3)
-    ]
-    ours.close()
-    theirs.close()
-    return [statistics.median(values) for values in zip(*rounds, strict=True)]
+    pair = [Worker(sys.executable, "jax_train.py", 1) for _ in range(2)]
+    rounds = []
+    for _ in range(3):
+        answers = {"one": ours.ask("lenet 50, crop")}
+        for worker in pair:
+            worker.start("lenet 50, crop")
+        both = [worker.answer() for worker in pair]
+        answers["loader"] = theirs.ask("lenet 50, loader")
+        one = {f"{who}, {clock}": (5000 if who == "loader" else 50) / answer[clock]
+               for who, answer in answers.items() for clock in ("wall", "cpu")}  # fmt: skip
+        rounds.append(one | {"two, wall": sum(50 / answer["wall"] for answer in both)})
+    for worker in (ours, theirs, *pair):
+        worker.close()
+    return {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
 
 
 def start(args):
@@ -140,9 +153,12 @@ def main():
     found = {"versions": versions, "seconds": seconds, "ratios": ratios}
     if args.torch_python:
         found["images_per_second"] = loader(args)
-        ours, theirs = found["images_per_second"]
-        print(f"  LeNet, batch 50, crop and flip: {ours:,.0f} images/s; DataLoader with PIL:"
-              f" {theirs:,.0f}; {ours / theirs:.1f} times (at least 3)")  # fmt: skip
+        speeds = found["images_per_second"]
+        print("  LeNet, batch 50, crop and flip, images/s: " + ", ".join(
+            f"{name} {value:,.0f}" for name, value in speeds.items()))  # fmt: skip
+        for name, clock in (("one", "wall"), ("two", "wall"), ("one", "cpu")):
+            ratio = speeds[f"{name}, {clock}"] / speeds[f"loader, {clock}"]
+            print(f"    {name} of ours to a DataLoader with PIL, by {clock}: {ratio:.1f} times")
     if args.data_dir:
         found["first_step"] = start(args)
         cold, warm = found["first_step"]

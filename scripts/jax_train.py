@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from configs import digits
-from experiments import batches, data, devices, methods, models, one_step, setup
+from experiments import batches, data, devices, fast, methods, models, one_step, setup
 
 
 class PlainLeNet(nn.Module):
@@ -49,6 +49,7 @@ class PlainConvNet(nn.Module):
         return nn.Dense(self.num_classes)(x.reshape(x.shape[0], -1))
 
 
+fast.keep_freed_memory()  # as the program does
 models.MODELS |= {"plain_lenet": PlainLeNet, "plain_convnet": PlainConvNet}
 
 

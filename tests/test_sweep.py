@@ -1,0 +1,110 @@
+"""Points of a sweep: which they are, where they lie, when one is done."""
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from configs import digits
+from experiments import report, sweep, workdir
+from tests.test_main import ROOT
+
+CONFIG = """
+from configs import digits
+
+def get_config():
+    config = digits.get_config()
+    config.epochs = 1
+    config.checkpoint.every_minutes = 0.0
+    return config
+
+def sweep():
+    for method in ("cross_entropy", "superloss"):
+        for seed in range(2):
+            yield {"loss.method": method, "seed": seed, "noise.seed": seed}
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "swept.py"
+    path.write_text(CONFIG)
+    return path
+
+
+def points(config, root, given=()):
+    base = digits.get_config()
+    base.epochs = 1
+    base.checkpoint.every_minutes = 0.0
+    base.update_from_flattened_dict(dict(given))
+    return sweep.expand(str(config), base, dict(given), root)
+
+
+def test_points_are_named_by_what_they_are(config, tmp_path):
+    found = points(config, tmp_path)
+    names = [point.path.name.rpartition("-")[0] for point in found]
+    assert names[0] == "method=cross_entropy,seed=0,noise.seed=0"
+    assert len({point.sha256 for point in found}) == len(set(names)) == 4
+    # The same point by another command line has the same directory.
+    chosen = points(config, tmp_path, {"loss.method": "superloss"})
+    assert [point.path for point in chosen] == [point.path for point in found[2:]]
+    # Another config has another, and what a result does not depend on makes none.
+    assert not {point.path for point in points(config, tmp_path, {"epochs": 2})} & {
+        point.path for point in found
+    }
+    kept = points(config, tmp_path, {"checkpoint.keep": 5})
+    assert [point.path for point in kept] == [point.path for point in found]
+    with pytest.raises(ValueError, match=r"no point of .* has .*gce"):
+        points(config, tmp_path, {"loss.method": "gce"})
+    with pytest.raises(ValueError, match=r"digits\.py has no sweep"):
+        sweep.expand(f"{ROOT}/configs/digits.py", digits.get_config(), {}, tmp_path)
+
+
+def run(config, root, *flags):
+    command = [sys.executable, "-m", "experiments.sweep", f"--config={config}"]
+    command += [f"--workdir={root}", *flags]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_two_sweeps_share_the_work_and_a_torn_result_is_done_again(config, tmp_path):
+    root = tmp_path / "runs"
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(run, config, root, "--workers=1") for _ in range(2)]
+        both = [one.result() for one in both]
+    assert [one.returncode for one in both] == [0, 0], [one.stderr for one in both]
+    listed = run(config, root, "--list").stdout
+    assert "4 runs: 4 done" in listed
+    found = points(config, root)
+    for point in found:
+        # Trained once, by one of the two.
+        assert (point.path / "log.txt").read_text().count("first step after") == 1
+    before = [(point.path / workdir.RESULTS).read_bytes() for point in found]
+    (found[0].path / workdir.RESULTS).write_bytes(before[0][:-40])
+    foreign = json.loads(before[1]) | {"config_sha256": "0" * 64}
+    (found[1].path / workdir.RESULTS).write_text(json.dumps(foreign))
+    assert [sweep.state(point) for point in found] == ["missing", "missing", "done", "done"]
+    again = run(config, root)
+    assert again.returncode == 0, again.stderr
+    assert "4 runs, 2 done" in again.stderr
+    assert [(point.path / workdir.RESULTS).read_bytes() for point in found] == before
+
+
+def test_a_failed_point_says_why_and_stops_no_other(config, tmp_path):
+    flags = ("--config.optimizer.learning_rate=1e30", "--config.loss.method=cross_entropy")
+    done = run(config, tmp_path / "runs", *flags)
+    assert done.returncode == 1
+    lines = [line for line in done.stdout.splitlines() if line.startswith("failed")]
+    assert len(lines) == 2
+    assert all("not finite" in line for line in lines)
+    printed = run(config, tmp_path / "runs", "--backend=print", *flags).stdout.splitlines()
+    assert len(printed) == 2
+    assert all("--config.loss.method=cross_entropy" in line for line in printed)
+
+
+def test_cells_are_means_and_sample_deviations():
+    runs = [{"test_accuracy": {"last": value}} for value in (0.5, 0.6, 0.7)]
+    assert report.cell(runs, "last") == "60.0 ± 10.0 (n = 3)"
+    assert report.cell(runs[:1], "last") == "50.0 (n = 1)"
+    assert report.cell([], "last") == "-"
