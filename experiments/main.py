@@ -53,7 +53,7 @@ def run(stack: contextlib.ExitStack):
         workdir.check_config(path, CONFIG.value.to_dict(), resumable)
         return path
 
-    path = devices.by_the_first(claim) or pathlib.Path(WORKDIR.value).expanduser()
+    path = devices.by_the_first(claim) or pathlib.Path(WORKDIR.value).expanduser().absolute()
     try:
         built = setup.build(CONFIG.value, DATA_DIR.value)
     except (AttributeError, KeyError) as error:  # a config of the user's own

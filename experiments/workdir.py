@@ -22,7 +22,7 @@ def prepare(path: str | os.PathLike) -> pathlib.Path:
     if not os.fspath(path):
         raise ValueError("--workdir: expected a directory, got an empty name")
     try:
-        workdir = pathlib.Path(path).expanduser()
+        workdir = pathlib.Path(path).expanduser().absolute()  # Orbax takes no other
         if workdir.exists() and not workdir.is_dir():
             raise ValueError(f"--workdir: expected a directory, got a file: {workdir}")
         workdir.mkdir(parents=True, exist_ok=True)

@@ -17,9 +17,10 @@ def main(*args):
 
 def test_a_run_from_the_command_line(tmp_path):
     path = tmp_path / "deep" / "run"
+    relative = os.path.relpath(path, ROOT)  # as people type it
     done = main(
         "--config=configs/digits.py", "--config.epochs=1", "--config.noise.rate=0",
-        "--config.loss.threshold=constant", "--config.loss.tau=2.3", f"--workdir={path}",
+        "--config.loss.threshold=constant", "--config.loss.tau=2.3", f"--workdir={relative}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "device   " in done.stderr
