@@ -1,6 +1,7 @@
 """What finished runs say.
 
 python -m experiments.report table --workdir=DIR [--select=last,best_validation]
+python -m experiments.report detectors --workdir=DIR [--output=detectors.png]
 python -m experiments.report suspects --workdir=DIR [--number=100] [--data_dir=DIR]
 """
 
@@ -10,11 +11,16 @@ import json
 import pathlib
 import sys
 
+import matplotlib
 import ml_collections
 import numpy as np
 
 from configs import losses
 from experiments import choices, data, diagnostics, workdir
+from experiments.figures import COLOURS
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
 
 SELECTIONS = {
     "last": "last epoch",
@@ -43,9 +49,59 @@ def table(args) -> None:
     print(f"\n{caption(runs)}")
 
 
+def detectors(args) -> None:
+    """How well weights and losses tell wrong labels, in the last epoch and over epochs."""
+    runs = finished(pathlib.Path(args.workdir).expanduser())
+    groups: dict[str, list[dict]] = {}
+    for run in runs:
+        if run["detectors"]:
+            groups.setdefault(label(run["config"]), []).append(run)
+    if not groups:
+        raise ValueError(f"--workdir: no run in {args.workdir} knows which labels are wrong")
+    print("| method | ranked by | AUROC | average precision | precision at the true rate |")
+    print("|---|---|---|---|---|")
+    for name, group in groups.items():
+        for score in group[0]["detectors"]:
+            values = [run["detectors"][score] for run in group]
+            if score == "weight" and all(one["auroc"] == 0.5 for one in values):
+                continue  # every example weighs the same
+            cells = [mean_and_spread([one[key] for one in values], 3) for key in values[0]]
+            print(f"| {name} | {RANKED[score]} | {' | '.join(cells)} |")
+    print(f"\n{caption(runs)}")
+    chosen = [name for name in args.draw.split(",") if name in groups] or [*groups]
+    draw_areas(groups, chosen, args.output)
+    print(f"picture: {args.output}")
+
+
+RANKED = {
+    "weight": "weight, least first",
+    "loss": "loss, largest first",
+    "mean_loss": "mean loss over the run",
+}
+
+
+def draw_areas(groups: dict[str, list[dict]], chosen: list[str], output: str) -> None:
+    """AUROC over epochs, the mean over seeds: by weight, where there is one, and by loss."""
+    figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
+    for name, colour in zip(chosen, COLOURS, strict=False):
+        rows = [workdir.read_rows(run["path"] / workdir.METRICS) for run in groups[name]]
+        for key, style in (("auroc_weight", "-"), ("auroc_loss", "--")):
+            curves = np.array([[row.get(key, 0.5) for row in run] for run in rows])
+            if (curves != 0.5).any():
+                text = f"{name}, by {key.partition('_')[2]}"
+                axes.plot(range(1, curves.shape[1] + 1), curves.mean(0), style, color=colour,
+                          label=text)  # fmt: skip
+    axes.set(xlabel="epoch", ylabel="AUROC", title="wrong labels found among the training labels")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    figure.savefig(output, dpi=120)
+    plt.close(figure)
+
+
 def finished(root: pathlib.Path) -> list[dict]:
-    """The results of every finished run below a directory, in order of their names."""
-    runs = [json.loads(path.read_text()) for path in sorted(root.glob(f"**/{workdir.RESULTS}"))]
+    """The results of every finished run below a directory, and where they lie, by name."""
+    paths = sorted(root.glob(f"**/{workdir.RESULTS}"))
+    runs = [json.loads(path.read_text()) | {"path": path.parent} for path in paths]
     runs = [run for run in runs if "config" in run]
     if not runs:
         raise ValueError(f"--workdir: no finished run in {root}")
@@ -66,10 +122,12 @@ def label(config: dict) -> str:
 
 def cell(runs: list[dict], selection: str) -> str:
     values = [100 * run["test_accuracy"][selection] for run in runs]
-    if not values:
-        return "-"
-    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.1f}{spread} (n = {len(values)})"
+    return f"{mean_and_spread(values, 1)} (n = {len(values)})" if values else "-"
+
+
+def mean_and_spread(values: list[float], digits: int) -> str:
+    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{spread}"
 
 
 def caption(runs: list[dict]) -> str:
@@ -128,11 +186,6 @@ def suspects(args) -> None:
 
 
 def picture(images, titles, path: pathlib.Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     columns = 10
     rows = -(-len(images) // columns)
     figure, axes = plt.subplots(
@@ -155,6 +208,15 @@ def main() -> None:
     command.add_argument("--select", default="last,best_validation",
                          help=f"which epochs: {', '.join(SELECTIONS)}")  # fmt: skip
     command.set_defaults(call=table)
+    command = commands.add_parser("detectors", help=detectors.__doc__)
+    command.add_argument("--workdir", required=True, help="directory that holds the runs")
+    command.add_argument("--output", default="detectors.png", help="picture to write")
+    command.add_argument(
+        "--draw",
+        help="rows of the table that the picture shows",
+        default="superloss,self_paced_linear,data_parameters,cross_entropy,elr",
+    )
+    command.set_defaults(call=detectors)
     command = commands.add_parser("suspects", help=suspects.__doc__)
     command.add_argument("--workdir", required=True, help="directory of a finished run")
     command.add_argument("--data_dir", help="directory with data sets")
