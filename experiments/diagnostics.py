@@ -1,8 +1,10 @@
 """What a run knows of each training example, and how well that tells the wrong labels."""
 
+import hashlib
 import io
 import pathlib
 
+import jax
 import numpy as np
 
 from experiments import workdir
@@ -27,25 +29,33 @@ def samples(train: Examples, seen, loss_state=()) -> dict[str, np.ndarray]:
         "loss": np.asarray(seen.losses)[index],
         "weight": np.asarray(seen.weights)[index],
     }
-    if isinstance(loss_state, memory.LossMemoryState):
-        total, visits = np.asarray(loss_state.total), np.asarray(loss_state.visits)
+    parts = jax.tree.leaves(loss_state, is_leaf=lambda x: isinstance(x, memory.LossMemoryState))
+    for part in (part for part in parts if isinstance(part, memory.LossMemoryState)):
+        total, visits = np.asarray(part.total), np.asarray(part.visits)
         found["mean_loss"] = (total / np.maximum(visits, 1))[index]
     return found
 
 
 def suspicion(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Scores that are higher where a label looks wrong, by name; the last is the method's own."""
-    scores = {"loss": rows["loss"]}
-    if np.isfinite(rows["weight"]).all():
-        scores["weight"] = -rows["weight"]
+    """Scores that are higher where a label looks wrong, by name; the last is the method's own.
+
+    Only those that every example has: a method may give no weights, and mixtures are no examples.
+    """
+    scores = {"loss": rows["loss"], "weight": -rows["weight"]}
     if "mean_loss" in rows:
         scores["mean_loss"] = rows["mean_loss"]
-    return scores
+    return {name: score for name, score in scores.items() if np.isfinite(score).all()}
 
 
 def order(rows: dict[str, np.ndarray]) -> np.ndarray:
-    """Positions, the most suspect first; of equal weights, the larger loss."""
-    score = list(suspicion(rows).values())[-1]
+    """Positions, the most suspect first; of equal weights, the larger loss.
+
+    Raises:
+      ValueError: if the run has recorded no example.
+    """
+    if not (scores := suspicion(rows)):
+        raise ValueError("no example was recorded: mixtures are not")
+    score = [*scores.values()][-1]
     return np.lexsort((rows["index"], -rows["loss"], -score))
 
 
@@ -63,10 +73,8 @@ def areas(rows: dict[str, np.ndarray]) -> dict[str, float]:
     wrong = is_wrong(rows)
     if wrong is None:
         return {}
-    # A method without weights, or an example not seen yet, has nothing to rank.
-    scores = suspicion(rows).items()
-    finite = {name: score for name, score in scores if np.isfinite(score).all()}
-    return {f"auroc_{name}": metrics.roc_auc_score(wrong, s) for name, s in finite.items()}
+    scores = suspicion(rows)
+    return {f"auroc_{name}": metrics.roc_auc_score(wrong, s) for name, s in scores.items()}
 
 
 def detectors(rows: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
@@ -82,7 +90,7 @@ def detectors(rows: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
         found[name] = {
             "auroc": metrics.roc_auc_score(wrong, score),
             "average_precision": metrics.average_precision_score(wrong, score),
-            "precision_at_rate": wrong[first].mean(),
+            "precision_at_rate": float(wrong[first].mean()),
         }
     return found
 
@@ -93,9 +101,10 @@ def without_suspects(dataset: Dataset, run: str, rate: float) -> Dataset:
     Raises:
       ValueError: if that run is not there, or was trained on other examples or labels.
     """
-    within("config.data.exclude_rate", rate, 0, 0.99)
+    within("config.data.exclude_rate", rate, 1e-9, 0.99)
     try:
         rows = read(pathlib.Path(run).expanduser())
+        first = order(rows)
     except (OSError, ValueError, KeyError) as error:
         said = f"config.data.exclude: expected a finished run, got {run}: {error}"
         raise ValueError(said) from None
@@ -103,8 +112,20 @@ def without_suspects(dataset: Dataset, run: str, rate: float) -> Dataset:
     for name, own in (("index", train.indices), ("label", train.labels)):
         if not np.array_equal(rows[name], own):
             raise ValueError(f"config.data.exclude: {run} was trained on another {name} set")
-    kept = np.sort(order(rows)[round(rate * len(rows["index"])) :])
+    kept = np.sort(first[round(rate * len(first)) :])
     return dataset._replace(train=train.rows(kept))
+
+
+def check_examples(path: pathlib.Path, train: Examples, resumed: bool) -> None:
+    """Notes which examples a run is of, or raises ValueError if it went on with others.
+
+    What is left out depends on another run, of which the config has only the name.
+    """
+    sha256 = hashlib.sha256(train.indices.astype("<i4").tobytes()).hexdigest()
+    file = path / "examples.sha256"
+    if resumed and file.exists() and file.read_text() != sha256:
+        raise ValueError(f"--workdir: {path} holds a run on other examples; config.data.exclude")
+    workdir.replace(file, sha256.encode())
 
 
 def write(path: pathlib.Path, rows: dict[str, np.ndarray]) -> None:

@@ -35,8 +35,9 @@ class Task(NamedTuple):
     steps: int  # of the whole run
     matrix: Callable[[], np.ndarray]  # of the label noise; raises ValueError where it has none
 
-    def share(self, part: float) -> int:
+    def share(self, name: str, part: float) -> int:
         """Steps that are a share of the run."""
+        choices.within(f"config.loss: {name}, a share of the run", part, 0, 1)
         return round(part * self.steps)
 
 
@@ -68,12 +69,14 @@ def _superloss(loss, own, task):
 
 
 def _truncated_gce(loss, own, task):
-    return robust.truncated_gce(q=own.q, k=own.k, start=task.share(own.start))
+    return robust.truncated_gce(q=own.q, k=own.k, start=task.share("start", own.start))
 
 
 def _self_paced(weights):
     def make(loss, own, task):
-        every = max(1, task.share(own.every))
+        for name in ("threshold", "growth"):
+            choices.positive(f"config.loss.self_paced_{weights}.{name}", own[name])
+        every = max(1, task.share("every", own.every))
         threshold = optax.exponential_decay(own.threshold, every, own.growth, staircase=True)
         return curricula.self_paced(threshold=threshold, weights=weights)
 
@@ -81,9 +84,10 @@ def _self_paced(weights):
 
 
 def _mentornet(loss, own, task):
-    late = task.share(own.second_from)
+    choices.within("config.loss.mentornet.second", own.second, 0, 1e6)
+    late = task.share("second_from", own.second_from)
     return curricula.mentornet(
-        percentile=own.percentile, decay=own.decay, burn_in=task.share(own.burn_in),
+        percentile=own.percentile, decay=own.decay, burn_in=task.share("burn_in", own.burn_in),
         second=lambda step: jnp.where(step < late, 0.0, own.second),
     )  # fmt: skip
 
@@ -111,7 +115,8 @@ def _trend_superloss(loss, own, task):
 
 def _keep(own, task: Task):
     choices.within("config.loss: forget_rate", own.forget_rate, 0, 0.99)
-    return optax.linear_schedule(1.0, 1.0 - own.forget_rate, max(1, task.share(own.warmup)))
+    steps = max(1, task.share("warmup", own.warmup))
+    return optax.linear_schedule(1.0, 1.0 - own.forget_rate, steps)
 
 
 def _early_learning(loss, own, task):
@@ -121,7 +126,7 @@ def _early_learning(loss, own, task):
 
 def _self_filter(loss, own, task):
     sizes = {"num_examples": task.num_examples, "num_classes": task.num_classes}
-    return memory.self_filter(**sizes, decay=own.decay, start=task.share(own.start))
+    return memory.self_filter(**sizes, decay=own.decay, start=task.share("start", own.start))
 
 
 def _active_passive(passive):
@@ -162,8 +167,8 @@ METHODS: dict[str, Callable[..., LossTransform]] = {
     "o2u": lambda loss, own, task: memory.loss_memory(num_examples=task.num_examples),
     **PAIRS,
 }
-# These are computed from logits, and have no weight for a loss.
-UNWEIGHTED = ("nce_rce", "nce_mae", "bootstrap_soft", "bootstrap_hard", "forward", "backward")
+# These are computed from logits: there is no loss below them, and no weight of one.
+FROM_LOGITS = ("nce_rce", "nce_mae", "bootstrap_soft", "bootstrap_hard", "forward", "backward")
 
 
 def create(loss: Mapping[str, Any], task: Task) -> LossTransform:
@@ -185,6 +190,11 @@ def create(loss: Mapping[str, Any], task: Task) -> LossTransform:
 
     if loss["base"] == "cross_entropy":
         return named(loss["method"])
+    if loss["method"] in (*FROM_LOGITS, "data_parameters"):
+        raise ValueError(
+            f"config.loss.base: {loss['method']} works on logits, and has no loss below it:"
+            " choose cross_entropy"
+        )
     return chain(named(loss["base"]), named(loss["method"]))
 
 
@@ -193,8 +203,8 @@ def networks(loss) -> int:
 
 
 def weighs(loss) -> bool:
-    """Whether an example's loss has a weight."""
-    return not {loss.method, loss.base} & {*UNWEIGHTED}
+    """Whether an example's loss has a weight that is less where its label looks wrong."""
+    return not {loss.method, loss.base} & {*FROM_LOGITS, "focal"}
 
 
 def num_examples(dataset: Dataset) -> int:

@@ -170,8 +170,10 @@ def make_train_step(run: Run):
         )
         # Steps that are dispatched before the host sees a failure keep the last good state.
         kept = jax.tree.map(functools.partial(jnp.where, failed), state, new)
-        # By where it is written, not by a select: one that large would be copied.
-        index = jnp.where(failed, len(state.seen.losses), out.examples)
+        # By where it is written, not by a select: one that large would be copied. A mixture is no
+        # example.
+        nowhere = failed | bool(run.augment.mixup)
+        index = jnp.where(nowhere, len(state.seen.losses), out.examples)
         seen = Seen(
             *(
                 memory.at[index].set(values.astype(memory.dtype), mode="drop")

@@ -15,7 +15,6 @@ import matplotlib
 import ml_collections
 import numpy as np
 
-from configs import losses
 from experiments import choices, data, diagnostics, workdir
 from experiments.figures import COLOURS
 
@@ -36,8 +35,8 @@ def table(args) -> None:
         choices.choose("--select", name, SELECTIONS)
     runs = finished(pathlib.Path(args.workdir).expanduser())
     groups: dict[tuple, list[dict]] = {}
-    for run in runs:
-        groups.setdefault((label(run["config"]), run["config"]["noise"]["rate"]), []).append(run)
+    for run, name in zip(runs, labels(runs), strict=True):
+        groups.setdefault((name, run["config"]["noise"]["rate"]), []).append(run)
     rates = sorted({rate for _, rate in groups})
     columns = [(name, rate) for name in selections for rate in rates]
     heads = [f"{SELECTIONS[name]}, noise {rate:g}" for name, rate in columns]
@@ -53,9 +52,9 @@ def detectors(args) -> None:
     """How well weights and losses tell wrong labels, in the last epoch and over epochs."""
     runs = finished(pathlib.Path(args.workdir).expanduser())
     groups: dict[str, list[dict]] = {}
-    for run in runs:
+    for run, name in zip(runs, labels(runs), strict=True):
         if run["detectors"]:
-            groups.setdefault(label(run["config"]), []).append(run)
+            groups.setdefault(name, []).append(run)
     if not groups:
         raise ValueError(f"--workdir: no run in {args.workdir} knows which labels are wrong")
     print("| method | ranked by | AUROC | average precision | precision at the true rate |")
@@ -102,26 +101,51 @@ def finished(root: pathlib.Path) -> list[dict]:
     """The results of every finished run below a directory, and where they lie, by name."""
     paths = sorted(root.glob(f"**/{workdir.RESULTS}"))
     runs = [json.loads(path.read_text()) | {"path": path.parent} for path in paths]
-    runs = [run for run in runs if "config" in run]
+    # One of each config: a copy is no further seed.
+    of_config = {workdir.config_sha256(run["config"]): run for run in runs if "config" in run}
+    runs = [*of_config.values()]
     if not runs:
         raise ValueError(f"--workdir: no finished run in {root}")
     return runs
 
 
-def label(config: dict) -> str:
-    """A method, and what makes it another than that of its name alone."""
-    loss, plain = config["loss"], losses.get_config()
-    own = {key: loss[key] for key in ("base", "threshold", "lam") if loss[key] != plain[key]}
-    section = loss.get(loss["method"], {})
-    usual = plain.get(loss["method"], {})
-    own |= {key: value for key, value in section.items() if value != usual[key]}
-    if config["augment"]["mixup"]:
-        own["mixup"] = config["augment"]["mixup"]
-    return ", ".join([loss["method"], *(f"{key} {value}" for key, value in own.items())])
+SEEDS = ("seed", "noise.seed", "data.split_seed")
+
+
+def labels(runs: list[dict]) -> list[str]:
+    """What each run is: its method, and every value in which it differs from most of the others.
+
+    Runs of one label differ in their seeds and in the rate of noise alone.
+    """
+    flat = [flattened(run["config"]) for run in runs]
+    keys = sorted({key for one in flat for key in one} - {*SEEDS, "noise.rate", "loss.method"})
+    usual = {}
+    for key in keys:
+        values = [str(one.get(key)) for one in flat]
+        usual[key] = max(dict.fromkeys(values), key=values.count)
+    texts = []
+    for one in flat:
+        own = [f"{key.rpartition('.')[2]} {one.get(key)}"
+               for key in keys if str(one.get(key)) != usual[key]]  # fmt: skip
+        texts.append(", ".join([one["loss.method"], *own]))
+    return texts
+
+
+def flattened(config: dict, prefix: str = "") -> dict:
+    """By dotted names, without what a result does not depend on."""
+    flat: dict = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= flattened(value, f"{prefix}{key}.")
+        elif f"{prefix}{key}".split(".")[0] not in workdir.MAY_CHANGE:
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
 def cell(runs: list[dict], selection: str) -> str:
-    values = [100 * run["test_accuracy"][selection] for run in runs]
+    values = [100 * run["test_accuracy"].get(selection, np.nan) for run in runs]
+    if np.isnan(values).any():
+        return "-"
     return f"{mean_and_spread(values, 1)} (n = {len(values)})" if values else "-"
 
 
@@ -138,7 +162,7 @@ def caption(runs: list[dict]) -> str:
         return values[0] if len(values) == 1 else f"mixed ({', '.join(values)})"
 
     rates = [run["noise"]["realised_rate"] for run in runs]
-    wrong = f"{min(rates):.2%} to {max(rates):.2%}" if all(rates) else "partly unknown"
+    wrong = f"{min(rates):.2%} to {max(rates):.2%}" if None not in rates else "partly unknown"
     parts = (
         f"Test accuracy in %, mean ± sample standard deviation over n seeds; {len(runs)} runs",
         f"{common(lambda run: run['config']['data']['name'])}",

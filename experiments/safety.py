@@ -7,6 +7,7 @@ import os
 import pathlib
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 
 LOCK = ".lock"
@@ -29,12 +30,16 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
       ValueError: if another process holds it, with its host and number.
     """
     with open(workdir / LOCK, "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise ValueError(f"--workdir: {workdir} is in use by {holder}") from None
+        for left in range(5, -1, -1):  # whoever only looks has it for a moment
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not left:
+                    file.seek(0)
+                    holder = file.read().strip() or "unknown"
+                    raise ValueError(f"--workdir: {workdir} is in use by {holder}") from None
+                time.sleep(0.1)
         file.truncate(0)
         file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
         file.flush()

@@ -40,6 +40,8 @@ def build(config, data_dir: str | None = None) -> Run:
     choose("config.model.name", config.model.name, models.MODELS)
     data.check_noise(config.data.name, **config.noise)
     dataset, labels_sha256 = data.build(config.data, config.noise, data_dir)
+    if config.data.exclude is None and config.data.exclude_rate:
+        raise ValueError("config.data.exclude: exclude_rate needs the directory of a run")
     if config.data.exclude is not None:
         dataset = diagnostics.without_suspects(
             dataset, config.data.exclude, config.data.exclude_rate
@@ -54,7 +56,7 @@ def build(config, data_dir: str | None = None) -> Run:
         raise ValueError(f"config.model.bn_groups: expected a divisor of the batch of {padded}")
     method = make_method(config, dataset)
     if augment.mixup:
-        refuse_mixtures(method)
+        refuse_mixtures(method, methods.networks(config.loss))
     return Run(
         model=models.create(
             **config.model,
@@ -90,10 +92,11 @@ def make_method(config, dataset: data.Dataset) -> LossTransform:
     return methods.create(config.loss, task)
 
 
-def refuse_mixtures(method: LossTransform) -> None:
+def refuse_mixtures(method: LossTransform, networks: int) -> None:
     """Raises ValueError if the method needs more of an example than its loss."""
+    shape = (2,) if networks == 1 else (networks, 2)
     try:
-        jax.eval_shape(method.update, jax.ShapeDtypeStruct((2,), jnp.float32), method.init())
+        jax.eval_shape(method.update, jax.ShapeDtypeStruct(shape, jnp.float32), method.init())
     except ValueError as error:
         raise ValueError(f"config.augment.mixup: a mixture has a loss alone; {error}") from None
 

@@ -4,70 +4,62 @@ python -m experiments.sweep --config=configs/rivals.py --workdir=DIR [--config.x
 """
 
 import concurrent.futures
-import contextlib
-import fcntl
-import json
 import os
 import pathlib
 import runpy
 import shlex
 import signal
-import subprocess
 import sys
-import threading
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 from absl import app, flags
 from ml_collections import config_flags
 
 from experiments import choices, workdir
 from experiments.command import CONFIG, DATA_DIR, parse, refuse
+from experiments.pool import REASON, Point, Pool, state, visible_gpus
 from experiments.progress import console, progress_line
-from experiments.safety import LOCK
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the runs' directories.", required=True)
 LIST = flags.DEFINE_bool("list", False, "Show the points and their state, and stop.")
 BACKEND = flags.DEFINE_string("backend", "local", "local: here; print: the commands alone.")
 WORKERS = flags.DEFINE_integer("workers", 0, "Runs at a time; 0: one a GPU, or else one a core.")
-# Runs of one thread each, side by side, take less time than one after another on all cores.
-ONE_THREAD = {
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-}
 
 
-class Point(NamedTuple):
-    """One run: what it overrides, where it lies, and the hash of its whole config."""
-
-    overrides: dict[str, Any]
-    path: pathlib.Path
-    sha256: str
-
-
-def expand(file: str, config, given: dict[str, Any], root: pathlib.Path) -> list[Point]:
+def expand(
+    file: str, config, given: dict[str, Any], root: pathlib.Path, data_dir: str | None = None
+) -> list[Point]:
     """The points of the file's sweep(), on top of `config`.
 
     `given`, from the command line, is part of each; of a key that is swept over, it chooses.
 
     Raises:
-      ValueError: if the file has no sweep, or no point has the values given.
+      ValueError: if the file has no sweep, a point cannot be meant, or none has the values given.
     """
     module = runpy.run_path(file)
     if "sweep" not in module:
         raise ValueError(f"--config: {file} has no sweep()")
-    points = []
+    points: dict[str, Point] = {}
     for own in module["sweep"]():
         if any(own.get(key, value) != value for key, value in given.items()):
             continue
         full = config.copy_and_resolve_references()
-        full.update_from_flattened_dict(given | own)
+        try:
+            full.update_from_flattened_dict(given | own)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"--config: sweep() of {file}: {own}: {error}") from None
+        if full.vmap_seeds > 1:
+            raise ValueError("--config: a sweep has one seed a point: vmap_seeds must be 1")
         sha256 = workdir.config_sha256(full.to_dict())
-        points.append(Point(given | own, root / f"{readable(own)}-{sha256[:8]}", sha256))
+        path = root / f"{readable(own)[:200]}-{sha256[:8]}"
+        command = [sys.executable, "-m", "experiments.main", f"--config={file}"]
+        command += [f"--config.{k}={v}" for k, v in (given | own).items() if v is not None]
+        command += [f"--workdir={path}", *([f"--data_dir={data_dir}"] if data_dir else [])]
+        points.setdefault(sha256, Point(path, sha256, command))  # once, however it is reached
     if not points:
         raise ValueError(f"--config: no point of {file} has {given}")
-    return points
+    return [*points.values()]
 
 
 def readable(overrides: dict[str, Any]) -> str:
@@ -82,104 +74,35 @@ def readable(overrides: dict[str, Any]) -> str:
     return "".join(c if c.isalnum() or c in "=,.-_" else "_" for c in name)
 
 
-def state(point: Point) -> str:
-    """done, running, failed or missing."""
-    if is_done(point):
-        return "done"
-    if not point.path.is_dir():
-        return "missing"
-    with open(point.path / LOCK, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return "running"
-    return "failed" if (point.path / REASON).exists() else "missing"
-
-
-REASON = "failed.txt"
-
-
-def is_done(point: Point) -> bool:
-    """Whether a whole result of this very config is there."""
-    try:
-        results = json.loads((point.path / workdir.RESULTS).read_text())
-        return results["config_sha256"] == point.sha256
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def command(file: str, point: Point) -> list[str]:
-    words = [sys.executable, "-m", "experiments.main", f"--config={file}"]
-    words += [f"--config.{key}={value}" for key, value in point.overrides.items()]
-    words += [f"--workdir={point.path}"]
-    return words + ([f"--data_dir={DATA_DIR.value}"] if DATA_DIR.value else [])
-
-
-class Pool:
-    """Runs points in processes, so many at a time."""
-
-    def __init__(self, file: str, number: int, gpus: int):
-        self.file, self.number, self.gpus = file, number, gpus
-        self.running: set[subprocess.Popen] = set()
-        self.stopped = threading.Event()
-        self.free = list(range(number))
-
-    def run(self, point: Point) -> str:
-        """Trains one point to its end; returns its state then."""
-        if self.stopped.is_set() or (before := state(point)) in ("done", "running"):
-            return "missing" if self.stopped.is_set() else before
-        point.path.mkdir(parents=True, exist_ok=True)
-        (point.path / REASON).unlink(missing_ok=True)
-        if (results := point.path / workdir.RESULTS).exists():  # torn, or not of this config
-            results.rename(results.with_suffix(".bad"))
-        place = self.free.pop()
-        env = os.environ | (ONE_THREAD if not self.gpus else {"CUDA_VISIBLE_DEVICES": str(place)})
-        with open(point.path / "log.txt", "a") as log:
-            process = subprocess.Popen(
-                command(self.file, point), env=env, stdout=log, stderr=log, text=True,
-                start_new_session=True,  # Ctrl-C is for the sweep, which passes it on once
-            )  # fmt: skip
-            self.running.add(process)
-            code = process.wait()
-        self.running.discard(process)
-        self.free.append(place)
-        if code == 0 and is_done(point):
-            return "done"
-        said = (point.path / "log.txt").read_text().strip().splitlines() or ["no message"]
-        if "is in use by" in said[-1]:  # by another sweep, which came first
-            return "running"
-        if not self.stopped.is_set():
-            (point.path / REASON).write_text(f"exit code {code}: {said[-1]}\n")
-        return "missing" if self.stopped.is_set() else "failed"
-
-    def stop(self) -> None:
-        """Asks every run to save and end."""
-        self.stopped.set()
-        for process in [*self.running]:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGINT)
-
-
-def local(file: str, points: list[Point], number: int, gpus: int) -> dict[int, str]:
+def local(points: list[Point], number: int, gpus: list[str]) -> dict[int, str]:
     """Trains all points that are missing; the state of each at the end."""
     states = {i: state(point) for i, point in enumerate(points)}
     todo = [i for i, found in states.items() if found != "done"]
     done = len(points) - len(todo)
     console.print(f"sweep    {len(points)} runs, {done} done, {number} at a time")
-    pool = Pool(file, number, gpus)
+    pool = Pool(number, gpus)
     begun = time.monotonic()
     with (
         concurrent.futures.ThreadPoolExecutor(number) as threads,
-        progress_line(len(todo), "sweep") as progress,
+        progress_line(total := len(todo), "sweep") as progress,
     ):
-        futures = {threads.submit(pool.run, points[i]): i for i in todo}
+        futures: dict = {}
+        done = 0
         try:
-            for done, future in enumerate(concurrent.futures.as_completed(futures), 1):
-                i = futures[future]
-                states[i] = future.result()
-                each = (time.monotonic() - begun) / done
-                left = f"about {each * (len(todo) - done) / 60:.0f} min left"
-                progress(done, f"{points[i].path.name}: {states[i]}; {left}")
+            while todo:
+                futures = {threads.submit(pool.run, points[i]): i for i in todo}
+                todo = []
+                for future in concurrent.futures.as_completed(futures):
+                    i = futures[future]
+                    states[i] = future.result()
+                    if states[i] == "running":  # elsewhere: waited for, and done if that fails
+                        todo.append(i)
+                        continue
+                    done += 1
+                    each = (time.monotonic() - begun) / done
+                    left = f"about {each * (total - done) / 60:.0f} min left"
+                    progress(done, f"{points[i].path.name}: {states[i]}; {left}")
+                time.sleep(1.0 if todo else 0.0)
         except KeyboardInterrupt:
             pool.stop()
             for future in futures:
@@ -209,17 +132,21 @@ def estimate(points: list[Point], states: dict[int, str], number: int) -> str:
 
 
 def main(argv: list[str]) -> None:
-    file = next(arg.partition("=")[2] for arg in sys.argv if arg.startswith("--config="))
+    if len(argv) > 1:
+        refuse(ValueError(f"unexpected argument {argv[1]!r}: values are given as --name=value"))
+    file = config_flags.get_config_filename(flags.FLAGS["config"])
     root = pathlib.Path(WORKDIR.value).expanduser()
     try:
         choices.choose("--backend", BACKEND.value, dict.fromkeys(("local", "print")))
         choices.within("--workers", WORKERS.value, 0, 1000)
         given = dict(config_flags.get_override_values(flags.FLAGS["config"]))
-        points = expand(file, CONFIG.value, given, root)
+        points = expand(file, CONFIG.value, given, root, DATA_DIR.value)
     except ValueError as error:
         refuse(error)
-    gpus = number_of_gpus()
-    number = WORKERS.value or gpus or len(os.sched_getaffinity(0))
+    gpus = visible_gpus()
+    number = WORKERS.value or len(gpus) or len(os.sched_getaffinity(0))
+    if gpus and number > len(gpus):
+        refuse(ValueError(f"--workers: expected at most one a GPU, {len(gpus)}, got {number}"))
     states = {i: state(point) for i, point in enumerate(points)}
     if LIST.value:
         show(points, states)
@@ -230,26 +157,19 @@ def main(argv: list[str]) -> None:
     if BACKEND.value == "print":
         for i, point in enumerate(points):
             if states[i] != "done":
-                print(shlex.join(command(file, point)))
+                print(shlex.join(point.command))
         return
     workdir.prepare(root)
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C does
+        signal.signal(ending, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
-        states = local(file, points, number, gpus)
+        states = local(points, number, gpus)
     except KeyboardInterrupt:
         refuse(InterruptedError("interrupted: what ran is saved; the same command goes on"), 130)
     left = [i for i, found in states.items() if found != "done"]
     print(f"{len(points) - len(left)} of {len(points)} runs are done, in {root}")
     show([points[i] for i in left], {k: states[i] for k, i in enumerate(left)})
-    sys.exit(1 if "failed" in states.values() else 0)
-
-
-def number_of_gpus() -> int:
-    """Of NVIDIA's, without starting JAX, which would take their memory."""
-    try:
-        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return 0
-    return len(done.stdout.splitlines())
+    sys.exit(1 if left else 0)
 
 
 if __name__ == "__main__":

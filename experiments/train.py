@@ -165,6 +165,9 @@ def begin(config, run: Run, path) -> tuple[TrainState, list[dict]]:
         state, text = restored
         rows = [json.loads(line) for line in text.splitlines()]
         console.print(f"resume   at step {int(state.step)}, after {len(rows)} whole epochs")
+    if config.data.exclude is not None:
+        kept, resumed = run.dataset.train, restored is not None
+        devices.by_the_first(lambda: diagnostics.check_examples(path, kept, resumed))
     devices.by_the_first(lambda: workdir.begin(path, config.to_dict(), len(rows), lines(rows)))
     return state, rows
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from configs import digits
-from experiments import batches, diagnostics, methods, one_step, setup, train, workdir
+from experiments import batches, diagnostics, methods, one_step, results, setup, train, workdir
+from superloss_jax import closed_form
 from tests.test_main import ROOT
 
 
@@ -86,7 +87,8 @@ def test_the_last_epoch_s_losses_and_weights_are_recorded():
     assert (rows["predicted"][first] == logits.argmax(-1)).all()
     others = np.setdiff1d(np.arange(len(host.labels)), first)
     assert np.isnan(rows["weight"][others]).all()
-    assert (rows["weight"][first] > 0).all()
+    _, sigma = closed_form(expected, expected.mean(), config.loss.lam)
+    np.testing.assert_allclose(rows["weight"][first], sigma, rtol=1e-4)
 
 
 def test_a_run_s_file_and_metrics_agree(finished):
@@ -129,11 +131,22 @@ def test_suspects_can_be_left_out(finished):
     with pytest.raises(ValueError, match="trained on another label set"):
         setup.build(config_of(**overrides, **{"noise.seed": 5}))
     with pytest.raises(ValueError, match=r"config\.data\.exclude: expected a finished run"):
-        setup.build(config_of(**{"data.exclude": "/no/such"}))
+        setup.build(config_of(**overrides | {"data.exclude": "/no/such"}))
+    for half in ({"data.exclude": str(finished)}, {"data.exclude_rate": 0.1}):
+        with pytest.raises(ValueError, match=r"config\.data\.exclude"):
+            setup.build(config_of(**half))
+
+
+def test_a_run_does_not_go_on_with_other_examples(tmp_path):
+    train_set = setup.build(config_of()).dataset.train
+    diagnostics.check_examples(tmp_path, train_set, resumed=False)
+    diagnostics.check_examples(tmp_path, train_set, resumed=True)
+    with pytest.raises(ValueError, match="holds a run on other examples"):
+        diagnostics.check_examples(tmp_path, train_set.rows(slice(1, None)), resumed=True)
 
 
 def test_every_method_trains_through_the_program():
-    """One step of each, with its own section of the config: finite, and in the state's shapes."""
+    """Traced with its own section of the config: the state keeps its shapes and dtypes."""
     for name in methods.METHODS:
         config = config_of(**{"loss.method": name, "batch_size": 256})
         run = setup.build(config)
@@ -144,6 +157,48 @@ def test_every_method_trains_through_the_program():
         assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(
             lambda x: (x.shape, x.dtype), state
         ), name
+
+
+def step_of(**overrides):
+    run = setup.build(config_of(**{"optimizer.name": "sgd"}, **overrides))
+    data = batches.train_data(run.dataset.train, run.augment)
+    order = batches.epoch_order(0, 1, len(data.labels), 64)
+    return one_step.make_train_step(run)(one_step.init_state(run, 0), data, order)[0]
+
+
+def test_superloss_has_the_base_below_it():
+    plain, on_gce = (step_of(**{"loss.base": base}) for base in ("cross_entropy", "gce"))
+    assert results.tau(on_gce.loss_state) < results.tau(plain.loss_state)
+    assert not np.allclose(plain.params["Dense_2"]["bias"], on_gce.params["Dense_2"]["bias"])
+    for method in ("data_parameters", "nce_rce"):
+        with pytest.raises(ValueError, match=f"{method} works on logits"):
+            setup.build(config_of(**{"loss.method": method, "loss.base": "gce"}))
+
+
+def test_what_is_no_example_or_no_weight_is_not_recorded():
+    mixed = step_of(**{"augment.mixup": 1.0})
+    assert np.isnan(np.asarray(mixed.seen.losses)).all()
+    focal = step_of(**{"loss.method": "focal"})  # whose weight rises with the loss
+    assert np.isnan(np.asarray(focal.seen.weights)).all()
+    assert np.isfinite(np.asarray(focal.seen.losses)).sum() == 64
+    recorded = step_of(**{"loss.method": "o2u", "loss.base": "gce"})
+    run = setup.build(config_of())
+    rows = diagnostics.samples(run.dataset.train, recorded.seen, recorded.loss_state)
+    seen = np.isfinite(rows["loss"])
+    # What O2U records is what the base gives: (1 - exp(-q l)) / q.
+    expected = -np.expm1(-0.7 * rows["loss"][seen]) / 0.7
+    np.testing.assert_allclose(rows["mean_loss"][seen], expected, rtol=1e-5)
+
+
+def test_lengths_and_thresholds_that_cannot_be_meant():
+    for key, value in (
+        ("truncated_gce.start", 40.0), ("mentornet.burn_in", 19.0), ("co_teaching.warmup", 10.0),
+        ("self_paced_hard.threshold", -1.0), ("self_paced_linear.growth", 0.0),
+        ("mentornet.second", -1.0), ("elr.beta", 1.0),
+    ):  # fmt: skip
+        method, name = key.split(".")
+        with pytest.raises(ValueError, match=rf"config\.loss.*{name}.*got"):
+            setup.build(config_of(**{"loss.method": method, f"loss.{key}": value}))
 
 
 def test_two_networks_learn_apart():
