@@ -77,10 +77,11 @@ def killed(bench, number, count):
             if "Traceback" in said:
                 return f"FAILED: a traceback: {said.strip().splitlines()[-1]}"
         else:
-            if process.returncode == 0:  # done already: begin anew
-                if not bench.equal(path):
-                    return "FAILED: files differ"
-                shutil.rmtree(path)
+            if process.returncode:
+                return f"FAILED: exit {process.returncode} without a signal"
+            if not bench.equal(path):
+                return "FAILED: files differ"
+            shutil.rmtree(path)  # done already: begin anew
     # A signal before the program can note it ends it as the system does; after the last step, it
     # comes too late to end anything.
     expected = {-number, 0, {signal.SIGTERM: 143, signal.SIGINT: 130}.get(number, -number)}
