@@ -42,10 +42,16 @@ def table(args) -> None:
     heads = [f"{SELECTIONS[name]}, noise {rate:g}" for name, rate in columns]
     print(f"| method | {' | '.join(heads)} |")
     print("|---" * (1 + len(heads)) + "|")
-    for row in dict.fromkeys(label for label, _ in groups):
+    selection, rate = columns[0]
+
+    def mean(row):
+        values = [run["test_accuracy"].get(selection, 0) for run in groups.get((row, rate), [])]
+        return np.mean(values or [0])
+
+    for row in sorted(dict.fromkeys(row for row, _ in groups), key=mean, reverse=True):
         cells = [cell(groups.get((row, rate), []), name) for name, rate in columns]
         print(f"| {row} | {' | '.join(cells)} |")
-    print(f"\n{caption(runs)}")
+    print(f"\nTest accuracy in %; {caption(runs)}")
 
 
 def detectors(args) -> None:
@@ -66,7 +72,7 @@ def detectors(args) -> None:
                 continue  # every example weighs the same
             cells = [mean_and_spread([one[key] for one in values], 3) for key in values[0]]
             print(f"| {name} | {RANKED[score]} | {' | '.join(cells)} |")
-    print(f"\n{caption(runs)}")
+    print(f"\nWrong labels found among the training labels; {caption(runs)}")
     chosen = [name for name in args.draw.split(",") if name in groups] or [*groups]
     draw_areas(groups, chosen, args.output)
     print(f"picture: {args.output}")
@@ -164,7 +170,7 @@ def caption(runs: list[dict]) -> str:
     rates = [run["noise"]["realised_rate"] for run in runs]
     wrong = f"{min(rates):.2%} to {max(rates):.2%}" if None not in rates else "partly unknown"
     parts = (
-        f"Test accuracy in %, mean ± sample standard deviation over n seeds; {len(runs)} runs",
+        f"mean ± sample standard deviation over n seeds; {len(runs)} runs",
         f"{common(lambda run: run['config']['data']['name'])}",
         f"{common(lambda run: run['config']['model']['name'])}",
         f"{common(lambda run: run['config']['epochs'])} epochs",
