@@ -73,18 +73,19 @@ def killed(bench, number, count):
         except subprocess.TimeoutExpired:
             process.send_signal(number)
             said = process.communicate()[1]
-            codes.append(process.returncode)
             if "Traceback" in said:
                 return f"FAILED: a traceback: {said.strip().splitlines()[-1]}"
-        else:
             if process.returncode:
-                return f"FAILED: exit {process.returncode} without a signal"
-            if not bench.equal(path):
-                return "FAILED: files differ"
-            shutil.rmtree(path)  # done already: begin anew
-    # A signal before the program can note it ends it as the system does; after the last step, it
-    # comes too late to end anything.
-    expected = {-number, 0, {signal.SIGTERM: 143, signal.SIGINT: 130}.get(number, -number)}
+                codes.append(process.returncode)
+                continue
+        # Done already, or the signal came after the last step: begin anew.
+        if process.returncode:
+            return f"FAILED: exit {process.returncode} without a signal"
+        if not bench.equal(path):
+            return "FAILED: files differ"
+        shutil.rmtree(path)
+    # A signal before the program can note it ends it as the system does.
+    expected = {-number, {signal.SIGTERM: 143, signal.SIGINT: 130}.get(number, -number)}
     if set(codes) - expected:
         return f"FAILED: exit codes {codes}"
     if (path / "results.json").exists() and bench.equal(path):
