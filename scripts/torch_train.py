@@ -12,8 +12,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-torch.set_num_threads(int(sys.argv[1]))
-
 
 def lenet():
     return nn.Sequential(
@@ -119,16 +117,24 @@ CASES = {
     "resnet18 8": lambda: (step_of(resnet18(), 8), 3),
     "lenet 50, loader": lambda: (loader_epoch(), 1),
 }
-made = {}
-for line in sys.stdin:
-    name = line.strip()
-    if name not in made:
-        made[name] = CASES[name]()
-        made[name][0]()  # the first is slower
-    run, number = made[name]
-    cpu, wall = cpu_time(), time.perf_counter()
-    for _ in range(number):
-        run()
-    cpu, wall = cpu_time() - cpu, time.perf_counter() - wall
-    answer = {"cpu": cpu / number, "wall": wall / number, "version": torch.__version__}
-    print(json.dumps(answer), flush=True)
+
+
+def main():
+    torch.set_num_threads(int(sys.argv[1]))
+    made = {}
+    for line in sys.stdin:
+        name = line.strip()
+        if name not in made:
+            made[name] = CASES[name]()
+            made[name][0]()  # the first is slower
+        run, number = made[name]
+        cpu, wall = cpu_time(), time.perf_counter()
+        for _ in range(number):
+            run()
+        cpu, wall = cpu_time() - cpu, time.perf_counter() - wall
+        answer = {"cpu": cpu / number, "wall": wall / number, "version": torch.__version__}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

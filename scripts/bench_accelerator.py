@@ -1,0 +1,108 @@
+"""Images a second on one accelerator: the program's own step, beside the card's matrix rate.
+
+    python scripts/bench_accelerator.py [--torch_python .venv-torch/bin/python]
+
+ResNet-18 and WRN-28-10 in bfloat16, batches that fill the card; LeNet, one run, and 16 and 64 seeds
+under vmap. PyTorch: the same networks under torch.compile(mode="max-autotune"), data on the card.
+`--batch=8 --steps=1` tries it out on a CPU.
+"""
+
+import argparse
+import pathlib
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from configs import digits
+from experiments import batches, data, devices, one_step, seeds, setup
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Multiplications and additions an image, forward and backward: three times the forward ones.
+WORK = {"resnet18": 6 * 1.113e9, "wrn28_10": 6 * 10.49e9}
+
+
+def images_of_cifar10_s_size(**unused):
+    rng = np.random.default_rng(0)
+    arrays = {"train_images": rng.integers(0, 256, (50_000, 32, 32, 3), np.uint8)}
+    arrays["train_labels"] = (np.arange(50_000) % 10).astype(np.int32)
+    arrays |= {"test_images": arrays["train_images"][:0], "test_labels": np.zeros(0, np.int32)}
+    return data.base.dataset("cifar10", [str(i) for i in range(10)], arrays)
+
+
+def seconds_of(take, steps):
+    """A step's, after the first ones."""
+    take(2)
+    start = time.perf_counter()
+    take(steps)
+    return (time.perf_counter() - start) / steps
+
+
+def images_per_second(model, dtype, batch, steps, number=1):
+    """Of all `number` seeds together."""
+    config = digits.get_config()
+    config.data.name, config.model.name, config.batch_size = "cifar10", model, batch
+    config.model.dtype, config.devices = dtype, 1
+    config.augment.pad, config.augment.flip = 4, True
+    run = setup.build(config)
+    host = batches.train_data(run.dataset.train, run.augment)
+    resident = devices.replicate(host, run.layout)
+    if number == 1:
+        step, state = one_step.make_train_step(run), one_step.init_state(run, 0)
+        order = batches.epoch_order(0, 1, len(host.labels), batch, run.layout)
+    else:
+        step, state = seeds.make_steps(run)[0], seeds.init_states(run, range(number))
+        order = seeds.orders(config, run, range(number), 1, len(host.labels))
+
+    def take(count):
+        nonlocal state
+        for _ in range(count):
+            state, _ = step(state, resident, order)
+        jax.block_until_ready(state)
+
+    return number * batch / seconds_of(take, steps)
+
+
+def matrix_rate(size=8192, steps=20):
+    """Multiplications and additions a second of a bfloat16 matrix product."""
+    x = jnp.ones((size, size), jnp.bfloat16)
+    multiply = jax.jit(lambda x: x @ x)
+
+    def take(count):
+        for _ in range(count):
+            y = multiply(x)
+        y.block_until_ready()
+
+    return 2 * size**3 / seconds_of(take, steps)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--torch_python", help="interpreter with torch, to compare")
+    parser.add_argument("--batch", type=int, default=1024, help="of ResNet-18; WRN-28-10: half")
+    parser.add_argument("--steps", type=int, default=50)
+    args = parser.parse_args()
+    data.DATASETS["cifar10"] = images_of_cifar10_s_size
+    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}", flush=True)
+    small = args.batch < 64  # tried out
+    rate = matrix_rate(*((256, 2) if small else ()))
+    print(f"matrix product, bfloat16: {rate / 1e12:.3g} TFLOP/s", flush=True)
+    for model, batch in (("resnet18", args.batch), ("wrn28_10", max(1, args.batch // 2))):
+        speed = images_per_second(model, "bfloat16", batch, args.steps)
+        part = speed * WORK[model] / rate
+        print(f"{model}, batch {batch}: {speed:,.0f} images/s, {part:.0%} of it", flush=True)
+    for number in (1, 2) if small else (1, 16, 64):
+        speed = images_per_second("lenet", "float32", min(128, args.batch), args.steps, number)
+        print(f"lenet, {number} seeds at once: {speed:,.0f} images/s", flush=True)
+    if args.torch_python:
+        command = [args.torch_python, str(ROOT / "scripts" / "torch_accelerator.py")]
+        subprocess.run([*command, str(args.batch), str(args.steps)], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""ResNet-18 under torch.compile, for bench_accelerator.py: prints images a second."""
+
+import sys
+import time
+
+import torch
+from torch.nn import functional
+from torch_train import resnet18
+
+batch, steps = int(sys.argv[1]), int(sys.argv[2])
+device = "cuda" if torch.cuda.is_available() else "cpu"
+model = resnet18().to(device, memory_format=torch.channels_last)
+images = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=torch.channels_last)
+labels = torch.randint(0, 10, (batch,), device=device)
+optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+compiled = torch.compile(model, mode="max-autotune") if device == "cuda" else model
+
+
+def take(count):
+    for _ in range(count):
+        optimizer.zero_grad()
+        with torch.autocast(device, torch.bfloat16):
+            loss = functional.cross_entropy(compiled(images), labels)
+        loss.backward()
+        optimizer.step()
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+take(3)
+start = time.perf_counter()
+take(steps)
+speed = batch * steps / (time.perf_counter() - start)
+print(f"PyTorch {torch.__version__} on {device}, resnet18, batch {batch}: {speed:,.0f} images/s")
