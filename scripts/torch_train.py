@@ -72,6 +72,18 @@ def step_of(model, batch):
     return step
 
 
+def convolution(channels, side, batch=8):
+    layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+    layer = layer.to(memory_format=torch.channels_last)
+    images = torch.randn(batch, channels, side, side).to(memory_format=torch.channels_last)
+
+    def call():
+        with torch.no_grad():
+            layer(images)
+
+    return call
+
+
 def loader_epoch(count=5000):
     """As CurBench trains: a DataLoader of two workers, PIL transforms, batches of 50."""
     import numpy as np
@@ -116,6 +128,10 @@ CASES = {
     "convnet 64": lambda: (step_of(convnet(), 64), 3),
     "resnet18 8": lambda: (step_of(resnet18(), 8), 3),
     "lenet 50, loader": lambda: (loader_epoch(), 1),
+}
+CASES |= {
+    f"conv {channels}": lambda channels=channels, side=side: (convolution(channels, side), 5)
+    for channels, side in ((64, 32), (128, 16), (256, 8), (512, 4))
 }
 
 
