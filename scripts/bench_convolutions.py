@@ -74,9 +74,7 @@ def main() -> None:
     square = jnp.ones((1024, 1024))
     rate = 2 * 1024**3 / best(jax.jit(lambda x: x @ x), square) / 1e9
     print(f"matrix product: {rate:.0f} GFLOP/s")
-    print(
-        "| channels, image | forward | gradient of input | of kernel | PyTorch, forward |"
-    )
+    print("| channels, image | forward | gradient of input | of kernel | PyTorch, forward |")
     print("|---|---|---|---|---|")
     worker = Worker(args.torch_python, "torch_train.py", 1) if args.torch_python else None
     for channels, side in LAYERS:
