@@ -55,7 +55,11 @@ def order(rows: dict[str, np.ndarray]) -> np.ndarray:
     """
     if not (scores := suspicion(rows)):
         raise ValueError("no example was recorded: mixtures are not")
-    score = [*scores.values()][-1]
+    return ranked(rows, [*scores.values()][-1])
+
+
+def ranked(rows: dict[str, np.ndarray], score: np.ndarray) -> np.ndarray:
+    """Positions, the highest score first; of equal ones, the larger loss."""
     return np.lexsort((rows["index"], -rows["loss"], -score))
 
 
@@ -86,7 +90,7 @@ def detectors(rows: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
         return {}
     found = {}
     for name, score in suspicion(rows).items():
-        first = np.lexsort((rows["index"], -rows["loss"], -score))[: wrong.sum()]
+        first = ranked(rows, score)[: wrong.sum()]
         found[name] = {
             "auroc": metrics.roc_auc_score(wrong, score),
             "average_precision": metrics.average_precision_score(wrong, score),

@@ -18,16 +18,11 @@ from rich.table import Table
 
 from configs import digits
 from experiments import choices, workdir
+from experiments.pool import ONE_THREAD
 from experiments.progress import progress_line
 
 METHODS = {"cross_entropy": "cross entropy", "superloss": "SuperLoss"}
 COLOURS = {"cross_entropy": "#D55E00", "superloss": "#0072B2"}  # told apart by colour-blind readers
-# These models are tiny: two processes of one thread each are faster than one of two.
-ONE_THREAD = {
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-}
 
 
 def is_finished(path: pathlib.Path, overrides: dict[str, Any]) -> bool:
