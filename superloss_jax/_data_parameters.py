@@ -167,7 +167,7 @@ def _cross_entropy(batch: Batch, sigma: jax.Array) -> tuple[jax.Array, jax.Array
 def _sparse_step(optimizer, part: DataParameters, gradient, batch: Batch, bound) -> DataParameters:
     """One step of the parameters that the batch has, summing over repeats; the rest stays."""
     old = part.log_sigma
-    index = jnp.where(batch.where, batch.index, len(old))
+    index = _examples.places(old, batch)
     total = jnp.zeros_like(old).at[index].add(gradient.astype(old.dtype), mode="drop")
     present = jnp.zeros(old.shape, bool).at[index].set(True, mode="drop")
     change, optimizer_state = optimizer.update(total, part.optimizer, old)

@@ -12,10 +12,14 @@ def read(memory: jax.Array, batch: Batch) -> jax.Array:
     return memory.at[index].get(mode="fill", fill_value=jnp.nan)
 
 
+def places(memory: jax.Array, batch: Batch) -> jax.Array:
+    """Where the unmasked examples are written with mode="drop"; the others, beyond the last row."""
+    return jnp.where(batch.where & (batch.index >= 0), batch.index, len(memory))
+
+
 def write(memory: jax.Array, batch: Batch, rows: jax.Array) -> jax.Array:
     """`memory` with the unmasked examples' rows; an example that comes twice has equal rows."""
-    index = jnp.where(batch.where & (batch.index >= 0), batch.index, len(memory))
-    return memory.at[index].set(rows.astype(memory.dtype), mode="drop")
+    return memory.at[places(memory, batch)].set(rows.astype(memory.dtype), mode="drop")
 
 
 def mean_over_repeats(values: jax.Array, batch: Batch) -> jax.Array:
