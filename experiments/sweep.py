@@ -160,8 +160,9 @@ def main(argv: list[str]) -> None:
                 print(shlex.join(point.command))
         return
     workdir.prepare(root)
-    for ending in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C does
-        signal.signal(ending, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C does, which a shell's & ignores
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup
+            signal.signal(ending, signal.default_int_handler)
     try:
         states = local(points, number, gpus)
     except KeyboardInterrupt:
