@@ -59,5 +59,9 @@ def get_config():
         "boundaries": (0.0,),  # epochs, of a piecewise schedule
         "factor": 0.1,  # of the learning rate there
     })  # fmt: skip
+    config.report = ml_collections.ConfigDict({
+        "selection": ("last",),  # declared: the epochs whose test accuracy counts, foremost first
+        "losses": False,  # keep those of every training example, each epoch
+    })  # fmt: skip
     config.loss = losses.get_config()
     return config

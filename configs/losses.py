@@ -28,8 +28,8 @@ def get_config():
         "bootstrap_soft": {"beta": 0.95},
         "bootstrap_hard": {"beta": 0.8},
         "focal": {"gamma": 2.0},
-        "self_paced_hard": self_paced,
-        "self_paced_linear": self_paced,
+        "self_paced_hard": dict(self_paced),
+        "self_paced_linear": dict(self_paced),
         "mentornet": {
             "percentile": 75.0, "decay": 0.5, "burn_in": 0.19,
             "second": 1.0, "second_from": 0.9,  # lambda_2, and 0 before

@@ -21,6 +21,7 @@ METHODS = (
 def get_config():
     config = digits.get_config()
     config.data.validation = 200
+    config.report.selection = ("last", "best_validation")
     return config
 
 

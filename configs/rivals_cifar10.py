@@ -12,7 +12,9 @@ from configs import cifar10, rivals
 
 
 def get_config():
-    return cifar10.get_config()
+    config = cifar10.get_config()
+    config.report.selection = ("last", "best_validation")
+    return config
 
 
 def sweep():

@@ -81,6 +81,26 @@ def areas(rows: dict[str, np.ndarray]) -> dict[str, float]:
     return {f"auroc_{name}": metrics.roc_auc_score(wrong, s) for name, s in scores.items()}
 
 
+def memorised(rows: dict[str, np.ndarray]) -> dict[str, float]:
+    """What is predicted of wrongly labelled examples: the given label, the true one, another.
+
+    Shares of those that were seen, NaN where none was; nothing where no label is known as wrong.
+    """
+    known = rows["clean_label"] >= 0
+    wrong = known & (rows["clean_label"] != rows["label"])
+    if not wrong.any():
+        return {}
+    seen = wrong & (rows["predicted"] >= 0)
+    predicted, given, true = (rows[name][seen] for name in ("predicted", "label", "clean_label"))
+    count = seen.sum() or np.nan
+    given_share, true_share = (predicted == given).sum() / count, (predicted == true).sum() / count
+    return {
+        "wrong_memorised": float(given_share),
+        "wrong_correct": float(true_share),
+        "wrong_other": float(((predicted != given) & (predicted != true)).sum() / count),
+    }
+
+
 def detectors(rows: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
     """Of each score: AUROC, average precision, and precision at the true number of wrong labels."""
     from sklearn import metrics
@@ -136,6 +156,29 @@ def write(path: pathlib.Path, rows: dict[str, np.ndarray]) -> None:
     content = io.BytesIO()
     np.savez_compressed(content, **rows)  # type: ignore[arg-type]
     workdir.replace(path / FILE, content.getvalue())
+
+
+LOSSES = "losses"
+
+
+def write_losses(path: pathlib.Path, epoch: int, rows: dict[str, np.ndarray]) -> None:
+    """A file an epoch, in the order of samples.npz: a run that goes on writes the same anew."""
+    (path / LOSSES).mkdir(exist_ok=True)
+    content = io.BytesIO()
+    np.save(content, rows["loss"].astype(np.float32))
+    workdir.replace(path / LOSSES / f"{epoch:04d}.npy", content.getvalue())
+
+
+def read_losses(path: pathlib.Path, epochs: int) -> np.ndarray:
+    """Of shape (epochs, examples); float32.
+
+    Raises:
+      ValueError: if the run has not kept them.
+    """
+    try:
+        return np.stack([np.load(path / LOSSES / f"{i:04d}.npy") for i in range(1, epochs + 1)])
+    except OSError as error:
+        raise ValueError(f"{path}: config.report.losses was not set: {error}") from None
 
 
 def read(path: pathlib.Path) -> dict[str, np.ndarray]:

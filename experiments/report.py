@@ -1,6 +1,7 @@
 """What finished runs say.
 
 python -m experiments.report table --workdir=DIR [--select=last,best_validation]
+python -m experiments.report choose --workdir=DIR
 python -m experiments.report detectors --workdir=DIR [--output=detectors.png]
 python -m experiments.report suspects --workdir=DIR [--number=100] [--data_dir=DIR]
 """
@@ -15,64 +16,57 @@ import matplotlib
 import ml_collections
 import numpy as np
 
-from experiments import choices, data, diagnostics, workdir
+from experiments import data, diagnostics, runs, table, workdir
 from experiments.figures import COLOURS
+from experiments.runs import FinishedRun
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-SELECTIONS = {
-    "last": "last epoch",
-    "mean_of_last_10": "mean of the last 10 epochs",
-    "best_validation": "best validation epoch",
-}
 
-
-def table(args) -> None:
-    """Test accuracy of all runs below a directory: mean, standard deviation, number of seeds."""
-    selections = args.select.split(",")
-    for name in selections:
-        choices.choose("--select", name, SELECTIONS)
-    runs = finished(pathlib.Path(args.workdir).expanduser())
-    groups: dict[tuple, list[dict]] = {}
-    for run, name in zip(runs, labels(runs), strict=True):
-        groups.setdefault((name, run["config"]["noise"]["rate"]), []).append(run)
-    rates = sorted({rate for _, rate in groups})
-    columns = [(name, rate) for name in selections for rate in rates]
-    heads = [f"{SELECTIONS[name]}, noise {rate:g}" for name, rate in columns]
-    print(f"| method | {' | '.join(heads)} |")
-    print("|---" * (1 + len(heads)) + "|")
-    selection, rate = columns[0]
-
-    def mean(row):
-        values = [run["test_accuracy"].get(selection, 0) for run in groups.get((row, rate), [])]
-        return np.mean(values or [0])
-
-    for row in sorted(dict.fromkeys(row for row, _ in groups), key=mean, reverse=True):
-        cells = [cell(groups.get((row, rate), []), name) for name, rate in columns]
-        print(f"| {row} | {' | '.join(cells)} |")
-    print(f"\nTest accuracy in %; {caption(runs)}")
+def choose(args) -> None:
+    """Settings of each method by accuracy on validation labels, the best first."""
+    found = runs.read(pathlib.Path(args.workdir))
+    if len({run.column for run in found}) > 1:
+        raise ValueError("--workdir: expected runs of one condition: a choice is made at one")
+    groups: dict[str, dict[str, list[float]]] = {}
+    for run in found:
+        if (best := runs.validation(run)) is None:
+            raise ValueError(f"--workdir: {run.path} has no validation labels to choose by")
+        groups.setdefault(run.results["config"]["loss"]["method"], {}).setdefault(
+            run.row, []
+        ).append(best)
+    print("| method | setting | validation accuracy |\n|---|---|---|")
+    for method, settings in groups.items():
+        ordered = sorted(settings.items(), key=lambda item: -float(np.mean(item[1])))
+        for place, (row, values) in enumerate(ordered):
+            text = runs.mean_and_spread(values, 2)
+            chosen = f"**{text}**" if place == 0 else text
+            print(f"| {method} | {row.partition(', ')[2] or 'as configured'} | {chosen} |")
+    kind = found[0].results["config"]["data"]["validation_labels"]
+    said = f"Accuracy in % on {kind} validation labels at its best epoch, the best in bold"
+    print(f"\n{said}; {runs.caption(found)}")
 
 
 def detectors(args) -> None:
     """How well weights and losses tell wrong labels, in the last epoch and over epochs."""
-    runs = finished(pathlib.Path(args.workdir).expanduser())
-    groups: dict[str, list[dict]] = {}
-    for run, name in zip(runs, labels(runs), strict=True):
-        if run["detectors"]:
-            groups.setdefault(name, []).append(run)
+    found = runs.read(pathlib.Path(args.workdir))
+    groups: dict[str, list[FinishedRun]] = {}
+    for run in found:
+        if run.results["detectors"]:
+            groups.setdefault(name_of(run, found), []).append(run)
     if not groups:
         raise ValueError(f"--workdir: no run in {args.workdir} knows which labels are wrong")
     print("| method | ranked by | AUROC | average precision | precision at the true rate |")
     print("|---|---|---|---|---|")
     for name, group in groups.items():
-        for score in group[0]["detectors"]:
-            values = [run["detectors"][score] for run in group]
+        for score in group[0].results["detectors"]:
+            values = [run.results["detectors"][score] for run in group]
             if score == "weight" and all(one["auroc"] == 0.5 for one in values):
                 continue  # every example weighs the same
-            cells = [mean_and_spread([one[key] for one in values], 3) for key in values[0]]
+            cells = [runs.mean_and_spread([one[key] for one in values], 3) for key in values[0]]
             print(f"| {name} | {RANKED[score]} | {' | '.join(cells)} |")
-    print(f"\nWrong labels found among the training labels; {caption(runs)}")
+    print(f"\nWrong labels found among the training labels; {runs.caption(found)}")
     chosen = [name for name in args.draw.split(",") if name in groups] or [*groups]
     draw_areas(groups, chosen, args.output)
     print(f"picture: {args.output}")
@@ -85,11 +79,17 @@ RANKED = {
 }
 
 
-def draw_areas(groups: dict[str, list[dict]], chosen: list[str], output: str) -> None:
+def name_of(run: FinishedRun, among: list[FinishedRun]) -> str:
+    """A method, and its condition where there are several."""
+    columns = sorted({one.column for one in among})
+    return run.row if len(columns) == 1 else f"{run.row}, {runs.heading(run.column, columns)}"
+
+
+def draw_areas(groups: dict[str, list[FinishedRun]], chosen: list[str], output: str) -> None:
     """AUROC over epochs, the mean over seeds: by weight, where there is one, and by loss."""
     figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
     for name, colour in zip(chosen, COLOURS, strict=False):
-        rows = [workdir.read_rows(run["path"] / workdir.METRICS) for run in groups[name]]
+        rows = [runs.metrics(run) for run in groups[name]]
         for key, style in (("auroc_weight", "-"), ("auroc_loss", "--")):
             curves = np.array([[row.get(key, 0.5) for row in run] for run in rows])
             if (curves != 0.5).any():
@@ -101,84 +101,6 @@ def draw_areas(groups: dict[str, list[dict]], chosen: list[str], output: str) ->
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     figure.savefig(output, dpi=120)
     plt.close(figure)
-
-
-def finished(root: pathlib.Path) -> list[dict]:
-    """The results of every finished run below a directory, and where they lie, by name."""
-    paths = sorted(root.glob(f"**/{workdir.RESULTS}"))
-    runs = [json.loads(path.read_text()) | {"path": path.parent} for path in paths]
-    # One of each config: a copy is no further seed.
-    of_config = {workdir.config_sha256(run["config"]): run for run in runs if "config" in run}
-    runs = [*of_config.values()]
-    if not runs:
-        raise ValueError(f"--workdir: no finished run in {root}")
-    return runs
-
-
-SEEDS = ("seed", "noise.seed", "data.split_seed")
-
-
-def labels(runs: list[dict]) -> list[str]:
-    """What each run is: its method, and every value in which it differs from most of the others.
-
-    Runs of one label differ in their seeds and in the rate of noise alone.
-    """
-    flat = [flattened(run["config"]) for run in runs]
-    keys = sorted({key for one in flat for key in one} - {*SEEDS, "noise.rate", "loss.method"})
-    usual = {}
-    for key in keys:
-        values = [str(one.get(key)) for one in flat]
-        usual[key] = max(dict.fromkeys(values), key=values.count)
-    texts = []
-    for one in flat:
-        own = [f"{key.rpartition('.')[2]} {one.get(key)}"
-               for key in keys if str(one.get(key)) != usual[key]]  # fmt: skip
-        texts.append(", ".join([one["loss.method"], *own]))
-    return texts
-
-
-def flattened(config: dict, prefix: str = "") -> dict:
-    """By dotted names, without what a result does not depend on."""
-    flat: dict = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= flattened(value, f"{prefix}{key}.")
-        elif f"{prefix}{key}".split(".")[0] not in workdir.MAY_CHANGE:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def cell(runs: list[dict], selection: str) -> str:
-    values = [100 * run["test_accuracy"].get(selection, np.nan) for run in runs]
-    if np.isnan(values).any():
-        return "-"
-    return f"{mean_and_spread(values, 1)} (n = {len(values)})" if values else "-"
-
-
-def mean_and_spread(values: list[float], digits: int) -> str:
-    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{spread}"
-
-
-def caption(runs: list[dict]) -> str:
-    """What the runs have in common, or that they have not."""
-
-    def common(of):
-        values = sorted({str(of(run)) for run in runs})
-        return values[0] if len(values) == 1 else f"mixed ({', '.join(values)})"
-
-    rates = [run["noise"]["realised_rate"] for run in runs]
-    wrong = f"{min(rates):.2%} to {max(rates):.2%}" if None not in rates else "partly unknown"
-    parts = (
-        f"mean ± sample standard deviation over n seeds; {len(runs)} runs",
-        f"{common(lambda run: run['config']['data']['name'])}",
-        f"{common(lambda run: run['config']['model']['name'])}",
-        f"{common(lambda run: run['config']['epochs'])} epochs",
-        f"noise {common(lambda run: run['noise']['convention'])}, {wrong} of the labels wrong",
-        f"validation labels {common(lambda run: run['config']['data']['validation_labels'])}",
-        f"jax {common(lambda run: run['versions']['jax'])} on {common(lambda r: r['platform'])}",
-    )
-    return "; ".join(parts) + "."
 
 
 def suspects(args) -> None:
@@ -233,11 +155,10 @@ def picture(images, titles, path: pathlib.Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True)
-    command = commands.add_parser("table", help=table.__doc__)
+    table.add_command(commands)
+    command = commands.add_parser("choose", help=choose.__doc__)
     command.add_argument("--workdir", required=True, help="directory that holds the runs")
-    command.add_argument("--select", default="last,best_validation",
-                         help=f"which epochs: {', '.join(SELECTIONS)}")  # fmt: skip
-    command.set_defaults(call=table)
+    command.set_defaults(call=choose)
     command = commands.add_parser("detectors", help=detectors.__doc__)
     command.add_argument("--workdir", required=True, help="directory that holds the runs")
     command.add_argument("--output", default="detectors.png", help="picture to write")

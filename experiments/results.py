@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from experiments import data, diagnostics, workdir
+from experiments.selection import accuracies
 from experiments.setup import Run
 from superloss_jax import SuperLossState
 
@@ -21,7 +22,8 @@ def epoch_row(epoch: int, sums, evaluated, loss_state, samples: dict) -> dict:
     for group in ("clean", "wrong"):
         names = (f"{name}_{group}" for name in QUANTITIES[1:])
         row |= dict(zip(names, means[group], strict=True))
-    row |= {"tau": tau(loss_state)} | diagnostics.areas(samples)
+    row |= {"tau": tau(loss_state)}
+    row |= diagnostics.areas(samples) | diagnostics.memorised(samples)
     for part, (loss, accuracy) in held_out.items():
         row |= {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
     return {"epoch": epoch} | {key: float(value) for key, value in row.items()}
@@ -36,14 +38,6 @@ def tau(loss_state) -> float:
 
 def summary(config, run: Run, rows: list[dict], params, samples: dict) -> dict:
     """A pure function of config, versions and platform: no time, no host, no path."""
-    accuracy = {}
-    if len(run.dataset.test.labels):
-        test = [row["test_accuracy"] for row in rows]
-        accuracy = {"last": test[-1], "mean_of_last_10": float(np.mean(test[-10:]))}
-        if len(run.dataset.validation.labels):
-            validation = [row["validation_accuracy"] for row in rows]
-            best = int(np.argmax(validation))  # the first of equal ones
-            accuracy |= {"best_validation": test[best], "best_epoch": rows[best]["epoch"]}
     content = {
         "config": config.to_dict(),
         "config_sha256": workdir.config_sha256(config.to_dict()),
@@ -57,7 +51,7 @@ def summary(config, run: Run, rows: list[dict], params, samples: dict) -> dict:
             "realised_rate": data.realised_rate(run.dataset.train),
             "labels_sha256": run.labels_sha256,
         },
-        "test_accuracy": accuracy,
+        "test_accuracy": accuracies(rows),
         "detectors": diagnostics.detectors(samples),
         "last_epoch": rows[-1],
     }

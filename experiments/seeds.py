@@ -132,6 +132,8 @@ def together(config, run: Run, host, path, paths, configs, signal) -> dict:
                 samples = diagnostics.samples(run.dataset.train, mine.seen, mine.loss_state)
                 row = epoch_row(epoch, mine.sums, own(evaluated), mine.loss_state, samples)
                 rows[i].append(row)
+                if config.report.losses:
+                    diagnostics.write_losses(paths[seed], epoch, samples)
                 workdir.append_row(paths[seed] / workdir.METRICS, row)
             state = state._replace(sums=jnp.zeros_like(state.sums))
             if train.due(config, epoch, saved):

@@ -11,6 +11,7 @@ import optax
 from experiments import batches, data, devices, diagnostics, methods, models, optimizers
 from experiments.batches import Augment
 from experiments.choices import choose, seed, within
+from experiments.selection import SELECTIONS
 from superloss_jax import LossTransform
 
 
@@ -34,6 +35,8 @@ def build(config, data_dir: str | None = None) -> Run:
     within("config.checkpoint.keep", config.checkpoint.keep, 2, 1000)
     for name in ("every_epochs", "every_minutes"):
         within(f"config.checkpoint.{name}", config.checkpoint[name], 0, float("inf"))
+    for name in config.report.selection:
+        choose("config.report.selection", name, SELECTIONS)
     layout = devices.layout(config.devices)
     methods.create(config.loss, methods.Task(1, 2, 1000, matrix=lambda: np.eye(2)))
     make_optimizer(config, steps_per_epoch=1)  # refuses what is wrong before data is read, as above

@@ -16,10 +16,10 @@ from typing import Any
 from absl import app, flags
 from ml_collections import config_flags
 
-from experiments import choices, workdir
+from experiments import choices, watch, workdir
 from experiments.command import CONFIG, DATA_DIR, parse, refuse
-from experiments.pool import REASON, Point, Pool, state, visible_gpus
-from experiments.progress import console, progress_line
+from experiments.pool import Point, Pool, state, visible_gpus
+from experiments.progress import console
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the runs' directories.", required=True)
 LIST = flags.DEFINE_bool("list", False, "Show the points and their state, and stop.")
@@ -64,12 +64,8 @@ def expand(
 
 def readable(overrides: dict[str, Any]) -> str:
     """A directory's name; of each key, as much as tells it from the others."""
-    words = []
-    for key, value in overrides.items():
-        parts = key.split(".")
-        tails = [".".join(parts[-n:]) for n in range(1, len(parts) + 1)]
-        number = [sum(f".{k}".endswith(f".{tail}") for k in overrides) for tail in tails]
-        words.append(f"{tails[number.index(1)] if 1 in number else key}={value}")
+    short = workdir.short_names(overrides)
+    words = [f"{short[key]}={value}" for key, value in overrides.items()]
     name = ",".join(words) or "run"
     return "".join(c if c.isalnum() or c in "=,.-_" else "_" for c in name)
 
@@ -81,54 +77,38 @@ def local(points: list[Point], number: int, gpus: list[str]) -> dict[int, str]:
     done = len(points) - len(todo)
     console.print(f"sweep    {len(points)} runs, {done} done, {number} at a time")
     pool = Pool(number, gpus)
-    begun = time.monotonic()
+
+    def run(i: int) -> None:
+        if not pool.stopped.is_set():
+            states[i] = "running"
+            states[i] = pool.run(points[i])
+
     with (
         concurrent.futures.ThreadPoolExecutor(number) as threads,
-        progress_line(total := len(todo), "sweep") as progress,
+        watch.watching(points, states, number) as ended,
     ):
-        futures: dict = {}
-        done = 0
+        states |= dict.fromkeys(todo, "missing")
         try:
             while todo:
-                futures = {threads.submit(pool.run, points[i]): i for i in todo}
-                todo = []
+                futures = {threads.submit(run, i): i for i in todo}
                 for future in concurrent.futures.as_completed(futures):
-                    i = futures[future]
-                    states[i] = future.result()
-                    if states[i] == "running":  # elsewhere: waited for, and done if that fails
-                        todo.append(i)
-                        continue
-                    done += 1
-                    each = (time.monotonic() - begun) / done
-                    left = f"about {each * (total - done) / 60:.0f} min left"
-                    progress(done, f"{points[i].path.name}: {states[i]}; {left}")
+                    future.result()
+                    if states[futures[future]] != "running":
+                        ended(futures[future])
+                # Running elsewhere: waited for, and done here if that fails.
+                todo = [i for i in todo if states[i] == "running"]
                 time.sleep(1.0 if todo else 0.0)
         except KeyboardInterrupt:
             pool.stop()
-            for future in futures:
-                future.cancel()
+            threads.shutdown(cancel_futures=True)
             raise
     return states
 
 
 def show(points: list[Point], states: dict[int, str]) -> None:
     for i, point in enumerate(points):
-        reason = point.path / REASON
-        why = f"  {reason.read_text().strip()}" if states[i] == "failed" and reason.exists() else ""
+        why = f"  {watch.reason(point)}" if states[i] == "failed" else ""
         print(f"{states[i]:8s} {point.path.name}{why}")
-
-
-def estimate(points: list[Point], states: dict[int, str], number: int) -> str:
-    """From what the finished ones took."""
-    seconds = []
-    for i, point in enumerate(points):
-        if states[i] == "done":
-            rows = workdir.read_rows(point.path / workdir.TIMING)
-            seconds.append(sum(row["seconds"] for row in rows))
-    left = sum(found != "done" for found in states.values())
-    if not seconds or not left:
-        return ""
-    return f", about {sum(seconds) / len(seconds) * left / number / 60:.0f} min left"
 
 
 def main(argv: list[str]) -> None:
@@ -150,9 +130,7 @@ def main(argv: list[str]) -> None:
     states = {i: state(point) for i, point in enumerate(points)}
     if LIST.value:
         show(points, states)
-        counts = {name: [*states.values()].count(name) for name in dict.fromkeys(states.values())}
-        said = ", ".join(f"{count} {name}" for name, count in counts.items())
-        print(f"{len(points)} runs: {said}{estimate(points, states, number)}")
+        print(watch.headline(points, states, number))
         return
     if BACKEND.value == "print":
         for i, point in enumerate(points):

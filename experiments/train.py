@@ -67,6 +67,8 @@ def train(config, run: Run, path, signal: Callable[[], int | None] = lambda: Non
             evaluated = {name: evaluate(state, *arrays) for name, arrays in parts.items()}
             samples = diagnostics.samples(run.dataset.train, state.seen, state.loss_state)
             rows.append(epoch_row(epoch, state.sums, evaluated, state.loss_state, samples))
+            if config.report.losses:
+                diagnostics.write_losses(path, epoch, samples)
             state = state._replace(sums=devices.replicate(np.zeros_like(state.sums), run.layout))
             seconds = time.perf_counter() - start
             images = min(left * config.batch_size, len(host.labels))

@@ -8,6 +8,7 @@ import math
 import os
 import pathlib
 import tempfile
+from collections.abc import Iterable
 
 import jax
 
@@ -34,7 +35,7 @@ def prepare(path: str | os.PathLike) -> pathlib.Path:
     return workdir
 
 
-MAY_CHANGE = ("checkpoint",)
+MAY_CHANGE = ("checkpoint", "report")
 SHARES = {"start", "every", "burn_in", "second_from", "warmup"}  # of a run, in a method's section
 
 
@@ -42,6 +43,18 @@ def config_sha256(config: dict) -> str:
     """Of all that a result depends on."""
     kept = {key: value for key, value in plain(config).items() if key not in MAY_CHANGE}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """Of dotted keys, as much of each one's end as tells it from the others."""
+    keys = [*keys]
+    short = {}
+    for key in keys:
+        parts = key.split(".")
+        tails = [".".join(parts[-n:]) for n in range(1, len(parts) + 1)]
+        number = [sum(f".{k}".endswith(f".{tail}") for k in keys) for tail in tails]
+        short[key] = tails[number.index(1)] if 1 in number else key
+    return short
 
 
 def check_config(path: pathlib.Path, config: dict, resumable: bool) -> None:

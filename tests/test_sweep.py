@@ -1,15 +1,18 @@
 """Points of a sweep: which they are, where they lie, when one is done."""
 
+import io
 import json
+import runpy
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from rich.console import Console
 
 from configs import digits
 from experiments import pool as pools
-from experiments import report, sweep, workdir
+from experiments import sweep, watch, workdir
 from tests.test_main import ROOT
 
 CONFIG = """
@@ -68,6 +71,15 @@ def run(config, root, *flags):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+def test_every_config_with_a_sweep_expands(tmp_path):
+    """All values of all points can be meant; runs do not stand in each other's way."""
+    for file in sorted((ROOT / "configs").glob("*.py")):
+        if "def sweep()" in file.read_text():
+            base = runpy.run_path(str(file))["get_config"]()
+            found = sweep.expand(str(file), base, {}, tmp_path)
+            assert len({point.path for point in found}) == len(found), file
+
+
 def test_two_sweeps_share_the_work_and_a_torn_result_is_done_again(config, tmp_path):
     root = tmp_path / "runs"
     with ThreadPoolExecutor(2) as pool:
@@ -103,6 +115,41 @@ def test_a_failed_point_says_why_and_stops_no_other(config, tmp_path):
     assert all("--config.loss.method=cross_entropy" in line for line in printed)
 
 
+def test_what_is_left_is_estimated_from_finished_and_running_ones(tmp_path):
+    def point(name, epochs=0, of=4, seconds=10.0):
+        path = tmp_path / name
+        path.mkdir()
+        if epochs:
+            (path / workdir.CONFIG).write_text(json.dumps({"epochs": of}))
+            rows = [workdir.line({"epoch": i, "seconds": seconds}) for i in range(epochs)]
+            (path / workdir.TIMING).write_text("".join(rows))
+            (path / workdir.METRICS).write_text('{"train_loss": 0.5, "test_accuracy": 0.25}\n')
+        return pools.Point(path, "", [])
+
+    def left(*pairs):
+        points, states = zip(*pairs, strict=True)
+        return watch.remaining(points, dict(enumerate(states)), number=2)
+
+    assert left((point("a"), "missing")) is None
+    half = point("b", epochs=2)
+    assert left((half, "running"), (point("c"), "missing")) == pytest.approx((0.5 + 1) * 40 / 2)
+    whole = point("d", epochs=4, seconds=5.0)  # a finished one is known better
+    assert left((half, "running"), (whole, "done")) == pytest.approx(0.5 * 20 / 2)
+    assert left((whole, "done"), (point("e"), "failed")) == 0
+    (half.path / workdir.METRICS).write_text('{"train_loss": 0.5, "test_accuracy": 0.25}\n{"tr')
+    failed = point("f")
+    (failed.path / pools.REASON).write_text("exit code 1: not finite\n")
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(watch.view([half, failed], {0: "running", 1: "failed"}, 1))
+    lines = console.export_text().splitlines()
+    assert lines[0].startswith("2 runs: 1 failed, 1 running, about 20 s left")
+    assert lines[2].split() == ["running", "b", "2/4", "10.0"]  # a torn row is not shown
+    assert [line.split() for line in lines[3:5]] == [
+        ["failed", "f"],
+        ["exit", "code", "1:", "not", "finite"],
+    ]
+
+
 def test_a_gpu_for_each_or_a_thread_for_each(monkeypatch):
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
@@ -114,25 +161,3 @@ def test_a_gpu_for_each_or_a_thread_for_each(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
     flags = pools.Pool(1, []).environment(0)["XLA_FLAGS"].split()
     assert flags == ["--xla_force_host_platform_device_count=2", pools.ONE_THREAD["XLA_FLAGS"]]
-
-
-def test_rows_pool_nothing_but_seeds():
-    def result(**changes):
-        config = digits.get_config()
-        config.update_from_flattened_dict(changes)
-        return {"config": config.to_dict()}
-
-    runs = [result(**{"seed": s, "noise.seed": s, "noise.rate": 0.1 * s}) for s in range(4)]
-    runs += [result(**{"loss.decay": 0.5}), result(**{"optimizer.learning_rate": 0.1})]
-    runs += [result(**{"checkpoint.keep": 4})]
-    assert report.labels(runs) == ["superloss"] * 4 + [
-        "superloss, decay 0.5", "superloss, learning_rate 0.1", "superloss",
-    ]  # fmt: skip
-
-
-def test_cells_are_means_and_sample_deviations():
-    runs = [{"test_accuracy": {"last": value}} for value in (0.5, 0.6, 0.7)]
-    assert report.cell(runs, "last") == "60.0 ± 10.0 (n = 3)"
-    assert report.cell(runs[:1], "last") == "50.0 (n = 1)"
-    assert report.cell([], "last") == "-"
-    assert report.cell(runs, "best_validation") == "-"  # there was no validation set

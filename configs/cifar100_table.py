@@ -1,0 +1,27 @@
+"""cifar10_table.py on CIFAR-100, with lam 0.25 and tau = log 100.
+
+    python -m experiments.sweep --config=configs/cifar100_table.py --workdir=runs/cifar100_table \
+        --data_dir=~/tensorflow_datasets --config.model.dtype=bfloat16
+
+ELR has lam 7 and beta 0.9, as its code for CIFAR-100. The same cost, and not made either. For data
+parameters with this network, and labels permuted among 40 % of the examples, 71 % is published
+(Saxena et al., 2019), where cross entropy has 50 %.
+"""
+
+import math
+
+from configs import cifar10_table
+
+
+def get_config():
+    config = cifar10_table.get_config()
+    config.data.name = "cifar100"
+    config.loss.lam = 0.25
+    config.loss.tau = math.log(100)
+    config.loss.elr.lam = 7.0
+    config.loss.elr.beta = 0.9
+    return config
+
+
+def sweep():
+    yield from cifar10_table.sweep()

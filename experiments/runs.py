@@ -1,0 +1,192 @@
+"""Finished runs as a report needs them: which belong together, and what they have in common."""
+
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments import workdir
+from experiments.selection import SELECTIONS
+
+SEEDS = ("seed", "noise.seed", "data.split_seed")
+
+
+class Condition(NamedTuple):
+    """What methods are compared under: a column of a table."""
+
+    data: str
+    variant: str
+    model: str
+    imbalance: float
+    noise: str
+    rate: float
+
+
+CONDITIONS = ("data.name", "data.variant", "model.name", "data.imbalance", "noise.kind",
+              "noise.rate")  # fmt: skip
+
+
+class FinishedRun(NamedTuple):
+    """A results.json and where it lies. Runs of one row and one column differ in seeds alone."""
+
+    path: pathlib.Path
+    results: dict[str, Any]
+    row: str
+    column: Condition
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        flat = flattened(self.results["config"])
+        return tuple(flat[key] for key in SEEDS)
+
+
+def read(root: pathlib.Path) -> list[FinishedRun]:
+    """Every finished run below a directory, by name; of one config and platform, the first.
+
+    Raises:
+      ValueError: if there is none, or a file is torn.
+    """
+    found: dict[str, tuple[pathlib.Path, dict]] = {}
+    for path in sorted(root.expanduser().glob(f"**/{workdir.RESULTS}")):
+        try:
+            results = json.loads(path.read_text())
+        except ValueError as error:
+            raise ValueError(f"--workdir: {path} is torn: {error}") from None
+        if "config" not in results:  # of several seeds, which have files of their own
+            continue
+        # A copy is no further seed.
+        key = workdir.config_sha256(results["config"]) + made_with(results)
+        found.setdefault(key, (path.parent, results))
+    if not found:
+        raise ValueError(f"--workdir: no finished run in {root}")
+    rows = labels([results["config"] for _, results in found.values()])
+    return [
+        FinishedRun(path, results, row, condition(results["config"]))
+        for (path, results), row in zip(found.values(), rows, strict=True)
+    ]
+
+
+def made_with(results: dict) -> str:
+    """On what numbers depend beside the config: runs that differ in it are not averaged."""
+    versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
+    numbers = f"{results['devices']} of {results['platform']}, x64 {results['x64']}"
+    return f"{versions}; {numbers}; seeds at once: {results.get('vmapped', 1)}"
+
+
+def condition(config: dict) -> Condition:
+    flat = flattened(config)
+    kind, rate = flat["noise.kind"], flat["noise.rate"]
+    return Condition(
+        data=flat["data.name"],
+        variant=flat.get("data.variant") or "",
+        model=flat["model.name"],
+        imbalance=flat["data.imbalance"],
+        noise=kind if rate or kind == "given" else "none",
+        rate=rate,
+    )
+
+
+def heading(column: Condition, columns: list[Condition]) -> str:
+    """As much of a condition as tells it from the others."""
+    parts = []
+    differing = {
+        name for i, name in enumerate(Condition._fields) if len({one[i] for one in columns}) > 1
+    }
+    parts += [getattr(column, name) for name in ("data", "variant", "model") if name in differing]
+    if column.rate and len({one.noise for one in columns if one.rate}) > 1:
+        parts.append(column.noise)
+    if column.imbalance != 1 or differing == {"imbalance"}:
+        parts.append(f"imbalance {column.imbalance:g}")
+    if column.rate or not {"imbalance", "variant"} & differing:
+        parts.append(f"noise {column.rate:g}" if column.noise != "given" else column.noise)
+    return ", ".join(filter(None, parts))
+
+
+def labels(configs: list[dict]) -> list[str]:
+    """What each run is: its method, and every value in which it differs from most of the others.
+
+    Runs of one label differ in their seeds and in their conditions alone.
+    """
+    flat = [flattened(config) for config in configs]
+    keys = {key for one in flat for key in one} - {*SEEDS, *CONDITIONS, "loss.method"}
+    usual = {}
+    for key in sorted(keys):
+        values = [str(one.get(key)) for one in flat]
+        usual[key] = max(dict.fromkeys(values), key=values.count)
+    texts = []
+    short = workdir.short_names(
+        key for key, value in usual.items() if any(str(one.get(key)) != value for one in flat)
+    )
+    for one in flat:
+        own = [f"{name} {one.get(key)}"
+               for key, name in short.items() if str(one.get(key)) != usual[key]]  # fmt: skip
+        texts.append(", ".join([one["loss.method"], *own]))
+    return texts
+
+
+def flattened(config: dict, prefix: str = "") -> dict[str, Any]:
+    """By dotted names, without what a result does not depend on."""
+    flat: dict = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= flattened(value, f"{prefix}{key}.")
+        elif f"{prefix}{key}".split(".")[0] not in workdir.MAY_CHANGE:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def declared(run: FinishedRun) -> tuple[str, ...]:
+    """Which epochs' accuracy the config says that counts, the first foremost; () of older runs."""
+    return tuple(run.results["config"].get("report", {}).get("selection", ()))
+
+
+def accuracy(run: FinishedRun, selection: str) -> float:
+    """Test accuracy in %; NaN where the run has none of that kind."""
+    if selection == "best_test":
+        test = [row.get("test_accuracy", np.nan) for row in metrics(run)]
+        return 100 * max(test, default=np.nan)
+    return 100 * run.results["test_accuracy"].get(selection, np.nan)
+
+
+def validation(run: FinishedRun) -> float | None:
+    """The best accuracy on validation labels, in %."""
+    values = [row["validation_accuracy"] for row in metrics(run) if "validation_accuracy" in row]
+    return 100 * max(values) if values else None
+
+
+def selected(run: FinishedRun, selection: str) -> str:
+    """A selection's name in full: the kind of validation labels makes a difference."""
+    kind = run.results["config"]["data"]["validation_labels"]
+    return SELECTIONS[selection].format(validation=kind)
+
+
+def metrics(run: FinishedRun) -> list[dict]:
+    return workdir.read_rows(run.path / workdir.METRICS)
+
+
+def mean_and_spread(values: list[float], digits: int) -> str:
+    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{spread}"
+
+
+def caption(runs: list[FinishedRun]) -> str:
+    """What the runs have in common, or that they have not."""
+
+    def common(of):
+        values = sorted({str(of(run.results)) for run in runs})
+        return values[0] if len(values) == 1 else f"mixed ({', '.join(values)})"
+
+    rates = {run.results["noise"]["realised_rate"] for run in runs}
+    known = [f"{rate:.2%}" for rate in sorted(rates - {None})]
+    wrong = " to ".join(dict.fromkeys((known[0], known[-1]))) if known else "unknown"
+    wrong += " (of some runs unknown)" if known and None in rates else ""
+    parts = (
+        f"mean ± sample standard deviation over n seeds; {len(runs)} runs",
+        f"{common(lambda r: r['config']['data']['name'])}",
+        f"{common(lambda r: r['config']['model']['name'])}",
+        f"{common(lambda r: r['config']['epochs'])} epochs",
+        f"noise {common(lambda r: r['noise']['convention'])}, part of wrong labels {wrong}",
+        f"jax {common(lambda r: r['versions']['jax'])} on {common(lambda r: r['platform'])}",
+    )
+    return "; ".join(parts) + "."

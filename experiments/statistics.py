@@ -1,0 +1,154 @@
+"""Means over seeds, and how far they differ: paired by seed, an interval, an exact test."""
+
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from experiments import runs
+from experiments.runs import Condition, FinishedRun
+
+LEVEL = 0.05
+
+
+class Cell(NamedTuple):
+    """Test accuracy in % of runs that differ in their seeds alone."""
+
+    runs: list[FinishedRun]
+    values: dict[tuple[int, ...], float]  # by a run's seeds
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean([*self.values.values()])) if self.values else math.nan
+
+    @property
+    def deviation(self) -> float:
+        """The sample's; NaN of fewer than two."""
+        return float(np.std([*self.values.values()], ddof=1)) if self.n > 1 else math.nan
+
+
+class Paired(NamedTuple):
+    """A cell less another, over the seeds that both have."""
+
+    n: int
+    mean: float
+    low: float  # of the 95 % t interval; NaN for one seed
+    high: float
+    p: float  # of the sign-flip test
+
+
+def make_cell(group: list[FinishedRun], selection: str) -> Cell:
+    """Runs of the same seeds, as a mixed table has them, are averaged first: n counts seeds."""
+    values: dict[tuple[int, ...], list[float]] = {}
+    for run in group:
+        accuracy = runs.accuracy(run, selection)
+        if not math.isnan(accuracy):
+            values.setdefault(run.seeds, []).append(accuracy)
+    return Cell(group, {seeds: float(np.mean(some)) for seeds, some in sorted(values.items())})
+
+
+def paired(cell: Cell, best: Cell) -> Paired | None:
+    """None where the two have no seed in common."""
+    common = sorted({*cell.values} & {*best.values})
+    if not common:
+        return None
+    differences = np.array([cell.values[seeds] - best.values[seeds] for seeds in common])
+    mean, low, high = float(differences.mean()), math.nan, math.nan
+    if len(common) > 1:
+        width = stats.t.ppf(1 - LEVEL / 2, len(common) - 1) * stats.sem(differences)
+        low, high = float(mean - width), float(mean + width)
+    return Paired(len(common), mean, low, high, sign_flip(differences))
+
+
+def sign_flip(differences: np.ndarray) -> float:
+    """The exact two-sided p of a mean of 0, over all 2^n signs of the differences.
+
+    A sum over all is one over the first half and one over the second: 2^(n/2) of each, sorted.
+    """
+    half = len(differences) // 2
+    first, second = np.zeros(1), np.zeros(1)
+    for value in differences[:half]:
+        first = np.concatenate([first - value, first + value])
+    for value in differences[half:]:
+        second = np.concatenate([second - value, second + value])
+    # Sums that are equal but for rounding are ties, which count as extreme.
+    least = abs(differences.sum()) - 1e-9 * np.abs(differences).sum()
+    if least <= 0:
+        return 1.0
+    below = np.searchsorted(np.sort(second), least - first)
+    return float(2 * (len(second) - below).sum() / 2 ** len(differences))
+
+
+def least_p(n: int) -> float:
+    """Below which no sign-flip test of n differences can go."""
+    return min(1.0, 2.0 ** (1 - n))
+
+
+def holm(p: list[float]) -> list[float]:
+    """p adjusted for their number: Sture Holm, 1979."""
+    adjusted, largest = [1.0] * len(p), 0.0
+    for rank, i in enumerate(np.argsort(p)):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+class Table(NamedTuple):
+    """Cells by selection, row and column; those of the paired comparisons, likewise."""
+
+    selections: tuple[str, ...]
+    rows: list[str]  # the best first
+    columns: list[Condition]
+    cells: dict[tuple[str, str, Condition], Cell]
+    best: dict[tuple[str, Condition], str]  # rows
+    pairs: dict[tuple[str, str, Condition], Paired]
+    adjusted: dict[tuple[str, str, Condition], float]  # p by Holm, of the first selection
+
+
+def make_table(found: list[FinishedRun], selections: tuple[str, ...]) -> Table:
+    rows, columns = sorted({run.row for run in found}), sorted({run.column for run in found})
+    groups: dict[tuple[str, Condition], list[FinishedRun]] = {}
+    for run in found:
+        groups.setdefault((run.row, run.column), []).append(run)
+    cells = {
+        (selection, row, column): make_cell(groups.get((row, column), []), selection)
+        for selection, row, column in itertools.product(selections, rows, columns)
+    }
+    rows = ordered(cells, selections[0], rows, columns)
+    best = {}
+    for selection, column in itertools.product(selections, columns):
+        cells_of = {row: cells[selection, row, column] for row in rows}
+        means = {row: cell.mean for row, cell in cells_of.items() if cell.n}
+        if means:
+            best[selection, column] = max(means, key=means.__getitem__)
+    pairs = {}
+    for (selection, row, column), cell in cells.items():
+        first = best.get((selection, column), row)
+        difference = paired(cell, cells[selection, first, column])
+        if row != first and difference:
+            pairs[selection, row, column] = difference
+    tested = [key for key in pairs if key[0] == selections[0]]
+    adjusted = dict(zip(tested, holm([pairs[key].p for key in tested]), strict=True))
+    return Table(selections, rows, columns, cells, best, pairs, adjusted)
+
+
+def ordered(cells, selection: str, rows: list[str], columns: list[Condition]) -> list[str]:
+    """By mean rank over the columns in which a row has runs, then by name."""
+    ranks: dict[str, list[int]] = {row: [] for row in rows}
+    for column in columns:
+        means = {row: cells[selection, row, column].mean for row in rows}
+        for row, mean in means.items():
+            if not math.isnan(mean):
+                ranks[row].append(1 + sum(other > mean for other in means.values()))
+    return sorted(rows, key=lambda row: sum(ranks[row]) / len(ranks[row]) if ranks[row] else 1e9)
+
+
+def is_testable(made: Table, n: int) -> bool:
+    """Whether n pairs can reach the level after Holm's correction."""
+    return least_p(n) <= LEVEL / len(made.adjusted)

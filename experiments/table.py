@@ -1,0 +1,278 @@
+"""The table: methods down, conditions across, a block of columns for each selection.
+
+python -m experiments.report table --workdir=DIR [--select=last,best_validation] [--paired]
+    [--published] [--format=md|csv|latex] [--mixed]
+"""
+
+import csv
+import itertools
+import math
+import pathlib
+import re
+import sys
+
+from experiments import choices, published, runs
+from experiments.runs import Condition, FinishedRun
+from experiments.selection import SELECTIONS
+from experiments.statistics import LEVEL, Table, is_testable, least_p, make_table
+
+
+def table(args) -> None:
+    """Test accuracy of all runs below a directory: mean and standard deviation over seeds."""
+    found = runs.read(pathlib.Path(args.workdir))
+    selections = selected(found, args.select)
+    try:
+        made = make_table(found, selections)
+    except OSError as error:  # metrics.jsonl, which only the oracle reads
+        raise ValueError(f"--select: best_test needs each epoch's accuracy: {error}") from None
+    if not made.best:
+        names = ", ".join(selections)
+        raise ValueError(f"--select: no run in {args.workdir} has a test accuracy of {names}")
+    if not args.mixed:
+        check_alike(made)
+    parts = [(*grid(made, args.paired), caption(found, made, args.paired))]
+    listed = published.read() if args.published else []
+    matched = published.comparisons(made.cells, listed)
+    if args.format == "csv":
+        write_csv(made, args.paired, matched if args.published else None)
+        print(parts[0][-1], file=sys.stderr)
+        return
+    if args.published:
+        parts.append((*published.matched(made.cells, matched), published.CAPTION))
+        parts.append((*published.apart(made.cells, listed), "Published, and not comparable."))
+    render = {"md": markdown, "latex": latex}[args.format]
+    print("\n".join(render(*part) for part in parts if part[1]), end="")
+    if args.published and not any(lines for _, lines, _ in parts[1:]):
+        comment = "% " if args.format == "latex" else "\n"
+        print(f"{comment}No published number is of the same data set, model and method.")
+
+
+def selected(found: list[FinishedRun], select: str | None) -> tuple[str, ...]:
+    """What --select names, or what the runs declare."""
+    declared = sorted({runs.declared(run) for run in found} - {()})
+    names = tuple(dict.fromkeys(select.split(","))) if select else ()
+    if not names and len(declared) > 1:
+        texts = " and ".join(",".join(one) for one in declared)
+        raise ValueError(
+            f"--select: expected runs that declare the same selections, got {texts}: name those to"
+            f" report, of {', '.join(SELECTIONS)}"
+        )
+    names = names or (declared[0] if declared else ("last",))
+    for name in names:
+        choices.choose("--select" if select else "config.report.selection", name, SELECTIONS)
+    return names
+
+
+def check_alike(made: Table) -> None:
+    """Raises a ValueError for a cell whose runs differ in more than their seeds."""
+    for (_, row, column), cell in made.cells.items():
+        texts = differences(cell.runs)
+        if texts:
+            where = f"{row}, {runs.heading(column, [column])}"
+            raise ValueError(
+                f"--workdir: expected runs of one config, version and device in a cell, got"
+                f" {'; '.join(texts)} in that of {where}: --mixed averages them"
+            )
+
+
+def differences(group: list[FinishedRun]) -> list[str]:
+    """In what runs differ beside their seeds: config, versions, device."""
+    configs = [runs.flattened(run.results["config"]) for run in group]
+    texts = []
+    for key in sorted({key for config in configs for key in config} - {*runs.SEEDS}):
+        values = sorted({str(config.get(key)) for config in configs})
+        if len(values) > 1:
+            texts.append(f"{key} {' / '.join(values)}")
+    return texts + made_differently(group)
+
+
+def made_differently(group: list[FinishedRun]) -> list[str]:
+    parts = [re.split("[;,] ", runs.made_with(run.results)) for run in group]
+    differing = {part for some in parts for part in some if any(part not in one for one in parts)}
+    return [" / ".join(sorted(differing))] if differing else []
+
+
+def grid(made: Table, with_pairs: bool):
+    """The head, and the rows as texts; ** around the best."""
+    most = max(cell.n for cell in made.cells.values())
+    head, lines = ["method"], [[row] for row in made.rows]
+    for selection, column in itertools.product(made.selections, made.columns):
+        condition = runs.heading(column, made.columns)
+        head += [f"{selection_name(made, selection)}, {condition}"]
+        head += ["difference to the best"] * with_pairs
+        known = [row for row in made.rows if made.cells[selection, row, column].n]
+        for line, row in zip(lines, made.rows, strict=True):
+            key = selection, row, column
+            cell = made.cells[key]
+            text = runs.mean_and_spread([*cell.values.values()], 1) if cell.n else "-"
+            if len(known) > 1 and row == made.best[selection, column]:
+                text = f"**{text}**"
+            line.append(text + (f" (n = {cell.n})" if 0 < cell.n < most else ""))
+            if with_pairs:
+                line.append(pair_text(made, key, most))
+    return head, lines
+
+
+def selection_name(made: Table, selection: str) -> str:
+    cells = [cell for (name, _, _), cell in made.cells.items() if name == selection]
+    names = {runs.selected(run, selection) for cell in cells for run in cell.runs}
+    return " or ".join(sorted(names))
+
+
+def pair_text(made: Table, key, most: int) -> str:
+    pair, cell = made.pairs.get(key), made.cells[key]
+    if pair is None:
+        is_best = made.best.get((key[0], key[2])) == key[1]
+        return "no seed in common" if cell.n and not is_best else ""
+    text = f"{pair.mean:+.1f}"
+    if pair.n > 1:
+        text += f" [{pair.low:+.1f}, {pair.high:+.1f}]"
+    if key in made.adjusted and is_testable(made, pair.n):
+        text += f", p = {made.adjusted[key]:.2g}"
+    return text + (f" (n = {pair.n})" if pair.n < most else "")
+
+
+def caption(found: list[FinishedRun], made: Table, with_pairs: bool) -> str:
+    """What the numbers are, how they were selected, and what is missing."""
+    counts = [cell.n for cell in made.cells.values()]
+    most, missing = max(counts), counts.count(0)
+    fewer = sum(0 < n < most for n in counts)
+    parts = [f"Test accuracy in %; {runs.caption(found)}"]
+    parts.append(f"n = {most}{' where no other is shown' if fewer else ''}.")
+    parts.append(declaration(found, made))
+    if "best_test" in made.selections:
+        parts.append("†: the epoch was chosen with the test labels, which is optimistic.")
+    if len(made.columns) > 1:
+        parts += [realised(found, made), "Rows by their mean rank over the columns."]
+    if missing or fewer:
+        texts = [f"{missing} of {len(counts)} cells missing (-)"] * bool(missing)
+        texts += [f"{fewer} of {len(counts)} with fewer seeds"] * bool(fewer)
+        parts.append(f"{', '.join(texts)}.")
+    inside = sorted({text for cell in made.cells.values() for text in differences(cell.runs)})
+    if inside:
+        parts.append(
+            f"MIXED: cells average runs that differ in {'; '.join(inside)}; those of the same"
+            " seeds count once."
+        )
+    elif made_differently(found):
+        parts.append(f"Cells differ in {'; '.join(made_differently(found))}.")
+    return " ".join(parts + ([pairs_caption(made)] if with_pairs and made.pairs else []))
+
+
+def declaration(found: list[FinishedRun], made: Table) -> str:
+    texts = []
+    for name in made.selections:
+        number = sum(name not in runs.declared(run) for run in found)
+        text = "declared before the runs"
+        if number:
+            text = f"chosen when reporting, not declared before {number} of the {len(found)} runs"
+        texts.append(f"{selection_name(made, name)}: {text}")
+    foremost = {runs.declared(run)[0] for run in found if runs.declared(run)}
+    if foremost - {made.selections[0]}:
+        texts.append(f"foremost by declaration: {', '.join(sorted(foremost))}")
+    return f"Selection: {'; '.join(texts)}."
+
+
+def realised(found: list[FinishedRun], made: Table) -> str:
+    texts = []
+    for column in made.columns:
+        rates = {run.results["noise"]["realised_rate"] for run in found if run.column == column}
+        known = [f"{rate:.2%}" for rate in sorted(rates - {None})]
+        text = " to ".join(dict.fromkeys((known[0], known[-1]))) if known else "unknown"
+        texts.append(f"{runs.heading(column, made.columns)}: {text}")
+    return f"Labels wrong: {'; '.join(texts)}."
+
+
+def pairs_caption(made: Table) -> str:
+    text = (
+        "Differences are paired by seed, with their 95 % t interval; the best was chosen after"
+        " the fact, which makes them look larger."
+    )
+    number, ns = len(made.adjusted), {made.pairs[key].n for key in made.adjusted}
+    if any(is_testable(made, n) for n in ns):
+        text += (
+            f" p: exact sign-flip test, Holm over the {number} comparisons of the first selection."
+        )
+    small = [n for n in ns if not is_testable(made, n)]
+    if small:
+        n = max(small)
+        text += (
+            f" n too small for a test: the sign-flip p of n = {n} cannot go below {least_p(n):.2g},"
+            f" and {number} comparisons need {LEVEL / number:.2g}."
+        )
+    return text
+
+
+def write_csv(made: Table, with_pairs: bool, matched: dict | None) -> None:
+    """A line for each cell, in full precision; one for each published number, where several."""
+    number = len(Condition._fields)
+    head = ["selection", "row", *Condition._fields, "n", "mean", "deviation", "seeds", "best"]
+    head += ["paired_n", "difference", "low", "high", "p", "p_holm"] * with_pairs
+    head += ["published", "published_deviation", "published_n", "published_difference", "within",
+             "source"] * (matched is not None)  # fmt: skip
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(head)
+    for key in itertools.product(made.selections, made.rows, made.columns):
+        cell, pair = made.cells[key], made.pairs.get(key)
+        line = [*key[:2], *key[2][:number], cell.n, cell.mean, cell.deviation]
+        line.append(" ".join("/".join(map(str, seeds)) for seeds in cell.values))
+        line.append(made.best.get((key[0], key[2])) == key[1])
+        if with_pairs:
+            tested = key in made.adjusted and pair is not None and is_testable(made, pair.n)
+            line += [*pair[:4]] if pair else [""] * 4
+            line += [pair.p, made.adjusted[key]] if pair and tested else ["", ""]
+        for one in (matched or {}).get(key) or [None]:
+            theirs: list = []
+            if matched is not None:
+                theirs = [""] * 6
+            if one:
+                their = one.published
+                theirs = [their.accuracy, their.deviation, their.n or "", one.difference,
+                          {None: ""}.get(one.within, one.within), their.source]  # fmt: skip
+            values = [*line, *theirs]
+            writer.writerow("" if isinstance(v, float) and math.isnan(v) else v for v in values)
+
+
+def markdown(head: list[str], lines: list[list[str]], text: str) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows) + f"\n{text}\n"
+
+
+LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "±": r"$\pm$", "†": r"$\dagger$", "<": r"$<$", ">": r"$>$",
+}  # fmt: skip
+
+
+def latex(head: list[str], lines: list[list[str]], text: str) -> str:
+    """With the package booktabs."""
+
+    def escaped(text: str) -> str:
+        text = "".join(LATEX.get(character, character) for character in text)
+        text = re.sub(r"(?<![\w.])-(?=\d)", "$-$", text)
+        return re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", text)
+
+    def row(cells: list[str]) -> str:
+        return " & ".join("--" if cell == "-" else escaped(cell) for cell in cells) + r" \\"
+
+    return "\n".join([
+        r"\begin{table}", rf"\caption{{{escaped(text)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule", row(head), r"\midrule",
+        *map(row, lines), r"\bottomrule", r"\end{tabular}", r"\end{table}", "",
+    ])  # fmt: skip
+
+
+def add_command(commands) -> None:
+    command = commands.add_parser("table", help=table.__doc__)
+    command.add_argument("--workdir", required=True, help="directory that holds the runs")
+    names = ", ".join(SELECTIONS)
+    command.add_argument("--select", help=f"instead of what the runs declare, some of {names}")
+    command.add_argument("--format", choices=("md", "csv", "latex"), default="md", help="of output")
+    command.add_argument("--paired", action="store_true", help="differences to the best, by seed")
+    command.add_argument("--published", action="store_true", help="published numbers beside ours")
+    command.add_argument(
+        "--mixed", action="store_true", help="average runs of different config, version or device"
+    )
+    command.set_defaults(call=table)

@@ -1,0 +1,106 @@
+"""Finished runs: rows, columns, what is averaged, which epoch counts."""
+
+import json
+
+import numpy as np
+import pytest
+
+from configs import digits
+from experiments import runs, selection, workdir
+
+VERSIONS = {"versions": {"jax": "1"}, "devices": 1, "platform": "cpu", "x64": False}
+
+
+def config_of(**changes):
+    config = digits.get_config()
+    config.update_from_flattened_dict(changes)
+    return config.to_dict()
+
+
+def write(root, name, **results):
+    path = root / name
+    path.mkdir(parents=True)
+    (path / workdir.RESULTS).write_text(json.dumps(VERSIONS | results))
+    return path
+
+
+def test_rows_pool_nothing_but_seeds():
+    configs = [
+        config_of(**{"seed": s, "noise.seed": s, "noise.rate": 0.1 * s, "data.split_seed": s})
+        for s in range(4)
+    ]
+    configs += [config_of(**{"loss.decay": 0.5}), config_of(**{"optimizer.learning_rate": 0.1})]
+    configs += [config_of(**{"checkpoint.keep": 4, "report.losses": True})]
+    assert runs.labels(configs) == ["superloss"] * 4 + [
+        "superloss, decay 0.5", "superloss, learning_rate 0.1", "superloss",
+    ]  # fmt: skip
+
+
+def test_names_are_as_long_as_they_need_to_be():
+    changes = [{}, {}, {"loss.lam": 2.0}, {"loss.elr.lam": 2.0}, {"loss.gce.q": 0.5}]
+    found = runs.labels([config_of(**one) for one in changes])
+    assert found[2:] == ["superloss, loss.lam 2.0", "superloss, elr.lam 2.0", "superloss, q 0.5"]
+
+
+def test_columns_are_headed_by_what_tells_them_apart():
+    def headings(*changes):
+        columns = [runs.condition(config_of(**one)) for one in changes]
+        return [runs.heading(column, columns) for column in columns]
+
+    assert headings({"noise.rate": 0.0}, {"noise.rate": 0.4}) == ["noise 0", "noise 0.4"]
+    assert headings({}) == ["noise 0.4"]
+    without = [{"noise.rate": 0.0, "noise.kind": kind} for kind in ("pairflip", "asymmetric")]
+    assert runs.condition(config_of(**without[0])) == runs.condition(config_of(**without[1]))
+    kinds = [{"noise.kind": kind} for kind in ("symmetric_inclusive", "pairflip")]
+    assert headings(*kinds) == ["symmetric_inclusive, noise 0.4", "pairflip, noise 0.4"]
+    rates = [{"noise.rate": r, "data.imbalance": i} for r, i in ((0.4, 1.0), (0.0, 50.0))]
+    assert headings(*rates) == ["noise 0.4", "imbalance 50"]
+    models = [{"model.name": name} for name in ("mlp", "lenet")]
+    assert headings(*models) == ["mlp, noise 0.4", "lenet, noise 0.4"]
+    given = {"data.name": "cifar10n", "noise.kind": "given", "noise.rate": 0.0}
+    variants = [given | {"data.variant": name} for name in ("aggre", "worse")]
+    assert headings(*variants) == ["aggre", "worse"]
+
+
+def test_runs_are_read_once_and_copies_are_no_further_seeds(tmp_path):
+    with pytest.raises(ValueError, match="no finished run"):
+        runs.read(tmp_path)
+    for name, seed in (("b", 1), ("a", 0), ("copy", 1)):
+        write(tmp_path, name, config=config_of(seed=seed))
+    write(tmp_path, "several_seeds", seeds=[0, 1])  # a vmapped run's own file has no config
+    found = runs.read(tmp_path)
+    assert [run.path.name for run in found] == ["a", "b"]
+    assert [run.seeds for run in found] == [(0, 0, 0), (1, 0, 0)]
+    newer = {"versions": {"jax": "2"}}
+    write(tmp_path, "newer", config=config_of(seed=1), **newer)
+    assert len(runs.read(tmp_path)) == 3  # not a copy: made with something else
+    assert len({runs.made_with(run.results) for run in runs.read(tmp_path)}) == 2
+    (tmp_path / "a" / workdir.RESULTS).write_text('{"con')
+    with pytest.raises(ValueError, match=r"results\.json is torn"):
+        runs.read(tmp_path)
+
+
+def test_the_epoch_that_counts(tmp_path):
+    rng = np.random.default_rng(0)
+    test, validation = rng.random(20), rng.random(20).round(1)  # equal ones among them
+    rows = [
+        {"epoch": i + 1, "test_accuracy": t, "validation_accuracy": v}
+        for i, (t, v) in enumerate(zip(test, validation, strict=True))
+    ]
+    found = selection.accuracies(rows)
+    best = next(i for i in range(20) if validation[i] == max(validation))
+    assert found == {
+        "last": test[19], "mean_of_last_10": pytest.approx(sum(test[10:]) / 10),
+        "best_validation": test[best], "best_epoch": best + 1,
+    }  # fmt: skip
+    path = write(tmp_path, "a", config=config_of(), test_accuracy=found)
+    (path / workdir.METRICS).write_text("".join(map(workdir.line, rows)))
+    (run,) = runs.read(tmp_path)
+    assert runs.accuracy(run, "last") == 100 * test[19]
+    assert runs.accuracy(run, "best_test") == 100 * max(test)
+    assert runs.validation(run) == 100 * max(validation)
+    assert runs.declared(run) == ("last",)
+    assert runs.selected(run, "best_validation") == "best epoch on noisy validation labels"
+    alone = selection.accuracies([{"epoch": 1, "test_accuracy": 0.5}])
+    assert alone == {"last": 0.5, "mean_of_last_10": 0.5}
+    assert selection.accuracies([{"epoch": 1}]) == {}
