@@ -6,9 +6,9 @@ import math
 import pytest
 
 from configs import digits
-from experiments import published, statistics
 from experiments.models import MODELS
-from experiments.runs import FinishedRun, condition
+from experiments.report import published, statistics
+from experiments.report.runs import FinishedRun, condition
 from tests.test_table import lines_of_csv, markdown, report, write
 
 CURBENCH = {

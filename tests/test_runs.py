@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from configs import digits
-from experiments import runs, selection, workdir
+from experiments import selection, workdir
+from experiments.report import runs
 
 VERSIONS = {"versions": {"jax": "1"}, "devices": 1, "platform": "cpu", "x64": False}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments import statistics
+from experiments.report import statistics
 
 
 def test_sign_flip_counts_all_signs_and_ties():

@@ -12,7 +12,8 @@ import pytest
 from scipy import stats
 
 from configs import digits
-from experiments import table, workdir
+from experiments import workdir
+from experiments.report import table
 from tests.test_main import ROOT
 
 NUMPY = {"numpy": "2.0"}

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from experiments import runs
-from experiments.runs import Condition, FinishedRun
+from experiments.report import runs
+from experiments.report.runs import Condition, FinishedRun
 
 LEVEL = 0.05
 

@@ -11,10 +11,11 @@ import pathlib
 import re
 import sys
 
-from experiments import choices, published, runs
-from experiments.runs import Condition, FinishedRun
+from experiments import choices
+from experiments.report import published, runs
+from experiments.report.runs import Condition, FinishedRun
+from experiments.report.statistics import LEVEL, Table, is_testable, least_p, make_table
 from experiments.selection import SELECTIONS
-from experiments.statistics import LEVEL, Table, is_testable, least_p, make_table
 
 
 def table(args) -> None:

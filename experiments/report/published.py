@@ -9,9 +9,9 @@ import math
 import pathlib
 from typing import NamedTuple
 
-from experiments import runs
-from experiments.runs import FinishedRun
-from experiments.statistics import Cell
+from experiments.report import runs
+from experiments.report.runs import FinishedRun
+from experiments.report.statistics import Cell
 
 FILE = pathlib.Path(__file__).with_name("published_results.csv")
 # Ours, and theirs with the values that it has there. Others are left out: which of our forms

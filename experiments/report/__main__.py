@@ -1,0 +1,35 @@
+"""What finished runs say.
+
+python -m experiments.report table --workdir=DIR [--paired] [--published] [--format=md|csv|latex]
+python -m experiments.report figures --workdir=DIR [--output=DIR] [--rows=a,b]
+python -m experiments.report html --workdir=DIR
+python -m experiments.report detectors --workdir=DIR [--output=detectors.png]
+python -m experiments.report choose --workdir=DIR
+python -m experiments.report suspects --workdir=RUN [--number=100] [--data_dir=DIR]
+"""
+
+import argparse
+import os
+import sys
+
+from experiments.report import detectors, page, plots, suspects, table, tuning
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.report", description=__doc__.splitlines()[0]
+    )
+    commands = parser.add_subparsers(required=True)
+    for part in (table, plots, page, detectors, tuning, suspects):
+        part.add_command(commands)
+    args = parser.parse_args()
+    try:
+        args.call(args)
+    except ValueError as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+    except BrokenPipeError:  # read by head, which has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Losses of easy, hard and wrong examples over epochs, as in the SuperLoss article's figure 4."""
+
+import csv
+import pathlib
+
+import numpy as np
+
+from experiments import diagnostics
+from experiments.choices import within
+from experiments.report.runs import FinishedRun
+
+FILE = "losses.csv"
+GROUPS = ("easy", "hard", "wrong")
+QUANTILES = (0.10, 0.25, 0.50, 0.75, 0.90)
+COLUMNS = ("run", "split", "epoch", "group", *(f"q{100 * q:.0f}" for q in QUANTILES), "count")
+
+# Of each group a row an epoch: the quantiles, and the number of examples they are of.
+Summary = dict[str, np.ndarray]
+
+
+def members(rows: dict[str, np.ndarray], losses: np.ndarray) -> dict[str, np.ndarray]:
+    """Easy and hard: the clean examples of the lowest and of the highest quarter of losses."""
+    wrong = diagnostics.is_wrong(rows)
+    if wrong is None:
+        raise ValueError("it is not known which labels are wrong, or none is")
+    if not np.isfinite(losses[~wrong]).any():
+        raise ValueError("no loss of a clean example was recorded")
+    low, high = np.nanquantile(losses[~wrong], (0.25, 0.75))
+    return {"easy": ~wrong & (losses <= low), "hard": ~wrong & (losses >= high), "wrong": wrong}
+
+
+def summarise(rows: dict[str, np.ndarray], losses: np.ndarray, split: int) -> Summary:
+    """Of losses of shape (epochs, examples); who is easy is decided after epoch `split`."""
+    within("--split", split, 1, len(losses))
+    summary = {}
+    for group, of in members(rows, losses[split - 1]).items():
+        lines = []
+        for epoch in losses[:, of]:
+            seen = epoch[np.isfinite(epoch)]
+            quantiles = np.quantile(seen, QUANTILES) if len(seen) else [np.nan] * len(QUANTILES)
+            lines.append([*quantiles, len(seen)])
+        summary[group] = np.array(lines)
+    return summary
+
+
+def kept(run: FinishedRun) -> bool:
+    return (run.path / diagnostics.LOSSES).is_dir() or (run.path / FILE).is_file()
+
+
+def read(run: FinishedRun, split: int) -> Summary:
+    """From every example's losses, or, where they are gone, from the losses.csv in their place."""
+    if (run.path / diagnostics.LOSSES).is_dir():
+        losses = diagnostics.read_losses(run.path, run.results["config"]["epochs"])
+        try:
+            rows = diagnostics.read(run.path)
+        except OSError as error:
+            raise ValueError(f"{run.path}: expected {diagnostics.FILE}: {error}") from None
+        return summarise(rows, losses, split)
+    path, names = run.path / FILE, COLUMNS[4:]
+    with open(path, newline="") as file:
+        lines = list(csv.DictReader(file))
+    if not lines or {*lines[0]} != {*COLUMNS} or len({line["run"] for line in lines}) > 1:
+        raise ValueError(f"{path}: expected the columns {','.join(COLUMNS)}, of one run")
+    made = {line["split"] for line in lines}
+    if made != {str(split)}:
+        raise ValueError(f"{path} was made with --split={','.join(sorted(made))}, not {split}")
+    summary: dict[str, list[list[float]]] = {group: [] for group in GROUPS}
+    for line in lines:
+        summary[line["group"]].append([float(line[name]) for name in names])
+    return {group: np.array(values) for group, values in summary.items()}
+
+
+def write(path: pathlib.Path, split: int, summaries: dict[str, Summary]) -> None:
+    """Of runs by name; six digits, as many as a float32 loss has."""
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for name, summary in summaries.items():
+            for group, lines in summary.items():
+                for epoch, (*quantiles, count) in enumerate(lines, 1):
+                    numbers = (f"{value:.6g}" for value in quantiles)
+                    writer.writerow([name, split, epoch, group, *numbers, int(count)])

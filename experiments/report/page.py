@@ -1,0 +1,259 @@
+"""One page about all runs below a directory, without a network: report html --workdir=DIR"""
+
+import html
+import json
+import pathlib
+import re
+import shlex
+from collections.abc import Iterator
+
+import numpy as np
+
+from experiments import workdir
+from experiments.pool import REASON
+from experiments.report import drawing, plots, runs, statistics, table
+from experiments.report.plots_metrics import foremost, history
+from experiments.report.runs import FinishedRun
+
+CURVES = {  # of a run's own picture: key and name
+    "accuracy_clean": "right labels fitted",
+    "accuracy_wrong": "wrong labels memorised",
+    "test_accuracy": "test accuracy",
+}
+WIDTH, HEIGHT = 220, 90  # of that picture
+POINTS = 100  # of a curve
+
+STYLE = """
+:root { color-scheme: light dark; --back: #fff; --text: #1a1a1a; --soft: #666; --line: #ccc;
+  --head: #f2f2f2; --test: #0072b2; --clean: #00805c; --wrong: #c04e00; }
+@media (prefers-color-scheme: dark) { :root { --back: #171717; --text: #e6e6e6; --soft: #a0a0a0;
+  --line: #444; --head: #24272b; --test: #56b4e9; --clean: #2fc79b; --wrong: #ff9a4d; }
+  figure svg { filter: invert(0.91) hue-rotate(180deg); } }
+body { font: 16px/1.5 system-ui, sans-serif; background: var(--back); color: var(--text);
+  max-width: 76rem; margin: 0 auto; padding: 1rem; }
+h1 { line-height: 1.2; } h1, h2, code { overflow-wrap: anywhere; }
+h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
+p { max-width: 50rem; } .soft, figcaption { color: var(--soft); font-size: 0.875rem; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: 0.875rem; }
+th, td { padding: 0.25rem 0.75rem; border-bottom: 1px solid var(--line); text-align: right;
+  font-variant-numeric: tabular-nums; white-space: nowrap; }
+thead th { background: var(--head); vertical-align: bottom; white-space: normal; min-width: 5rem; }
+th:first-child, .text th, .text td { text-align: left; }
+.text td { white-space: normal; min-width: 5rem; }
+th:first-child { position: sticky; left: 0; background: var(--back); font-weight: normal;
+  white-space: normal; min-width: 7rem; }
+thead th:first-child { background: var(--head); }
+figure { margin: 1.5rem 0; } figure .scroll { background: var(--back); }
+figure svg { display: block; max-width: 100%; height: auto; }
+summary { cursor: pointer; padding: 0.25rem 0; } details { margin: 0.25rem 0; }
+.grid { display: grid; gap: 0.75rem; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); }
+.run { border: 1px solid var(--line); border-radius: 4px; padding: 0.5rem; font-size: 0.8rem; }
+.run svg, .key svg { width: 100%; height: auto; display: block; } .key svg { width: 2.5rem; }
+.run polyline, .key line { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke; }
+.run line { stroke: var(--line); vector-effect: non-scaling-stroke; }
+.run text { fill: var(--soft); font-size: 8px; }
+.test_accuracy { stroke: var(--test); }
+.accuracy_clean { stroke: var(--clean); stroke-dasharray: 2 2; }
+.accuracy_wrong { stroke: var(--wrong); stroke-dasharray: 6 3; }
+.key { display: flex; flex-wrap: wrap; gap: 0 1.5rem; font-size: 0.875rem; }
+.key span { display: flex; align-items: center; gap: 0.5rem; }
+pre { overflow-x: auto; font-size: 0.8rem; }
+"""
+
+
+def text(value) -> str:
+    return html.escape(str(value))
+
+
+def table_of(head: list[str], lines: list[list[str]], kind: str = "") -> str:
+    """In a box that scrolls on a narrow screen; **a cell** is printed bold."""
+
+    def cell(value: str) -> str:
+        return re.sub(r"^\*\*(.*)\*\*", r"<strong>\1</strong>", text(value))
+
+    heads = "".join(f'<th scope="col">{cell(value)}</th>' for value in head)
+    body = "\n".join(
+        f'<tr><th scope="row">{cell(first)}</th>' + "".join(f"<td>{cell(one)}</td>" for one in rest)
+        for first, *rest in lines
+    )
+    return (
+        f'<div class="scroll"><table class="{kind}"><thead><tr>{heads}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody></table></div>"
+    )
+
+
+def accuracies(found: list[FinishedRun]) -> str:
+    made = statistics.make_table(found, (foremost(found),))
+    head, lines = table.grid(made, False)
+    return f'{table_of(head, lines)}\n<p class="soft">{text(table.caption(found, made, False))}</p>'
+
+
+def pictures(found: list[FinishedRun], rows: str | None, split: int) -> Iterator[str]:
+    """All figures that can be drawn, and why the others cannot."""
+    for name, figure, reason in plots.drawn(found, rows, split):
+        title = plots.FIGURES[name].__doc__
+        if figure is None:
+            yield f'<p class="soft">{text(title)} Not drawn: {text(reason)}</p>'
+            continue
+        # Below this width letters are too small: the box scrolls.
+        least = f'<svg role="img" aria-label="{text(title)}" style="min-width: '
+        least += f'{70 * figure.get_figwidth():.0f}px" '
+        picture = drawing.svg(figure, f"{name}-").replace("<svg ", least, 1)
+        yield (
+            f'<figure><figcaption>{text(title)}</figcaption><div class="scroll">{picture}</div>'
+            "</figure>"
+        )
+
+
+def sparkline(run: FinishedRun) -> str:
+    """A run's curves, in % over epochs, from 0 to 100."""
+    parts = [
+        f'<line x1="0" x2="{WIDTH}" y1="{y}" y2="{y}"/>' for y in (0, HEIGHT // 2, HEIGHT)
+    ]  # fmt: skip
+    said = []
+    for key, name in CURVES.items():
+        values = history([run], key)[0]
+        epochs = np.flatnonzero(np.isfinite(values))
+        if not len(epochs):
+            continue
+        kept = epochs[np.unique(np.linspace(0, len(epochs) - 1, POINTS).round().astype(int))]
+        x = WIDTH * kept / max(1, len(values) - 1)
+        y = HEIGHT * (1 - values[kept])
+        points = " ".join(f"{a:.0f},{b:.1f}" for a, b in zip(x, y, strict=True))
+        parts.append(f'<polyline class="{key}" points="{points}"/>')
+        said.append(f"{name} {100 * values[epochs[-1]]:.1f} %")
+    summary = ", ".join(said)
+    svg = (
+        f'<svg viewBox="0 -2 {WIDTH} {HEIGHT + 4}" role="img" aria-label="{text(summary)}">'
+        f"{''.join(parts)}</svg>"
+    )
+    return f"{svg}\n{text(summary)}"
+
+
+def each_run(found: list[FinishedRun], order: list[str]) -> Iterator[str]:
+    columns = sorted({run.column for run in found})
+    names = "".join(
+        f'<span><svg viewBox="0 0 40 8"><line class="{key}" x2="40" y1="4" y2="4"/></svg>'
+        f"{text(name)}</span>"
+        for key, name in CURVES.items()
+    )
+    yield f'<div class="key">{names}</div>'
+    yield '<p class="soft">Over epochs, in %, from 0 to 100; seeds: training / noise / split.</p>'
+    for row in order:
+        same = [run for run in found if run.row == row]
+        yield f'<details open><summary>{text(row)} ({len(same)})</summary><div class="grid">'
+        for run in sorted(same, key=lambda run: (run.column, run.seeds)):
+            seeds = run.seeds[:1] if len({*run.seeds}) == 1 else run.seeds
+            place = f"{runs.heading(run.column, columns)}, seed {'/'.join(map(str, seeds))}"
+            yield f'<div class="run"><strong>{text(place)}</strong>\n{sparkline(run)}</div>'
+        yield "</div></details>"
+
+
+def configs(found: list[FinishedRun], order: list[str]) -> str:
+    """In what rows differ beside seeds and conditions, and what all runs share."""
+    flat = [(run.row, runs.flattened(run.results["config"])) for run in found]
+    values: dict[str, dict[str, set[str]]] = {}  # by key and row
+    for key in sorted({key for _, config in flat for key in config}):
+        for row, config in flat:
+            one = str(config.get(key, "-"))
+            values.setdefault(key, {}).setdefault(row, set()).add(one)
+    common = {key: of for key, of in values.items() if len(set().union(*of.values())) == 1}
+    known = {*common, *runs.SEEDS, *runs.CONDITIONS, "loss.method"}  # said elsewhere
+    differing = [key for key in values if key not in known]
+    lines = [[row, *(" / ".join(sorted(values[key][row])) for key in differing)] for row in order]
+    shared = "\n".join(f"{key} = {next(iter(of[order[0]]))}" for key, of in common.items())
+    parts = [table_of(["method", *differing], lines, "text")] if differing else []
+    parts.append(
+        f"<details><summary>The same in all runs</summary><pre>{text(shared)}</pre></details>"
+    )
+    return "\n".join(parts)
+
+
+def versions(found: list[FinishedRun]) -> str:
+    counts: dict[str, int] = {}
+    for run in found:
+        made_with = runs.made_with(run.results)
+        counts[made_with] = counts.get(made_with, 0) + 1
+    lines = [[str(number), made_with] for made_with, number in counts.items()]
+    return table_of(["runs", "made with"], lines, "text")
+
+
+def unfinished(root: pathlib.Path) -> list[list[str]]:
+    """Directories of runs without a result, and what is known of them."""
+    begun = {path.parent for name in (workdir.CONFIG, REASON) for path in root.glob(f"**/{name}")}
+    lines = []
+    for path in sorted(path for path in begun if not (path / workdir.RESULTS).exists()):
+        if (path / REASON).exists():
+            said = "failed: " + (path / REASON).read_text().strip()
+        elif (path / workdir.FAILED).exists():
+            failure = json.loads((path / workdir.FAILED).read_text())
+            said = (
+                f"failed: step {failure['step']}, not finite: {', '.join(failure['tensors'][:3])}"
+            )
+        else:
+            metrics = path / workdir.METRICS
+            epochs = metrics.read_text().count("\n") if metrics.exists() else 0
+            said = f"not finished: {epochs} epochs"
+        lines.append([path.relative_to(root).as_posix(), said])
+    return lines
+
+
+def make(root: pathlib.Path, command: str, rows: str | None, split: int) -> str:
+    found = runs.read(root)
+    order = plots.ranked(found)
+    missing = unfinished(root)
+    title = f"superloss_jax: {root.resolve().name}"
+    parts = {
+        "Test accuracy": [accuracies(found)],
+        "Figures": pictures(found, rows, split),
+        "Runs without a result": [
+            table_of(["directory", "state"], missing, "text") if missing else
+            "<p>None of those that have begun.</p>"
+        ],
+        "Each run": each_run(found, order),
+        "Configs": [configs(found, order)],
+        "Versions": [versions(found)],
+    }  # fmt: skip
+    body = "\n".join(
+        f"<h2>{heading}</h2>\n" + "\n".join(content) for heading, content in parts.items()
+    )
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<title>{text(title)}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<h1>{text(title)}</h1>
+<p class="soft">Made by <code>{text(command)}</code></p>
+{body}
+</body>
+</html>
+"""
+
+
+def page(args) -> None:
+    """Writes one HTML file with the table, the figures and each run's curves."""
+    root = pathlib.Path(args.workdir).expanduser()
+    given = {"workdir": args.workdir, "rows": args.rows}
+    flags = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    flags += [f"--split={args.split}"] * (args.split != plots.SPLIT)
+    command = shlex.join(["python", "-m", "experiments.report", "html", *flags])
+    output = pathlib.Path(args.output).expanduser() if args.output else root / "report.html"
+    try:
+        content = make(root, command, args.rows, args.split)
+        output.write_text(content)
+    except OSError as error:
+        raise ValueError(f"{error.filename}: {error.strerror}") from None
+    print(f"{output}: {len(content.encode()) / 1e6:.1f} MB")
+
+
+def add_command(commands) -> None:
+    command = commands.add_parser("html", help=page.__doc__)
+    command.add_argument("--workdir", required=True, help="directory that holds the runs")
+    command.add_argument("--output", help="file to write (default: WORKDIR/report.html)")
+    plots.add_choices(command)
+    command.set_defaults(call=page)

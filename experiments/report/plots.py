@@ -1,0 +1,123 @@
+"""Figures of all runs below a directory: python -m experiments.report figures --workdir=DIR"""
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+
+from matplotlib.figure import Figure
+
+from experiments import diagnostics
+from experiments.report import drawing, loss_groups, plots_examples, plots_metrics, runs
+from experiments.report.drawing import STYLES, plt
+from experiments.report.plots_metrics import foremost
+from experiments.report.runs import FinishedRun
+from experiments.report.statistics import make_table
+
+FIGURES = {one.__name__: one for one in (
+    plots_metrics.accuracy_over_noise, plots_metrics.accuracy_over_epochs,
+    plots_metrics.memorisation, plots_metrics.tau,
+    plots_examples.sigma_over_loss, plots_examples.losses,
+)}  # fmt: skip
+
+SPLIT = 5  # the epoch after which easy and hard examples are told apart
+
+
+def ranked(found: list[FinishedRun]) -> list[str]:
+    """Row labels in the order of the table: the best first."""
+    return make_table(found, (foremost(found),)).rows
+
+
+def chosen(found: list[FinishedRun], asked: str | None) -> list[str]:
+    """Rows to draw, the foremost first: those asked for, or the two compared, then the best."""
+    rows = ranked(found)
+    if asked is not None:
+        names = split_labels(asked, rows)
+        if len(names) > len(STYLES):
+            raise ValueError(f"--rows: expected at most {len(STYLES)} rows, got {len(names)}")
+        return names
+    of_method = {run.row: run.results["config"]["loss"]["method"] for run in found}
+    names = []
+    for method in ("superloss", "cross_entropy"):  # the plain one, if there is one
+        same = [row for row in rows if of_method[row] == method]
+        names += [method] if method in same else same[:1]
+    return names + [row for row in rows if row not in names]
+
+
+def split_labels(text: str, rows: list[str]) -> list[str]:
+    """Labels between commas; since they may hold commas, the longest that fits is taken."""
+    names: list[str] = []
+    rest = text
+    while rest := rest.strip():
+        fitting = [row for row in rows if rest == row or rest.startswith(f"{row},")]
+        if not fitting:
+            raise ValueError(f"--rows: expected some of {'; '.join(rows)}; got {rest!r}")
+        names.append(max(fitting, key=len))
+        rest = rest[len(names[-1]) + 1 :]
+    if not names:
+        raise ValueError(f"--rows: expected some of {'; '.join(rows)}; got none")
+    return [*dict.fromkeys(names)]
+
+
+def drawn(
+    found: list[FinishedRun], rows: str | None, split: int
+) -> Iterator[tuple[str, Figure | None, str]]:
+    """Of each figure its name, and it, or why there is none."""
+    order = chosen(found, rows)
+    for name, draw in FIGURES.items():
+        with plt.rc_context(drawing.LOOK):
+            try:
+                figure = draw(found, order, split)
+            except ValueError as error:
+                yield name, None, str(error)
+                continue
+            yield name, figure, ""
+            plt.close(figure)
+
+
+def figures(args) -> None:
+    """Draws all figures that the runs below a directory have the data for."""
+    root = pathlib.Path(args.workdir).expanduser()
+    found = runs.read(root)
+    folder = pathlib.Path(args.output).expanduser() if args.output else root / "figures"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, figure, reason in drawn(found, args.rows, args.split):
+            if figure is None:
+                print(f"{name}: not drawn: {reason}")
+            else:
+                print(f"{name}: {', '.join(map(str, drawing.save(figure, folder / name)))}")
+                if name == "losses":
+                    keep_losses(found, chosen(found, args.rows), args.split, folder)
+    except OSError as error:
+        raise ValueError(f"{error.filename}: {error.strerror}") from None
+
+
+def keep_losses(found, order: list[str], split: int, folder: pathlib.Path) -> None:
+    """Writes what is drawn beside the picture, and of every run beside its losses.
+
+    From that the picture is drawn again when the losses themselves are gone.
+    """
+    shown = {run.path.name: lines for run, lines in plots_examples.summaries(found, order, split)}
+    loss_groups.write(folder / loss_groups.FILE, split, shown)
+    count = 0
+    for run in found:
+        if (run.path / diagnostics.LOSSES).is_dir():
+            with contextlib.suppress(ValueError):  # of a run without clean labels, or of mixtures
+                lines = {".": loss_groups.read(run, split)}
+                loss_groups.write(run.path / loss_groups.FILE, split, lines)
+                count += 1
+    print(f"losses: {folder / loss_groups.FILE}, and in the directories of {count} runs")
+
+
+def add_command(commands) -> None:
+    command = commands.add_parser("figures", help=figures.__doc__)
+    command.add_argument("--workdir", required=True, help="directory that holds the runs")
+    command.add_argument("--output", help="directory for the pictures (default: WORKDIR/figures)")
+    add_choices(command)
+    command.set_defaults(call=figures)
+
+
+def add_choices(command) -> None:
+    command.add_argument("--rows", help="rows of the table to draw (default: the best)")
+    told = f"after which easy and hard examples are told apart (default {SPLIT})"
+    command.add_argument("--split", type=int, default=SPLIT, metavar="EPOCH", help=told)

@@ -1,0 +1,105 @@
+"""Figures of single examples of a run: their weights, their losses."""
+
+from collections.abc import Callable
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments import diagnostics
+from experiments.report import drawing, loss_groups, runs
+from experiments.report.drawing import STYLES
+from experiments.report.runs import Condition, FinishedRun
+
+PANELS = 3  # runs beside each other
+SEEN = 3000  # examples drawn of a run
+
+
+def sources(found, order, has: Callable[[FinishedRun], bool]) -> list[FinishedRun]:
+    """A run of each row, under one condition: that of most rows; of equal ones the noisiest."""
+    of_column: dict[Condition, dict[str, FinishedRun]] = {}
+    for run in found:
+        if run.row in order and has(run):
+            of_column.setdefault(run.column, {}).setdefault(run.row, run)
+    if not of_column:
+        return []
+    best = max(of_column, key=lambda column: (len(of_column[column]), column.rate, column))
+    return [of_column[best][row] for row in order if row in of_column[best]][:PANELS]
+
+
+def weighs(run: FinishedRun) -> bool:
+    """Whether what each example weighed in the last epoch is there, and differs."""
+    if not (run.path / diagnostics.FILE).is_file():
+        return False
+    weight = diagnostics.read(run.path)["weight"]
+    return bool(np.isfinite(weight).any() and np.nanmax(weight) > np.nanmin(weight))
+
+
+def sigma_over_loss(found, order, split) -> Figure:
+    """Weight against loss of training examples in the last epoch, and how many have which loss."""
+    drawn = sources(found, order, weighs)
+    if not drawn:
+        raise ValueError("no run of these rows has samples.npz with weights that differ")
+    figure, grid = drawing.grid(
+        2, len(drawn), 3.8, 2.4, 0, sharex="col", gridspec_kw={"height_ratios": (3, 2)}
+    )
+    for (upper, lower), run in zip(grid.T, drawn, strict=True):
+        rows = diagnostics.read(run.path)
+        wrong = diagnostics.is_wrong(rows)
+        groups = {"all": np.isfinite(rows["loss"])}
+        if wrong is not None:
+            groups = {"right label": ~wrong, "wrong label": wrong}
+        last = np.nanquantile(rows["loss"], 0.995)  # a few losses would leave the others no room
+        some = np.random.default_rng(0).permutation(len(rows["loss"]))[:SEEN]
+        bins = np.linspace(0, last, 50)
+        for (name, of), style, filled in zip(groups.items(), STYLES, (True, False), strict=False):
+            at = some[of[some]]
+            upper.plot(rows["loss"][at], rows["weight"][at], style["marker"], ms=3, alpha=0.5,
+                       mew=0, color=style["color"], label=name, rasterized=True)  # fmt: skip
+            lower.hist(rows["loss"][of], bins, histtype="stepfilled" if filled else "step", lw=1.5,
+                       alpha=0.5 if filled else 1, color=style["color"], label=name)  # fmt: skip
+        threshold = runs.metrics(run)[-1].get("tau")
+        for axes in (upper, lower) if threshold is not None else ():
+            axes.axvline(threshold, color="0.2", ls=":", lw=1.2)
+        if threshold is not None:
+            upper.annotate("tau", (threshold, 1), (3, -8), xycoords=("data", "axes fraction"),
+                           textcoords="offset points", color="0.2")  # fmt: skip
+        upper.set(title=run.row, xlim=(0, last), ylabel="weight")
+        lower.set(xlabel="loss", ylabel="examples", yscale="log")
+        upper.legend(frameon=False, markerscale=2)
+    place = runs.heading(drawn[0].column, sorted({run.column for run in found}))
+    drawing.note(figure, f"{place}; one run each, last epoch. Above {SEEN} examples at most, "
+                         "below all, up to the loss that 0.5 % exceed.")  # fmt: skip
+    return figure
+
+
+def summaries(found, order, split) -> list[tuple[FinishedRun, loss_groups.Summary]]:
+    """Of the runs to draw; where none can be, the last one's reason."""
+    readable, reason = [], "no run of these rows has losses/ (config.report.losses) or losses.csv"
+    for run in sources(found, order, loss_groups.kept):
+        try:
+            readable.append((run, loss_groups.read(run, split)))
+        except ValueError as error:
+            reason = str(error)
+    if not readable:
+        raise ValueError(reason)
+    return readable
+
+
+def losses(found, order, split) -> Figure:
+    """Losses of easy, hard and wrongly labelled training examples over epochs."""
+    drawn = summaries(found, order, split)
+    figure, grid = drawing.grid(1, len(drawn), 3.4, 3.0, 0.8, sharey=True)
+    for axes, (run, summary) in zip(grid[0], drawn, strict=True):
+        for (group, lines), style in zip(summary.items(), STYLES, strict=False):
+            epochs = np.arange(1, len(lines) + 1)
+            drawing.curve(axes, epochs, lines[:, 1:4].T, style, group, np.nanmedian)
+        axes.axvline(split, color="0.5", ls=":", lw=1)
+        axes.set(title=run.row, xlabel="epoch")
+    for axes in grid[0]:
+        drawing.name_ends(axes)
+    grid[0, 0].set_ylabel("loss")
+    place = runs.heading(drawn[0][0].column, sorted({run.column for run in found}))
+    drawing.note(figure, f"{place}; one run each. Easy and hard: lowest and highest quarter "
+                         f"of right labels' losses in epoch {split} (dotted). Line: median; "
+                         "band: 25 to 75 %.")  # fmt: skip
+    return figure

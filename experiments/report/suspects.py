@@ -1,0 +1,68 @@
+"""The training examples whose labels a run trusts least."""
+
+import csv
+import json
+import pathlib
+
+import ml_collections
+import numpy as np
+
+from experiments import data, diagnostics, workdir
+from experiments.report.drawing import plt
+
+
+def suspects(args) -> None:
+    """The training examples whose labels a run trusts least: a list, and a picture."""
+    path = pathlib.Path(args.workdir).expanduser()
+    try:
+        config = ml_collections.ConfigDict(json.loads((path / workdir.CONFIG).read_text()))
+        rows = diagnostics.read(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--workdir: expected a finished run: {error}") from None
+    dataset, _ = data.build(config.data, config.noise, args.data_dir)
+    # Of the whole training set, whatever the run left out: found by the published position.
+    place = {int(index): i for i, index in enumerate(dataset.train.indices)}
+    first = diagnostics.order(rows)[: args.number]
+    names = dataset.class_names
+    with open(path / "suspects.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["index", "given_label", "predicted_label", "weight", "loss"])
+        for i in first:
+            labels = names[rows["label"][i]], names[rows["predicted"][i]]
+            numbers = (f"{rows[name][i]:.6g}" for name in ("weight", "loss"))
+            writer.writerow([rows["index"][i], *labels, *numbers])
+    print(path / "suspects.csv")
+    images = [dataset.train.images[place[int(rows["index"][i])]] for i in first[:40]]
+    titles = [
+        f"{rows['index'][i]}: {names[rows['label'][i]]}\n{names[rows['predicted'][i]]}?"
+        for i in first[:40]
+    ]
+    picture(images, titles, path / "suspects.png")
+    print(path / "suspects.png")
+    wrong = diagnostics.is_wrong(rows)
+    if wrong is not None:
+        part = f"{wrong[first].mean():.1%} are wrong; of all, {wrong.mean():.1%}"
+        print(f"of these {len(first)}, {part}")
+
+
+def picture(images, titles, path: pathlib.Path) -> None:
+    columns = 10
+    rows = -(-len(images) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(1.25 * columns, 1.6 * rows), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, image, title in zip(axes.flat, images, titles, strict=False):
+        axis.imshow(np.squeeze(image), cmap="gray")
+        axis.set_title(title, fontsize=7)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def add_command(commands) -> None:
+    command = commands.add_parser("suspects", help=suspects.__doc__)
+    command.add_argument("--workdir", required=True, help="directory of a finished run")
+    command.add_argument("--data_dir", help="directory with data sets")
+    command.add_argument("--number", type=int, default=100, help="how many (default 100)")
+    command.set_defaults(call=suspects)

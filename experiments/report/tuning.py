@@ -1,0 +1,37 @@
+"""Settings by validation accuracy: what a table's config is tuned by."""
+
+import pathlib
+
+import numpy as np
+
+from experiments.report import runs
+
+
+def choose(args) -> None:
+    """Settings of each method by accuracy on validation labels, the best first."""
+    found = runs.read(pathlib.Path(args.workdir))
+    if len({run.column for run in found}) > 1:
+        raise ValueError("--workdir: expected runs of one condition: a choice is made at one")
+    groups: dict[str, dict[str, list[float]]] = {}
+    for run in found:
+        if (best := runs.validation(run)) is None:
+            raise ValueError(f"--workdir: {run.path} has no validation labels to choose by")
+        groups.setdefault(run.results["config"]["loss"]["method"], {}).setdefault(
+            run.row, []
+        ).append(best)
+    print("| method | setting | validation accuracy |\n|---|---|---|")
+    for method, settings in groups.items():
+        ordered = sorted(settings.items(), key=lambda item: -float(np.mean(item[1])))
+        for place, (row, values) in enumerate(ordered):
+            text = runs.mean_and_spread(values, 2)
+            chosen = f"**{text}**" if place == 0 else text
+            print(f"| {method} | {row.partition(', ')[2] or 'as configured'} | {chosen} |")
+    kind = found[0].results["config"]["data"]["validation_labels"]
+    said = f"Accuracy in % on {kind} validation labels at its best epoch, the best in bold"
+    print(f"\n{said}; {runs.caption(found)}")
+
+
+def add_command(commands) -> None:
+    command = commands.add_parser("choose", help=choose.__doc__)
+    command.add_argument("--workdir", required=True, help="directory that holds the runs")
+    command.set_defaults(call=choose)
