@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+from collections.abc import Callable
 from typing import NamedTuple
 
 from experiments import workdir
@@ -56,6 +57,45 @@ def is_done(point: Point) -> bool:
         return False
 
 
+def attempt(
+    point: Point,
+    environment: dict[str, str],
+    started: Callable[[subprocess.Popen], None],
+    stopped: Callable[[], bool],
+    own_session: bool = False,
+) -> str:
+    """Runs a point's command to its end; returns its state then, missing if it was `stopped`."""
+    point.path.mkdir(parents=True, exist_ok=True)
+    (point.path / REASON).unlink(missing_ok=True)
+    if (results := point.path / workdir.RESULTS).exists():  # torn, or not of this config
+        results.rename(results.with_suffix(".bad"))
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            point.command, env=environment, stdout=log, stderr=log, start_new_session=own_session
+        )
+        started(process)
+        code = process.wait()
+        log.seek(0)
+        said = log.read()
+    if "is in use by" in said:  # by another sweep, which came first
+        return "running"
+    with open(point.path / "log.txt", "a") as file:
+        file.write(said)
+    if code == 0 and is_done(point):
+        return "done"
+    if stopped():
+        return "missing"
+    last = (said.strip().splitlines() or ["no message"])[-1]
+    (point.path / REASON).write_text(f"exit code {code}: {last}\n")
+    return "failed"
+
+
+def one_thread() -> dict[str, str]:
+    """This environment, with one thread for a run."""
+    flags = " ".join(filter(None, (os.environ.get("XLA_FLAGS"), ONE_THREAD["XLA_FLAGS"])))
+    return os.environ | ONE_THREAD | {"XLA_FLAGS": flags}
+
+
 class Pool:
     """Runs points in processes, so many at a time."""
 
@@ -69,42 +109,27 @@ class Pool:
         """Trains one point to its end; returns its state then."""
         if self.stopped.is_set() or (before := state(point)) in ("done", "running"):
             return "missing" if self.stopped.is_set() else before
-        point.path.mkdir(parents=True, exist_ok=True)
-        (point.path / REASON).unlink(missing_ok=True)
-        if (results := point.path / workdir.RESULTS).exists():  # torn, or not of this config
-            results.rename(results.with_suffix(".bad"))
         place = self.free.pop()
-        with tempfile.TemporaryFile("w+") as log:
-            process = subprocess.Popen(
-                point.command, env=self.environment(place), stdout=log, stderr=log,
-                start_new_session=True,  # Ctrl-C is for the sweep, which passes it on once
-            )  # fmt: skip
+        mine: list[subprocess.Popen] = []
+
+        def started(process):
+            mine.append(process)
             self.running.add(process)
             if self.stopped.is_set():  # since it was asked for
                 process.send_signal(signal.SIGINT)
-            code = process.wait()
-            log.seek(0)
-            said = log.read()
-        self.running.discard(process)
+
+        # Ctrl-C is for the sweep, which passes it on once: hence the session.
+        environment = self.environment(place)
+        found = attempt(point, environment, started, self.stopped.is_set, own_session=True)
+        self.running.difference_update(mine)
         self.free.append(place)
-        if "is in use by" in said:  # by another sweep, which came first
-            return "running"
-        with open(point.path / "log.txt", "a") as file:
-            file.write(said)
-        if code == 0 and is_done(point):
-            return "done"
-        if self.stopped.is_set():
-            return "missing"
-        last = (said.strip().splitlines() or ["no message"])[-1]
-        (point.path / REASON).write_text(f"exit code {code}: {last}\n")
-        return "failed"
+        return found
 
     def environment(self, place: int) -> dict[str, str]:
         """A GPU for each, or else one thread for each."""
         if self.gpus:
             return os.environ | {"CUDA_VISIBLE_DEVICES": self.gpus[place % len(self.gpus)]}
-        flags = " ".join(filter(None, (os.environ.get("XLA_FLAGS"), ONE_THREAD["XLA_FLAGS"])))
-        return os.environ | ONE_THREAD | {"XLA_FLAGS": flags}
+        return one_thread()
 
     def stop(self) -> None:
         """Asks every run to save and end."""

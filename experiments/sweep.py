@@ -16,14 +16,15 @@ from typing import Any
 from absl import app, flags
 from ml_collections import config_flags
 
-from experiments import choices, watch, workdir
+from experiments import choices, slurm, watch, workdir
 from experiments.command import CONFIG, DATA_DIR, parse, refuse
 from experiments.pool import Point, Pool, state, visible_gpus
 from experiments.progress import console
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the runs' directories.", required=True)
 LIST = flags.DEFINE_bool("list", False, "Show the points and their state, and stop.")
-BACKEND = flags.DEFINE_string("backend", "local", "local: here; print: the commands alone.")
+BACKEND = flags.DEFINE_string("backend", "local", "local; slurm; print: the commands alone.")
+SLURM = flags.DEFINE_string("slurm", "", "What sbatch is given: partition=gpu,gres=gpu:1,time=120.")
 WORKERS = flags.DEFINE_integer("workers", 0, "Runs at a time; 0: one a GPU, or else one a core.")
 
 
@@ -117,17 +118,23 @@ def main(argv: list[str]) -> None:
     file = config_flags.get_config_filename(flags.FLAGS["config"])
     root = pathlib.Path(WORKDIR.value).expanduser()
     try:
-        choices.choose("--backend", BACKEND.value, dict.fromkeys(("local", "print")))
+        choices.choose("--backend", BACKEND.value, dict.fromkeys(("local", "slurm", "print")))
         choices.within("--workers", WORKERS.value, 0, 1000)
+        options = slurm.parse(SLURM.value)
+        if SLURM.value and BACKEND.value != "slurm":
+            raise ValueError("--slurm: expected with --backend=slurm only")
         given = dict(config_flags.get_override_values(flags.FLAGS["config"]))
         points = expand(file, CONFIG.value, given, root, DATA_DIR.value)
     except ValueError as error:
         refuse(error)
-    gpus = visible_gpus()
+    gpus = visible_gpus() if BACKEND.value != "slurm" else []  # others than where it is submitted
     number = WORKERS.value or len(gpus) or len(os.sched_getaffinity(0))
     if gpus and number > len(gpus):
         refuse(ValueError(f"--workers: expected at most one a GPU, {len(gpus)}, got {number}"))
-    states = {i: state(point) for i, point in enumerate(points)}
+    try:
+        states = slurm.states(points)
+    except OSError as error:
+        refuse(error, 1)
     if LIST.value:
         show(points, states)
         print(watch.headline(points, states, number))
@@ -142,9 +149,15 @@ def main(argv: list[str]) -> None:
         if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup
             signal.signal(ending, signal.default_int_handler)
     try:
-        states = local(points, number, gpus)
+        if BACKEND.value == "slurm":
+            states = slurm.run(points, options, WORKERS.value, root)
+        else:
+            states = local(points, number, gpus)
+    except (OSError, ValueError) as error:
+        refuse(error)
     except KeyboardInterrupt:
-        refuse(InterruptedError("interrupted: what ran is saved; the same command goes on"), 130)
+        kept = "the jobs go on" if BACKEND.value == "slurm" else "what ran is saved"
+        refuse(InterruptedError(f"interrupted: {kept}; the same command goes on"), 130)
     left = [i for i, found in states.items() if found != "done"]
     print(f"{len(points) - len(left)} of {len(points)} runs are done, in {root}")
     show([points[i] for i in left], {k: states[i] for k, i in enumerate(left)})

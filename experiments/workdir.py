@@ -10,8 +10,6 @@ import pathlib
 import tempfile
 from collections.abc import Iterable
 
-import jax
-
 from experiments import cache
 
 CONFIG, METRICS, TIMING, RESULTS = "config.json", "metrics.jsonl", "timing.jsonl", "results.json"
@@ -99,6 +97,8 @@ def _differences(old, new, prefix=""):
 
 def compilation_cache() -> None:
     """Keeps compiled programs, unless JAX_COMPILATION_CACHE_DIR names another place."""
+    import jax  # not above: a sweep is submitted to Slurm without it
+
     if not jax.config.values["jax_compilation_cache_dir"]:
         jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "compiled"))
 
@@ -114,9 +114,16 @@ def write_json(path: pathlib.Path, value) -> None:
     replace(path, text.encode())
 
 
+def first_process() -> bool:
+    """Of several that train together, the one that writes."""
+    import jax
+
+    return jax.process_index() == 0
+
+
 def replace(path: pathlib.Path, content: bytes) -> None:
     """Writes to a temporary name, then renames: the file is there whole, or not at all."""
-    if jax.process_index():
+    if not first_process():
         return
     temporary = path.with_name(f".{path.name}.tmp")
     with open(temporary, "wb") as file:
@@ -131,7 +138,7 @@ def line(row: dict) -> str:
 
 
 def append_row(path: pathlib.Path, row: dict) -> None:
-    if jax.process_index() == 0:
+    if first_process():
         with open(path, "a") as file:
             file.write(line(row))
 

@@ -1,0 +1,292 @@
+"""Points of a sweep as tasks of a Slurm job array, through submitit.
+
+A task that is preempted, or near its time limit, saves and is queued again; so is one whose node
+fails, which goes on from its newest checkpoint.
+"""
+
+import contextlib
+import dataclasses
+import io
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from typing import Any, NamedTuple
+
+from experiments import watch
+from experiments.pool import REASON, Point, attempt, is_done, one_thread, state
+from experiments.progress import console
+from experiments.safety import locked
+
+TASK = "slurm.txt"  # in a run's directory: the number of its task
+LOGS = "slurm"  # beside the runs' directories: what submitit writes
+ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
+         "PREEMPTED", "REVOKED", "TIMEOUT")  # fmt: skip
+SECONDS_BETWEEN_LOOKS = 5.0
+SECONDS_BETWEEN_TRIES = 10.0
+
+# time in minutes; signal_delay_s before it a run saves and queues again, max_num_timeout times.
+NUMBERS = {"time": 120, "signal_delay_s": 90, "max_num_timeout": 100, "cpus_per_task": 1}
+OURS = {"array", "chdir", "error", "job_name", "nodes", "ntasks", "open_mode", "output", "requeue",
+        "signal", "wrap"}  # fmt: skip
+
+
+class Options(NamedTuple):
+    """What --slurm says: the numbers that are needed here, and what sbatch alone reads."""
+
+    numbers: dict[str, int]
+    others: dict[str, str]
+
+
+def parse(text: str) -> Options:
+    """Reads key=value,key=value; a value may have commas.
+
+    Raises:
+      ValueError: for another form, a number that cannot be, or a key that is the sweep's own.
+    """
+    numbers, others = dict(NUMBERS), {}
+    for part in re.split(r",(?=[\w-]+=)", text) if text else ():
+        key, _, value = part.partition("=")
+        key = key.replace("-", "_")
+        if not (re.fullmatch("[a-z]\\w*", key) and value):
+            raise ValueError(f"--slurm: expected key=value,key=value, got {part!r}")
+        if key in OURS:
+            raise ValueError(f"--slurm: {key} is set by the sweep, got {part!r}")
+        if key not in ("mem_gb", *NUMBERS):
+            others[key] = value
+        elif not re.fullmatch("0*[1-9][0-9]{0,6}", value):
+            raise ValueError(f"--slurm: {key}: expected a whole number from 1, got {value!r}")
+        elif key == "mem_gb":
+            others["mem"] = f"{value}G"
+        else:
+            numbers[key] = int(value)
+    if 60 * numbers["time"] <= (delay := numbers["signal_delay_s"]):
+        raise ValueError(f"--slurm: time: expected more than signal_delay_s, {delay} s, "
+                         f"got {numbers['time']} min")  # fmt: skip
+    return Options(numbers, others)
+
+
+def asks_for_gpus(options: Options) -> bool:
+    return any(key.startswith("gpus") or (key.startswith(("gres", "tres")) and "gpu" in value)
+               for key, value in options.others.items())  # fmt: skip
+
+
+class Queued(NamedTuple):
+    """Of a task, Slurm's word for its state, and why it waits."""
+
+    state: str
+    reason: str
+
+
+def queue(tasks: list[str]) -> dict[str, Queued]:
+    """What Slurm knows of tasks, which it forgets some minutes after they end.
+
+    Raises:
+      OSError: if Slurm does not answer.
+    """
+    jobs = {task.partition("_")[0] for task in tasks}
+    if not jobs:
+        return {}
+    command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T|%r"]
+    done = subprocess.run([*command, f"--jobs={','.join(sorted(jobs))}"], capture_output=True,
+                          text=True, check=False)  # fmt: skip
+    if "Invalid job id" in done.stderr:  # forgotten, if it is the only one
+        return {}
+    if done.returncode:
+        raise OSError(f"squeue: {done.stderr.strip() or done.returncode}")
+    rows = (line.split("|", 2) for line in done.stdout.splitlines())
+    return {task: Queued(word, reason) for task, word, reason in rows if task in tasks}
+
+
+def task_of(point: Point) -> str:
+    try:
+        return (point.path / TASK).read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def states(points: list[Point]) -> dict[int, str]:
+    """As pool.state has them, and queued: a task waits for its turn."""
+    found = {i: state(point) for i, point in enumerate(points)}
+    tasks = {i: task for i in found if found[i] != "done" and (task := task_of(points[i]))}
+    if shutil.which("squeue"):  # else they are looked at from elsewhere
+        known = queue([*tasks.values()])
+        for i, task in tasks.items():
+            if task in known and known[task].state not in ENDED:
+                found[i] = "running" if known[task].state == "RUNNING" else "queued"
+    return found
+
+
+def submit(points: list[Point], options: Options, parallel: int, root: pathlib.Path) -> list[str]:
+    """Queues the points that are neither done nor queued, as one array; returns their tasks.
+
+    Raises:
+      ValueError: if Slurm is not here or takes no such job, or another process submits.
+    """
+    import submitit
+
+    if not shutil.which("sbatch"):
+        raise ValueError("--backend: slurm: expected sbatch on the PATH, found none")
+    with locked(root):  # one at a time, so that nothing is queued twice
+        found = states(points)
+        todo = [points[i] for i in found if found[i] in ("missing", "failed")]
+        if not todo:
+            return []
+        executor = submitit.SlurmExecutor(root / LOGS, options.numbers["max_num_timeout"])
+        executor.update_parameters(**parameters(options, parallel, root.absolute().name))
+        narrow = options.numbers["cpus_per_task"] == 1 and not asks_for_gpus(options)
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            try:
+                jobs = executor.submit_array([Task(point, narrow) for point in todo])
+            except submitit.core.utils.FailedJobError:
+                why = [line.removeprefix("sbatch: ") for line in said.getvalue().splitlines()]
+                raise ValueError(f"--slurm: {'; '.join(why)}") from None
+        for point, job in zip(todo, jobs, strict=True):
+            point.path.mkdir(parents=True, exist_ok=True)
+            (point.path / REASON).unlink(missing_ok=True)
+            (point.path / TASK).write_text(f"{job.job_id}\n")
+    return [job.job_id for job in jobs]
+
+
+def parameters(options: Options, parallel: int, name: str) -> dict[str, Any]:
+    """As submitit takes them."""
+    cores = options.numbers["cpus_per_task"]
+    return {
+        "job_name": name,
+        "time": options.numbers["time"],
+        "signal_delay_s": options.numbers["signal_delay_s"],
+        "cpus_per_task": cores,
+        "srun_args": [f"--cpus-per-task={cores}"],  # which srun does not take from sbatch
+        "array_parallelism": parallel,
+        "additional_parameters": options.others | {"requeue": True},
+    }
+
+
+# Slurm sends its warning to all processes of a task: to the run, too, which would end unsaved.
+WARNINGS = {signal.SIGUSR1, signal.SIGUSR2}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What Slurm runs: one point, to its end or to a signal."""
+
+    point: Point
+    narrow: bool  # one core: one thread
+
+    def __call__(self) -> str:
+        received: list[int] = []
+        processes: list[subprocess.Popen] = []
+
+        def note(number, frame):
+            received.append(number)
+            for process in processes:
+                process.send_signal(signal.SIGTERM)
+
+        def started(process):
+            processes[:] = [process]
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, WARNINGS)
+            if received:  # since it was started
+                process.send_signal(signal.SIGTERM)
+
+        submitits = {n: signal.signal(n, note) for n in (signal.SIGTERM, *WARNINGS)}
+        environment = one_thread() if self.narrow else dict(os.environ)
+        found = "done" if is_done(self.point) else "running"
+        while found == "running" and not received:
+            signal.pthread_sigmask(signal.SIG_BLOCK, WARNINGS)  # as the run inherits it
+            found = attempt(self.point, environment, started, lambda: bool(received))
+            if found == "running":  # of a node that is gone, say, whose lock is not yet let go
+                time.sleep(SECONDS_BETWEEN_TRIES)
+        for number, handler in submitits.items():
+            signal.signal(number, handler)
+        if found == "failed":
+            raise RuntimeError((self.point.path / REASON).read_text().strip())
+        if found != "done":
+            if self.is_to_go_on(received):
+                self.queue_again(submitits)
+            sys.exit(143)  # Slurm queues it again, or somebody took it out
+        for number in WARNINGS:  # too late to be of use, and the end of a process that ends
+            signal.signal(number, signal.SIG_IGN)
+        return found
+
+    def checkpoint(self):
+        """For submitit: what to run when the task is started anew."""
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self)
+
+    def is_to_go_on(self, received: list[int]) -> bool:
+        """Whether it is left to the task to be queued again.
+
+        SIGTERM alone comes before Slurm cancels a job or queues it again itself, but also at the
+        start of a preemption's time of grace, when to end would be taken for the end.
+        """
+        import submitit
+
+        if WARNINGS & {*received}:
+            return True
+        task = submitit.JobEnvironment().job_id
+        return queue([task]).get(task, Queued("", "")).state == "RUNNING"
+
+    def queue_again(self, submitits) -> None:
+        """By submitit, which counts the time limits, says so in its log, and ends the process."""
+        number = getattr(signal, f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')}")
+        try:
+            submitits[number](number, None)
+        except Exception as error:
+            (self.point.path / REASON).write_text(f"{error}\n")
+            raise
+
+
+def run(points: list[Point], options: Options, parallel: int, root: pathlib.Path) -> dict[int, str]:
+    """Submits what is missing, and waits; the state of each at the end."""
+    tasks = submit(points, options, parallel or len(points), root)
+    jobs = ", ".join(dict.fromkeys(task.partition("_")[0] for task in tasks)) or "none"
+    console.print(f"sweep    {len(points)} runs, {len(tasks)} submitted; new jobs: {jobs}")
+    return follow(points, parallel or len(points), root)
+
+
+def follow(points: list[Point], parallel: int, root: pathlib.Path) -> dict[int, str]:
+    """Looks at the queue until none of the points is in it; the state of each then."""
+    tasks = {i: task for i, point in enumerate(points) if (task := task_of(point))}
+    found = {i: "done" if is_done(point) else "queued" for i, point in enumerate(points)}
+    left = {i: task for i, task in tasks.items() if found[i] != "done"}
+    said = {"None", "Resources", "Priority", "BeginTime", "JobArrayTaskLimit"}  # will pass
+    with watch.watching(points, found, parallel) as ended:
+        while left:
+            try:
+                known = queue([*left.values()])
+            except OSError as error:  # a busy controller
+                console.print(f"{error}: looking again")
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+                continue
+            for i, task in [*left.items()]:
+                one = known.get(task)
+                if one and one.state not in ENDED:
+                    found[i] = "running" if one.state == "RUNNING" else "queued"
+                    continue
+                del left[i]
+                found[i] = outcome(points[i], task, one, root / LOGS)
+                ended(i)
+            reasons = {known[task].reason for i, task in left.items() if found[i] == "queued"}
+            for reason in sorted(reasons - said):  # some never end
+                console.print(f"sweep    some runs wait: {reason}")
+            said |= reasons
+            if left:
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+    return {i: state(point) for i, point in enumerate(points)}
+
+
+def outcome(point: Point, task: str, known: Queued | None, logs: pathlib.Path) -> str:
+    """The state of a point whose task has ended; why, where the task could not say it."""
+    found = state(point)
+    if found != "missing" or known is None or known.state in ("CANCELLED", "COMPLETED"):
+        return found
+    said = logs / f"{task}_0_log.err"
+    lines = said.read_text(errors="replace").strip().splitlines() if said.exists() else []
+    reason = f"Slurm: {known.state}: {lines[-1] if lines else known.reason}"
+    (point.path / REASON).write_text(f"{reason}\n")
+    return "failed"
