@@ -4,9 +4,9 @@
         --workdir=results/cifar_cpu_table --data_dir=~/tensorflow_datasets
     python -m experiments.report table --workdir=results/cifar_cpu_table
 
-75 runs of 5 minutes on a CPU core. Crop, flip, weight decay, SGD with a cosine, 10 epochs; best epoch
-on 5,000 noisy validation labels. Each method has the best of six settings at noise 0.4, chosen on
-noisy validation labels with another seed (cifar_cpu_tuning.py): the same for all rates.
+75 runs of 5 minutes on a CPU core. Crop, flip, weight decay, SGD with a cosine, 10 epochs; best
+epoch on 5,000 noisy validation labels. Each method has the best of six settings at noise 0.4, chosen
+on noisy validation labels with another seed (cifar_cpu_tuning.py): the same for all rates.
 """
 
 from configs import cifar_cpu_tuning
