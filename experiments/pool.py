@@ -5,9 +5,7 @@ import fcntl
 import json
 import os
 import pathlib
-import signal
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable
 from typing import NamedTuple
@@ -42,6 +40,8 @@ def state(point: Point) -> str:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return "running"
+        if is_done(point):  # since it was looked at
+            return "done"
     return "failed" if (point.path / REASON).exists() else "missing"
 
 
@@ -65,27 +65,28 @@ def attempt(
     own_session: bool = False,
 ) -> str:
     """Runs a point's command to its end; returns its state then, missing if it was `stopped`."""
+    if is_done(point):  # by another sweep
+        return "done"
     point.path.mkdir(parents=True, exist_ok=True)
     (point.path / REASON).unlink(missing_ok=True)
-    if (results := point.path / workdir.RESULTS).exists():  # torn, or not of this config
-        results.rename(results.with_suffix(".bad"))
-    with tempfile.TemporaryFile("w+") as log:
+    with open(point.path / "log.txt", "a+", errors="replace") as log:
+        before = log.tell()
         process = subprocess.Popen(
             point.command, env=environment, stdout=log, stderr=log, start_new_session=own_session
         )
         started(process)
         code = process.wait()
-        log.seek(0)
+        log.seek(before)
         said = log.read()
+    if is_done(point):
+        return "done"
     if "is in use by" in said:  # by another sweep, which came first
         return "running"
-    with open(point.path / "log.txt", "a") as file:
-        file.write(said)
-    if code == 0 and is_done(point):
-        return "done"
     if stopped():
         return "missing"
     last = (said.strip().splitlines() or ["no message"])[-1]
+    if code == 0:
+        last = "its result is of another config: was the config's file changed?"
     (point.path / REASON).write_text(f"exit code {code}: {last}\n")
     return "failed"
 
@@ -94,6 +95,10 @@ def one_thread() -> dict[str, str]:
     """This environment, with one thread for a run."""
     flags = " ".join(filter(None, (os.environ.get("XLA_FLAGS"), ONE_THREAD["XLA_FLAGS"])))
     return os.environ | ONE_THREAD | {"XLA_FLAGS": flags}
+
+
+# Of several tasks in whose midst a sweep may have been started: a run is not one of them.
+OF_A_TASK = ("SLURM_PROCID", "SLURM_NTASKS")
 
 
 class Pool:
@@ -109,34 +114,39 @@ class Pool:
         """Trains one point to its end; returns its state then."""
         if self.stopped.is_set() or (before := state(point)) in ("done", "running"):
             return "missing" if self.stopped.is_set() else before
-        place = self.free.pop()
         mine: list[subprocess.Popen] = []
 
         def started(process):
             mine.append(process)
             self.running.add(process)
             if self.stopped.is_set():  # since it was asked for
-                process.send_signal(signal.SIGINT)
+                process.terminate()
 
-        # Ctrl-C is for the sweep, which passes it on once: hence the session.
-        environment = self.environment(place)
-        found = attempt(point, environment, started, self.stopped.is_set, own_session=True)
-        self.running.difference_update(mine)
-        self.free.append(place)
-        return found
+        place = self.free.pop()
+        try:
+            # Ctrl-C is for the sweep, which passes it on once: hence the session.
+            environment = self.environment(place)
+            return attempt(point, environment, started, self.stopped.is_set, own_session=True)
+        finally:
+            self.running.difference_update(mine)
+            self.free.append(place)
 
     def environment(self, place: int) -> dict[str, str]:
         """A GPU for each, or else one thread for each."""
         if self.gpus:
-            return os.environ | {"CUDA_VISIBLE_DEVICES": self.gpus[place % len(self.gpus)]}
-        return one_thread()
+            gpu = {"CUDA_VISIBLE_DEVICES": self.gpus[place % len(self.gpus)]}
+            environment = os.environ | gpu
+        else:
+            environment = one_thread()
+        return {key: value for key, value in environment.items() if key not in OF_A_TASK}
 
     def stop(self) -> None:
-        """Asks every run to save and end."""
+        """Asks every run to save and end; a second time, ends them."""
+        again = self.stopped.is_set()
         self.stopped.set()
         for process in [*self.running]:
             with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGINT)
+                process.kill() if again else process.terminate()
 
 
 def visible_gpus() -> list[str]:
@@ -144,7 +154,7 @@ def visible_gpus() -> list[str]:
     if os.environ.get("JAX_PLATFORMS") == "cpu":
         return []
     if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [name for name in given.split(",") if name.strip()]
+        return [name for name in given.split(",") if name.strip() not in ("", "-1")]
     try:
         done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

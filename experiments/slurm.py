@@ -26,6 +26,7 @@ TASK = "slurm.txt"  # in a run's directory: the number of its task
 LOGS = "slurm"  # beside the runs' directories: what submitit writes
 ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
          "PREEMPTED", "REVOKED", "TIMEOUT")  # fmt: skip
+ENDINGS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 SECONDS_BETWEEN_LOOKS = 5.0
 SECONDS_BETWEEN_TRIES = 10.0
 
@@ -139,16 +140,20 @@ def submit(points: list[Point], options: Options, parallel: int, root: pathlib.P
         executor = submitit.SlurmExecutor(root / LOGS, options.numbers["max_num_timeout"])
         executor.update_parameters(**parameters(options, parallel, root.absolute().name))
         narrow = options.numbers["cpus_per_task"] == 1 and not asks_for_gpus(options)
-        with contextlib.redirect_stderr(io.StringIO()) as said:
-            try:
+        # What sbatch has taken is written down, whatever signal comes between.
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
+        try:
+            with contextlib.redirect_stderr(io.StringIO()) as said:
                 jobs = executor.submit_array([Task(point, narrow) for point in todo])
-            except submitit.core.utils.FailedJobError:
-                why = [line.removeprefix("sbatch: ") for line in said.getvalue().splitlines()]
-                raise ValueError(f"--slurm: {'; '.join(why)}") from None
-        for point, job in zip(todo, jobs, strict=True):
-            point.path.mkdir(parents=True, exist_ok=True)
-            (point.path / REASON).unlink(missing_ok=True)
-            (point.path / TASK).write_text(f"{job.job_id}\n")
+            for point, job in zip(todo, jobs, strict=True):
+                point.path.mkdir(parents=True, exist_ok=True)
+                (point.path / REASON).unlink(missing_ok=True)
+                (point.path / TASK).write_text(f"{job.job_id}\n")
+        except submitit.core.utils.FailedJobError:
+            why = [line.removeprefix("sbatch: ") for line in said.getvalue().splitlines()]
+            raise ValueError(f"--slurm: {'; '.join(why)}") from None
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
     return [job.job_id for job in jobs]
 
 
@@ -192,6 +197,7 @@ class Task:
             if received:  # since it was started
                 process.send_signal(signal.SIGTERM)
 
+        self.note_task()
         submitits = {n: signal.signal(n, note) for n in (signal.SIGTERM, *WARNINGS)}
         environment = one_thread() if self.narrow else dict(os.environ)
         found = "done" if is_done(self.point) else "running"
@@ -211,6 +217,13 @@ class Task:
         for number in WARNINGS:  # too late to be of use, and the end of a process that ends
             signal.signal(number, signal.SIG_IGN)
         return found
+
+    def note_task(self) -> None:
+        """As `submit` does, in case it was killed between sbatch and that."""
+        names = ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
+        if numbers := [os.environ[name] for name in names if name in os.environ]:
+            self.point.path.mkdir(parents=True, exist_ok=True)
+            (self.point.path / TASK).write_text(f"{'_'.join(numbers)}\n")
 
     def checkpoint(self):
         """For submitit: what to run when the task is started anew."""

@@ -4,13 +4,14 @@ python -m experiments.sweep --config=configs/rivals.py --workdir=DIR [--config.x
 """
 
 import concurrent.futures
+import contextlib
 import os
 import pathlib
 import runpy
 import shlex
 import signal
 import sys
-import time
+from collections.abc import Iterator
 from typing import Any
 
 from absl import app, flags
@@ -18,7 +19,7 @@ from ml_collections import config_flags
 
 from experiments import choices, slurm, watch, workdir
 from experiments.command import CONFIG, DATA_DIR, parse, refuse
-from experiments.pool import Point, Pool, state, visible_gpus
+from experiments.pool import Point, Pool, visible_gpus
 from experiments.progress import console
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the runs' directories.", required=True)
@@ -38,11 +39,15 @@ def expand(
     Raises:
       ValueError: if the file has no sweep, a point cannot be meant, or none has the values given.
     """
-    module = runpy.run_path(file)
-    if "sweep" not in module:
+    try:
+        module = runpy.run_path(file)
+        swept = [*module["sweep"]()] if "sweep" in module else None
+    except Exception as error:  # of the user's own code
+        raise ValueError(f"--config: sweep() of {file}: {error!r}") from error
+    if swept is None:
         raise ValueError(f"--config: {file} has no sweep()")
     points: dict[str, Point] = {}
-    for own in module["sweep"]():
+    for own in swept:
         if any(own.get(key, value) != value for key, value in given.items()):
             continue
         full = config.copy_and_resolve_references()
@@ -50,16 +55,22 @@ def expand(
             full.update_from_flattened_dict(given | own)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"--config: sweep() of {file}: {own}: {error}") from None
+        before = workdir.flattened(config.to_dict())
+        if any(own[key] is None and before.get(key) is not None for key in own):  # no flag says so
+            raise ValueError(f"--config: sweep() of {file}: None in {own}: set it in get_config()")
         if full.vmap_seeds > 1:
             raise ValueError("--config: a sweep has one seed a point: vmap_seeds must be 1")
         sha256 = workdir.config_sha256(full.to_dict())
-        path = root / f"{readable(own)[:200]}-{sha256[:8]}"
+        # One place for a point, by whatever sweep it was reached first.
+        there = [*root.glob(f"*-{sha256[:8]}")]
+        path = there[0] if len(there) == 1 else root / f"{readable(own)[:200]}-{sha256[:8]}"
         command = [sys.executable, "-m", "experiments.main", f"--config={file}"]
         command += [f"--config.{k}={v}" for k, v in (given | own).items() if v is not None]
         command += [f"--workdir={path}", *([f"--data_dir={data_dir}"] if data_dir else [])]
         points.setdefault(sha256, Point(path, sha256, command))  # once, however it is reached
     if not points:
-        raise ValueError(f"--config: no point of {file} has {given}")
+        why = f"no point of {file} has {given}" if given else f"sweep() of {file} yields nothing"
+        raise ValueError(f"--config: {why}")
     return [*points.values()]
 
 
@@ -68,42 +79,58 @@ def readable(overrides: dict[str, Any]) -> str:
     short = workdir.short_names(overrides)
     words = [f"{short[key]}={value}" for key, value in overrides.items()]
     name = ",".join(words) or "run"
-    return "".join(c if c.isalnum() or c in "=,.-_" else "_" for c in name)
+    return "".join(c if (c.isascii() and c.isalnum()) or c in "=,.-_" else "_" for c in name)
 
 
-def local(points: list[Point], number: int, gpus: list[str]) -> dict[int, str]:
-    """Trains all points that are missing; the state of each at the end."""
-    states = {i: state(point) for i, point in enumerate(points)}
-    todo = [i for i, found in states.items() if found != "done"]
-    done = len(points) - len(todo)
-    console.print(f"sweep    {len(points)} runs, {done} done, {number} at a time")
-    pool = Pool(number, gpus)
+def local(points: list[Point], states: dict[int, str], pool: Pool, number: int) -> None:
+    """Trains all points that are missing, and keeps `states` up to date."""
+    todo = [i for i, found in states.items() if found not in ("done", "queued")]
+    done, queued = ([*states.values()].count(name) for name in ("done", "queued"))
+    left_out = f", {queued} queued in Slurm and left to it" if queued else ""
+    console.print(f"sweep    {len(points)} runs, {done} done{left_out}, {number} at a time")
+    states |= dict.fromkeys(todo, "missing")
 
     def run(i: int) -> None:
-        if not pool.stopped.is_set():
-            states[i] = "running"
+        states[i] = states[i] if pool.stopped.is_set() else "running"
+        try:
             states[i] = pool.run(points[i])
+        except (OSError, ValueError) as error:  # a full disk, say: the others go on
+            states[i] = "failed"
+            console.print(f"{points[i].path.name}: {error}")
 
     with (
         concurrent.futures.ThreadPoolExecutor(number) as threads,
         watch.watching(points, states, number) as ended,
     ):
-        states |= dict.fromkeys(todo, "missing")
-        try:
-            while todo:
-                futures = {threads.submit(run, i): i for i in todo}
-                for future in concurrent.futures.as_completed(futures):
-                    future.result()
-                    if states[futures[future]] != "running":
-                        ended(futures[future])
-                # Running elsewhere: waited for, and done here if that fails.
-                todo = [i for i in todo if states[i] == "running"]
-                time.sleep(1.0 if todo else 0.0)
-        except KeyboardInterrupt:
-            pool.stop()
-            threads.shutdown(cancel_futures=True)
-            raise
-    return states
+        while todo and not pool.stopped.is_set():
+            futures = {threads.submit(run, i): i for i in todo}
+            for future in concurrent.futures.as_completed(futures):
+                future.result()
+                if states[futures[future]] != "running" and not pool.stopped.is_set():
+                    ended(futures[future])
+            # Running elsewhere: waited for, and done here if that fails.
+            todo = [i for i in todo if states[i] == "running"]
+            pool.stopped.wait(1.0 if todo else 0.0)
+
+
+@contextlib.contextmanager
+def stopped_by_signals(pool: Pool) -> Iterator[None]:
+    """The first signal lets runs save and end, a second ends them; nohup and & are heeded."""
+
+    def stop(number, frame):
+        again = "" if pool.stopped.is_set() else "saving; again: at once"
+        pool.stop()
+        console.print(f"{signal.Signals(number).name}: {again or 'ending at once'}")
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    previous = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
+    for number in previous:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def show(points: list[Point], states: dict[int, str]) -> None:
@@ -141,23 +168,26 @@ def main(argv: list[str]) -> None:
         return
     if BACKEND.value == "print":
         for i, point in enumerate(points):
-            if states[i] != "done":
+            if states[i] in ("missing", "failed"):
                 print(shlex.join(point.command))
         return
     workdir.prepare(root)
-    for ending in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C does, which a shell's & ignores
-        if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup
-            signal.signal(ending, signal.default_int_handler)
     try:
         if BACKEND.value == "slurm":
+            for ending in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C does
+                if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup
+                    signal.signal(ending, signal.default_int_handler)
             states = slurm.run(points, options, WORKERS.value, root)
         else:
-            states = local(points, number, gpus)
+            pool = Pool(number, gpus)
+            with stopped_by_signals(pool):
+                local(points, states, pool, number)
+            if pool.stopped.is_set():
+                refuse(InterruptedError("interrupted: saved; the same command goes on"), 130)
     except (OSError, ValueError) as error:
         refuse(error)
     except KeyboardInterrupt:
-        kept = "the jobs go on" if BACKEND.value == "slurm" else "what ran is saved"
-        refuse(InterruptedError(f"interrupted: {kept}; the same command goes on"), 130)
+        refuse(InterruptedError("interrupted: the jobs go on; the same command goes on"), 130)
     left = [i for i, found in states.items() if found != "done"]
     print(f"{len(points) - len(left)} of {len(points)} runs are done, in {root}")
     show([points[i] for i in left], {k: states[i] for k, i in enumerate(left)})

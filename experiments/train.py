@@ -89,6 +89,7 @@ def finish(config, run: Run, rows: list[dict], state: TrainState, path, **more) 
     """Writes what a finished run has to say; its result last, since that says that it is."""
     samples = diagnostics.samples(run.dataset.train, state.seen, state.loss_state)
     diagnostics.write(path, samples)
+    workdir.replace(path / workdir.METRICS, lines(rows).encode())  # as whole as the result
     results = summary(config, run, rows, state.params, samples) | more
     workdir.write_json(path / workdir.RESULTS, results)
     return results

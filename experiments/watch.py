@@ -1,7 +1,9 @@
 """A sweep as it goes: what runs and how far it is, what failed and why, how long the rest takes."""
 
 import contextlib
+import functools
 import json
+import pathlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -24,21 +26,30 @@ class Progress(NamedTuple):
 
 
 def progress(point: Point) -> Progress:
-    """From the files of a run, which may be growing or not be there."""
-    rows = {name: _rows(point, name) for name in (workdir.METRICS, workdir.TIMING)}
-    try:
+    """From the files of a run, which may be growing, not be there, or be another's."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         of = json.loads((point.path / workdir.CONFIG).read_text())["epochs"]
-    except (OSError, ValueError, KeyError):
-        of = 0
-    timed = rows[workdir.TIMING]
-    last = rows[workdir.METRICS][-1] if rows[workdir.METRICS] else {}
-    return Progress(len(timed), of, sum(row["seconds"] for row in timed), last)
+        metrics, timing = (_rows(point.path / name) for name in (workdir.METRICS, workdir.TIMING))
+        seconds = sum(row["seconds"] for row in timing)
+        return Progress(len(timing), of, seconds, metrics[-1] if metrics else {})
+    return Progress(0, 0, 0.0, {})
 
 
-def _rows(point: Point, name: str) -> list[dict]:
-    with contextlib.suppress(OSError, ValueError):  # not there; a torn last line
-        return workdir.read_rows(point.path / name)
-    return []
+def _rows(path: pathlib.Path) -> list[dict]:
+    """Of a file that grows by whole lines; read again when it has changed."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return []
+    return _read(path, found.st_mtime_ns, found.st_size)
+
+
+@functools.lru_cache(maxsize=4096)
+def _read(path: pathlib.Path, changed: int, size: int) -> list[dict]:
+    rows: list[dict] = []
+    with contextlib.suppress(ValueError):  # a last line that is torn
+        rows.extend(map(json.loads, path.read_text().splitlines()))
+    return rows
 
 
 def remaining(points: list[Point], states: dict[int, str], number: int) -> float | None:
@@ -51,7 +62,8 @@ def remaining(points: list[Point], states: dict[int, str], number: int) -> float
         return None
     left = [1 - one.epochs / max(one.of, one.epochs, 1) for i, one in found.items()
             if states[i] in ("running", "missing", "queued")]  # fmt: skip
-    return float(np.mean(whole)) * sum(left) / number
+    # No sooner than one after another in so many places, nor than the longest.
+    return float(np.mean(whole)) * max(sum(left) / number, max(left, default=0.0))
 
 
 def duration(seconds: float | None) -> str:
@@ -113,7 +125,7 @@ def watching(
     if console.is_terminal:
         with Live(
             get_renderable=lambda: view(points, dict(states), number), console=console,
-            refresh_per_second=1, transient=True,
+            refresh_per_second=0.5, transient=True,
         ):  # fmt: skip
             yield lambda i: None
         return

@@ -9,6 +9,7 @@ import os
 import pathlib
 import tempfile
 from collections.abc import Iterable
+from typing import Any
 
 from experiments import cache
 
@@ -43,6 +44,17 @@ def config_sha256(config: dict) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
+def flattened(config: dict, prefix: str = "") -> dict[str, Any]:
+    """By dotted names, without what a result does not depend on."""
+    flat: dict = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= flattened(value, f"{prefix}{key}.")
+        elif f"{prefix}{key}".split(".")[0] not in MAY_CHANGE:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
 def short_names(keys: Iterable[str]) -> dict[str, str]:
     """Of dotted keys, as much of each one's end as tells it from the others."""
     keys = [*keys]
@@ -66,6 +78,9 @@ def check_config(path: pathlib.Path, config: dict, resumable: bool) -> None:
     except (FileNotFoundError, json.JSONDecodeError):
         return
     finished = (path / RESULTS).exists()
+    if finished and not _is_of(path / RESULTS, old):  # torn, or another's
+        os.replace(path / RESULTS, (path / RESULTS).with_suffix(".bad"))
+        finished = False
     if not (finished or resumable):
         return
     new = plain(config)
@@ -84,6 +99,16 @@ def check_config(path: pathlib.Path, config: dict, resumable: bool) -> None:
         raise ValueError(f"--workdir: {path} holds a run of another config: {changes}")
     if finished and now == before:
         raise ValueError(f"--workdir: {path} holds a finished run; choose another directory")
+
+
+def _is_of(path: pathlib.Path, config: dict) -> bool:
+    """Whether a result is whole, and of this config."""
+    try:
+        results = json.loads(path.read_text())
+        sha256 = results.get("config_sha256")  # older ones have none
+        return results["config"] == config and sha256 in (None, config_sha256(config))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def _differences(old, new, prefix=""):
@@ -131,6 +156,11 @@ def replace(path: pathlib.Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY)  # the new name, too, is to outlive a power failure
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def line(row: dict) -> str:

@@ -176,6 +176,7 @@ def test_eight_devices_are_one(name):
     close(found, expected)
 
 
+@once
 @every_method
 def test_a_scan_over_states_of_several_seeds_is_a_loop_over_each(name):
     batches = [[inputs(name, seed=10 * i + j) for j in range(3)] for i in range(2)]
@@ -319,6 +320,7 @@ def test_gradients_are_finite_differences(name):
             np.testing.assert_allclose(grad[place], slope, rtol=2e-5, atol=1e-7)
 
 
+@once
 def test_states_come_back_from_orbax(tmp_path):
     states = {name: started(name) for name in METHODS}
     with ocp.StandardCheckpointer() as checkpointer:

@@ -2,9 +2,13 @@
 
 import io
 import json
+import os
 import runpy
+import signal
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -59,10 +63,28 @@ def test_points_are_named_by_what_they_are(config, tmp_path):
     }
     kept = points(config, tmp_path, {"checkpoint.keep": 5})
     assert [point.path for point in kept] == [point.path for point in found]
+    # Where it lies already, it stays, whatever a sweep calls it.
+    (tmp_path / f"older-{found[0].sha256[:8]}").mkdir()
+    assert points(config, tmp_path)[0].path.name.startswith("older-")
     with pytest.raises(ValueError, match=r"no point of .* has .*gce"):
         points(config, tmp_path, {"loss.method": "gce"})
     with pytest.raises(ValueError, match=r"digits\.py has no sweep"):
         sweep.expand(f"{ROOT}/configs/digits.py", digits.get_config(), {}, tmp_path)
+
+
+def test_points_that_no_run_can_be(config, tmp_path):
+    config.write_text(CONFIG.replace('"seed": seed,', '"loss.method": None,'))
+    with pytest.raises(ValueError, match=r"sweep\(\) of .*: None in"):
+        points(config, tmp_path)
+    config.write_text(
+        CONFIG.replace("(0, 1, 2)", "oops").replace(
+            "for method, seed in (", "for method, seed in oops("
+        )
+    )
+    with pytest.raises(ValueError, match=r"sweep\(\) of .*NameError.*oops"):
+        points(config, tmp_path)
+    name = sweep.readable({"data.path": "ä" * 300})
+    assert name.isascii()
 
 
 def run(config, root, *flags):
@@ -132,9 +154,11 @@ def test_what_is_left_is_estimated_from_finished_and_running_ones(tmp_path):
 
     assert left((point("a"), "missing")) is None
     half = point("b", epochs=2)
-    assert left((half, "running"), (point("c"), "missing")) == pytest.approx((0.5 + 1) * 40 / 2)
+    assert left((half, "running"), (point("c"), "missing")) == pytest.approx(40)  # the longest
+    more = [(point(name), "missing") for name in "ghi"]
+    assert left((half, "running"), *more) == pytest.approx(3.5 * 40 / 2)
     whole = point("d", epochs=4, seconds=5.0)  # a finished one is known better
-    assert left((half, "running"), (whole, "done")) == pytest.approx(0.5 * 20 / 2)
+    assert left((half, "running"), (whole, "done")) == pytest.approx(0.5 * 20)
     assert left((whole, "done"), (point("e"), "failed")) == 0
     (half.path / workdir.METRICS).write_text('{"train_loss": 0.5, "test_accuracy": 0.25}\n{"tr')
     failed = point("f")
@@ -143,21 +167,92 @@ def test_what_is_left_is_estimated_from_finished_and_running_ones(tmp_path):
     console.print(watch.view([half, failed], {0: "running", 1: "failed"}, 1))
     lines = console.export_text().splitlines()
     assert lines[0].startswith("2 runs: 1 failed, 1 running, about 20 s left")
-    assert lines[2].split() == ["running", "b", "2/4", "10.0"]  # a torn row is not shown
+    (failed.path / workdir.CONFIG).write_text("[]")  # another's
+    assert watch.progress(failed) == (0, 0, 0.0, {})
+    assert lines[2].split() == ["running", "b", "2/4", "0.500", "25.0%", "10.0"]
     assert [line.split() for line in lines[3:5]] == [
         ["failed", "f"],
         ["exit", "code", "1:", "not", "finite"],
     ]
 
 
+def test_a_finished_result_is_never_set_aside(tmp_path):
+    """Neither by one who comes later nor by one who lost the race for the directory."""
+    code = (
+        "import json, pathlib, sys; path = pathlib.Path(sys.argv[1]);"
+        "path.write_text(json.dumps({'config_sha256': sys.argv[2], 'by': 'first'}));"
+        "sys.exit('holds a finished run')"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "run" / workdir.RESULTS), "abc"]
+    point = pools.Point(tmp_path / "run", "abc", command)
+    pool = pools.Pool(1, [])
+    assert pool.run(point) == "done"  # whatever the process said
+    before = (point.path / workdir.RESULTS).read_text()
+    never = point._replace(command=["/no/such/command"])
+    assert pools.attempt(never, {}, lambda p: None, lambda: False) == "done"
+    assert (point.path / workdir.RESULTS).read_text() == before
+    foreign = point._replace(sha256="other", command=[sys.executable, "-c", "pass"])
+    assert pool.run(foreign) == "failed"
+    assert "was the config's file changed?" in (point.path / pools.REASON).read_text()
+
+
+def test_what_goes_wrong_with_one_point_stops_no_other(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    write = 'import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(\'{"config_sha256": "x"}\')'
+    points = [pools.Point(tmp_path / "file", "x", ["true"])]
+    for name in "abc":
+        path = tmp_path / name
+        command = [sys.executable, "-c", write, str(path / workdir.RESULTS)]
+        points.append(pools.Point(path, "x", command))
+    binary = [sys.executable, "-c", r"import sys; sys.stdout.buffer.write(b'\xff'); sys.exit(3)"]
+    points.append(pools.Point(tmp_path / "binary", "x", binary))
+    states = dict.fromkeys(range(5), "missing")
+    sweep.local(points, states, pools.Pool(2, []), 2)
+    assert [*states.values()] == ["failed", "done", "done", "done", "failed"]
+
+
+def test_a_first_signal_lets_runs_save_and_a_second_ends_them(tmp_path):
+    """Runs that do not end by themselves: one heeds SIGTERM, one does not."""
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    points = [
+        pools.Point(tmp_path / "heeds", "x", ["sleep", "60"]),
+        pools.Point(tmp_path / "deaf", "x", [sys.executable, "-c", code]),
+        pools.Point(tmp_path / "waits", "x", ["sleep", "60"]),
+    ]
+    pool, states = pools.Pool(2, []), dict.fromkeys(range(3), "missing")
+
+    def signals():
+        while len(pool.running) < 2:
+            time.sleep(0.01)
+        time.sleep(0.5)  # till it is deaf
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)  # as some send both
+
+    thread = threading.Thread(target=signals)
+    thread.start()
+    begun = time.monotonic()
+    with sweep.stopped_by_signals(pool):
+        sweep.local(points, states, pool, 2)
+    thread.join()
+    assert time.monotonic() - begun < 30
+    assert pool.stopped.is_set()
+    assert not pool.running
+    assert [*states.values()] == ["missing"] * 3
+    assert not points[2].path.exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_a_gpu_for_each_or_a_thread_for_each(monkeypatch):
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
     assert pools.visible_gpus() == ["2", "3"]
+    monkeypatch.setenv("SLURM_NTASKS", "4")  # a run is none of them
     pool = pools.Pool(2, pools.visible_gpus())
+    assert "SLURM_NTASKS" not in pool.environment(0)
     assert {pool.environment(i)["CUDA_VISIBLE_DEVICES"] for i in (0, 1)} == {"2", "3"}
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert pools.visible_gpus() == []
+    for none in ("", "-1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", none)
+        assert pools.visible_gpus() == []
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
     flags = pools.Pool(1, []).environment(0)["XLA_FLAGS"].split()
     assert flags == ["--xla_force_host_platform_device_count=2", pools.ONE_THREAD["XLA_FLAGS"]]

@@ -151,7 +151,7 @@ def each_run(found: list[FinishedRun], order: list[str]) -> Iterator[str]:
 
 def configs(found: list[FinishedRun], order: list[str]) -> str:
     """In what rows differ beside seeds and conditions, and what all runs share."""
-    flat = [(run.row, runs.flattened(run.results["config"])) for run in found]
+    flat = [(run.row, workdir.flattened(run.results["config"])) for run in found]
     values: dict[str, dict[str, set[str]]] = {}  # by key and row
     for key in sorted({key for _, config in flat for key in config}):
         for row, config in flat:

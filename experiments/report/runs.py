@@ -37,7 +37,7 @@ class FinishedRun(NamedTuple):
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        flat = flattened(self.results["config"])
+        flat = workdir.flattened(self.results["config"])
         return tuple(flat[key] for key in SEEDS)
 
 
@@ -75,7 +75,7 @@ def made_with(results: dict) -> str:
 
 
 def condition(config: dict) -> Condition:
-    flat = flattened(config)
+    flat = workdir.flattened(config)
     kind, rate = flat["noise.kind"], flat["noise.rate"]
     return Condition(
         data=flat["data.name"],
@@ -108,7 +108,7 @@ def labels(configs: list[dict]) -> list[str]:
 
     Runs of one label differ in their seeds and in their conditions alone.
     """
-    flat = [flattened(config) for config in configs]
+    flat = [workdir.flattened(config) for config in configs]
     keys = {key for one in flat for key in one} - {*SEEDS, *CONDITIONS, "loss.method"}
     usual = {}
     for key in sorted(keys):
@@ -123,17 +123,6 @@ def labels(configs: list[dict]) -> list[str]:
                for key, name in short.items() if str(one.get(key)) != usual[key]]  # fmt: skip
         texts.append(", ".join([one["loss.method"], *own]))
     return texts
-
-
-def flattened(config: dict, prefix: str = "") -> dict[str, Any]:
-    """By dotted names, without what a result does not depend on."""
-    flat: dict = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= flattened(value, f"{prefix}{key}.")
-        elif f"{prefix}{key}".split(".")[0] not in workdir.MAY_CHANGE:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def declared(run: FinishedRun) -> tuple[str, ...]:

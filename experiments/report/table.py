@@ -11,7 +11,7 @@ import pathlib
 import re
 import sys
 
-from experiments import choices
+from experiments import choices, workdir
 from experiments.report import published, runs
 from experiments.report.runs import Condition, FinishedRun
 from experiments.report.statistics import LEVEL, Table, is_testable, least_p, make_table
@@ -78,7 +78,7 @@ def check_alike(made: Table) -> None:
 
 def differences(group: list[FinishedRun]) -> list[str]:
     """In what runs differ beside their seeds: config, versions, device."""
-    configs = [runs.flattened(run.results["config"]) for run in group]
+    configs = [workdir.flattened(run.results["config"]) for run in group]
     texts = []
     for key in sorted({key for config in configs for key in config} - {*runs.SEEDS}):
         values = sorted({str(config.get(key)) for config in configs})
