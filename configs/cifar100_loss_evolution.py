@@ -5,8 +5,7 @@
     python -m experiments.report figures --workdir=runs/cifar100_loss_evolution
 
 Figure 4 of the article on SuperLoss, in which hard and noisy examples part after some 20 epochs. It
-was not run: two runs of 120 epochs for an accelerator. `--config.model.name=convnet_small` is the
-small one of cifar10_loss_evolution.py.
+was not run: two runs of 120 epochs for an accelerator. cifar10_loss_evolution.py is small.
 """
 
 from configs import cifar10_loss_evolution, cifar100_table

@@ -35,6 +35,7 @@ def get_config():
     config.optimizer.schedule = "piecewise"
     config.optimizer.boundaries = (80.0, 100.0)
     config.loss.tau = math.log(10)  # of a constant threshold
+    config.loss.self_paced_linear.threshold = 2 * math.log(10)  # at log 10 nothing counts at first
     config.report.selection = ("best_validation", "last")
     return config
 

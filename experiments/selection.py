@@ -15,7 +15,9 @@ def accuracies(rows: list[dict]) -> dict[str, float]:
     if "test_accuracy" not in rows[-1]:
         return {}
     test = [row["test_accuracy"] for row in rows]
-    found = {"last": test[-1], "mean_of_last_10": float(np.mean(test[-10:]))}
+    found = {"last": test[-1]}
+    if len(test) >= 10:
+        found["mean_of_last_10"] = float(np.mean(test[-10:]))
     if "validation_accuracy" in rows[-1]:
         best = int(np.argmax([row["validation_accuracy"] for row in rows]))
         found |= {"best_validation": test[best], "best_epoch": rows[best]["epoch"]}

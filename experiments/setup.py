@@ -37,6 +37,8 @@ def build(config, data_dir: str | None = None) -> Run:
         within(f"config.checkpoint.{name}", config.checkpoint[name], 0, float("inf"))
     for name in config.report.selection:
         choose("config.report.selection", name, SELECTIONS)
+        if name == "mean_of_last_10":
+            within("config.epochs, for the mean of the last 10,", config.epochs, 10, 100_000)
     layout = devices.layout(config.devices)
     methods.create(config.loss, methods.Task(1, 2, 1000, matrix=lambda: np.eye(2)))
     make_optimizer(config, steps_per_epoch=1)  # refuses what is wrong before data is read, as above

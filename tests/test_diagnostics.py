@@ -1,5 +1,6 @@
 """What a run knows of each example: recorded, ranked, listed, left out."""
 
+import argparse
 import csv
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from configs import digits
 from experiments import batches, diagnostics, methods, one_step, results, setup, train, workdir
+from experiments.report import detectors
 from superloss_jax import closed_form
 from tests.test_main import ROOT
 
@@ -120,6 +122,40 @@ def test_suspects_are_listed_and_drawn(finished):
     assert missing.returncode == 1
     assert missing.stderr.startswith("error: --workdir: expected a finished run")
     assert missing.stderr.count("\n") == 1
+
+
+def test_detectors_pool_seeds_and_nothing_else(tmp_path, capsys):
+    def write(name, auroc, numpy="2.0", **changes):
+        config = config_of(**changes)
+        path = tmp_path / name
+        path.mkdir()
+        scores = {"auroc": auroc, "average_precision": auroc / 2, "precision_at_rate": auroc / 4}
+        workdir.write_json(path / workdir.RESULTS, {
+            "config": config.to_dict(), "versions": {"jax": "1", "numpy": numpy}, "devices": 1,
+            "platform": "cpu", "x64": False, "detectors": {"loss": scores, "weight": scores},
+            "noise": {"convention": "x", "realised_rate": 0.4},
+        })  # fmt: skip
+        rows = [{"auroc_loss": auroc / (2 - epoch)} for epoch in range(2)]
+        (path / workdir.METRICS).write_text("".join(map(workdir.line, rows)))
+
+    def report(*rows):
+        args = (str(tmp_path), str(tmp_path / "picture.png"), *rows)
+        names = ("workdir", "output", "rows")
+        detectors.detectors(argparse.Namespace(**dict(zip(names, (*args, None)[:3], strict=True))))
+        return capsys.readouterr().out
+
+    for seed, auroc in enumerate((0.6, 0.8)):
+        write(f"a{seed}", auroc, seed=seed)
+        write(f"b{seed}", 0.9, seed=seed, **{"loss.lam": 0.25, "loss.threshold": "constant"})
+    said = report()
+    assert "| 2 | loss, largest first | 0.700 ± 0.141 | 0.350 ± 0.071 | 0.175 ± 0.035 |" in said
+    assert "| superloss, lam 0.25, threshold constant | 2 |" in said
+    assert report("superloss, lam 0.25, threshold constant").endswith("picture.png\n")
+    with pytest.raises(ValueError, match=r"--rows: expected some of .*; got 'suprloss'"):
+        report("suprloss")
+    write("c", 0.9, numpy="2.1", seed=3)
+    with pytest.raises(ValueError, match=r"numpy 2\.0 / numpy 2\.1 among those of superloss"):
+        report()
 
 
 def test_suspects_can_be_left_out(finished):

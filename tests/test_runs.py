@@ -37,6 +37,15 @@ def test_rows_pool_nothing_but_seeds():
     ]  # fmt: skip
 
 
+def test_a_value_that_is_not_that_of_most_is_named_and_what_older_runs_lack_is_not():
+    half = [config_of(**{"loss.lam": lam}) for lam in (0.25, 1.0)]
+    assert runs.labels(half) == ["superloss, lam 0.25", "superloss, lam 1.0"]
+    older = [config_of() for _ in range(3)]
+    for config in older[:2]:
+        del config["augment"]["mixup"], config["loss"]["gce"]
+    assert runs.labels(older) == ["superloss"] * 3
+
+
 def test_names_are_as_long_as_they_need_to_be():
     changes = [{}, {}, {"loss.lam": 2.0}, {"loss.elr.lam": 2.0}, {"loss.gce.q": 0.5}]
     found = runs.labels([config_of(**one) for one in changes])
@@ -56,9 +65,12 @@ def test_columns_are_headed_by_what_tells_them_apart():
     assert headings(*kinds) == ["symmetric_inclusive, noise 0.4", "pairflip, noise 0.4"]
     rates = [{"noise.rate": r, "data.imbalance": i} for r, i in ((0.4, 1.0), (0.0, 50.0))]
     assert headings(*rates) == ["noise 0.4", "imbalance 50"]
+    both = [{"noise.rate": 0.0}, *rates]  # as CurBench has them
+    assert headings(*both) == ["noise 0", "noise 0.4", "imbalance 50"]
     models = [{"model.name": name} for name in ("mlp", "lenet")]
     assert headings(*models) == ["mlp, noise 0.4", "lenet, noise 0.4"]
     given = {"data.name": "cifar10n", "noise.kind": "given", "noise.rate": 0.0}
+    assert headings(given | {"data.variant": "worse"}) == ["given"]
     variants = [given | {"data.variant": name} for name in ("aggre", "worse")]
     assert headings(*variants) == ["aggre", "worse"]
 
@@ -101,7 +113,10 @@ def test_the_epoch_that_counts(tmp_path):
     assert runs.accuracy(run, "best_test") == 100 * max(test)
     assert runs.validation(run) == 100 * max(validation)
     assert runs.declared(run) == ("last",)
+    (path / workdir.METRICS).write_text('{"epoch": 1}\n{"ep')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl"):
+        runs.metrics(run)
     assert runs.selected(run, "best_validation") == "best epoch on noisy validation labels"
-    alone = selection.accuracies([{"epoch": 1, "test_accuracy": 0.5}])
-    assert alone == {"last": 0.5, "mean_of_last_10": 0.5}
+    alone = selection.accuracies([{"epoch": 1, "test_accuracy": 0.5}] * 9)
+    assert alone == {"last": 0.5}  # too few for a mean of ten
     assert selection.accuracies([{"epoch": 1}]) == {}

@@ -25,10 +25,10 @@ def main() -> None:
     args = parser.parse_args()
     try:
         args.call(args)
-    except ValueError as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
     except BrokenPipeError:  # read by head, which has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
 
 
 if __name__ == "__main__":

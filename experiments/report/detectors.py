@@ -7,33 +7,46 @@ import numpy as np
 from experiments.figures import COLOURS
 from experiments.report import runs
 from experiments.report.drawing import plt
+from experiments.report.plots import split_labels
 from experiments.report.runs import FinishedRun
+from experiments.report.table import differences
 
 
 def detectors(args) -> None:
     """How well weights and losses tell wrong labels, in the last epoch and over epochs."""
     found = runs.read(pathlib.Path(args.workdir))
-    groups: dict[str, list[FinishedRun]] = {}
-    for run in found:
-        if run.results["detectors"]:
-            groups.setdefault(name_of(run, found), []).append(run)
-    if not groups:
+    known = [run for run in found if run.results.get("detectors")]
+    if not known:
         raise ValueError(f"--workdir: no run in {args.workdir} knows which labels are wrong")
-    print("| method | ranked by | AUROC | average precision | precision at the true rate |")
-    print("|---|---|---|---|---|")
+    groups: dict[str, list[FinishedRun]] = {}
+    for run in known:
+        groups.setdefault(name_of(run, known), []).append(run)
+    for name, group in groups.items():
+        if texts := differences(group):
+            raise ValueError(
+                f"--workdir: expected runs of one config, version and device, got"
+                f" {'; '.join(texts)} among those of {name}"
+            )
+    chosen = split_labels(args.rows, sorted({run.row for run in known})) if args.rows else []
+    print("| method | n | ranked by | AUROC | average precision | precision at the true rate |")
+    print("|---|---|---|---|---|---|")
     for name, group in groups.items():
         for score in group[0].results["detectors"]:
-            values = [run.results["detectors"][score] for run in group]
-            if score == "weight" and all(one["auroc"] == 0.5 for one in values):
-                continue  # every example weighs the same
+            values = [run.results["detectors"].get(score) for run in group]
+            if None in values or (score == "weight" and all(v["auroc"] == 0.5 for v in values)):
+                continue  # every example weighs the same, or not every run has such a score
             cells = [runs.mean_and_spread([one[key] for one in values], 3) for key in values[0]]
-            print(f"| {name} | {RANKED[score]} | {' | '.join(cells)} |")
-    print(f"\nWrong labels found among the training labels; {runs.caption(found)}")
-    chosen = [name for name in args.draw.split(",") if name in groups] or [*groups]
-    draw_areas(groups, chosen, args.output)
-    print(f"picture: {args.output}")
+            print(f"| {name} | {len(group)} | {RANKED[score]} | {' | '.join(cells)} |")
+    print(f"\nWrong labels found among the training labels; {runs.caption(known)}")
+    shown = [run for run in known if run.row in (chosen or USUAL)] or known
+    names = [*dict.fromkeys(name_of(run, known) for run in shown)]
+    drawn = {name: groups[name] for name in names[: len(COLOURS)]}
+    draw_areas(drawn, args.output)
+    rest = f" (the first {len(COLOURS)} of {len(names)})" if len(names) > len(COLOURS) else ""
+    print(f"picture{rest}: {args.output}")
 
 
+USUAL = ("superloss", "self_paced_linear", "data_parameters", "cross_entropy", "elr")
 RANKED = {
     "weight": "weight, least first",
     "loss": "loss, largest first",
@@ -47,10 +60,10 @@ def name_of(run: FinishedRun, among: list[FinishedRun]) -> str:
     return run.row if len(columns) == 1 else f"{run.row}, {runs.heading(run.column, columns)}"
 
 
-def draw_areas(groups: dict[str, list[FinishedRun]], chosen: list[str], output: str) -> None:
+def draw_areas(groups: dict[str, list[FinishedRun]], output: str) -> None:
     """AUROC over epochs, the mean over seeds: by weight, where there is one, and by loss."""
     figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
-    for name, colour in zip(chosen, COLOURS, strict=False):
+    for name, colour in zip(groups, COLOURS, strict=False):
         rows = [runs.metrics(run) for run in groups[name]]
         for key, style in (("auroc_weight", "-"), ("auroc_loss", "--")):
             curves = np.array([[row.get(key, 0.5) for row in run] for run in rows])
@@ -69,9 +82,5 @@ def add_command(commands) -> None:
     command = commands.add_parser("detectors", help=detectors.__doc__)
     command.add_argument("--workdir", required=True, help="directory that holds the runs")
     command.add_argument("--output", default="detectors.png", help="picture to write")
-    command.add_argument(
-        "--draw",
-        help="rows of the table that the picture shows",
-        default="superloss,self_paced_linear,data_parameters,cross_entropy,elr",
-    )
+    command.add_argument("--rows", help="methods that the picture shows, with commas between")
     command.set_defaults(call=detectors)

@@ -33,15 +33,22 @@ STYLES: list[dict[str, Any]] = [
     )
 ]
 Style = dict[str, Any]
-POINTS = 45  # of a curve: more are not seen, and make the file large
+POINTS = 45  # of a curve, about: more make the file large
 
 
-def styled(order: list[str], having) -> dict[str, Style]:
-    """The first rows that have the data; the first of all rows look alike in every figure."""
-    shown = [row for row in order if row in having][: len(STYLES)]
-    own = {row: style for row, style in zip(order, STYLES, strict=False) if row in shown}
-    free = (style for style in STYLES if style not in own.values())
-    return {row: own[row] if row in own else next(free) for row in shown}
+def styled(order: list[str], having) -> tuple[dict[str, Style], list[str]]:
+    """Styles of the rows that have the data, and those of them for which there is none left.
+
+    A style is the same row's in every figure: a row that is absent keeps its own.
+    """
+    own = dict(zip(order, STYLES, strict=False))
+    shown = [row for row in order if row in having]
+    return {row: own[row] for row in shown if row in own}, [row for row in shown if row not in own]
+
+
+def left_out(rows: list[str]) -> str:
+    """What a note says of rows without a style."""
+    return f"Not drawn, there being {len(STYLES)} styles: {'; '.join(rows)}." if rows else ""
 
 
 def grid(rows: int, columns: int, width=2.9, height=2.5, names=1.5, **more):
@@ -52,10 +59,31 @@ def grid(rows: int, columns: int, width=2.9, height=2.5, names=1.5, **more):
     )  # fmt: skip
 
 
+def stride(length: int, points: int = POINTS) -> int:
+    return max(1, -(-length // points))
+
+
+def thinned(length: int, points: int = POINTS) -> np.ndarray:
+    """Which of so many epochs are drawn: every kth, so that the last is one, and the first."""
+    return np.union1d([0] * min(length, 1), np.arange(length)[:: -stride(length, points)])
+
+
+def thinning(lengths, points: int = POINTS) -> str:
+    """What a note says of curves of these lengths, if some do not show every epoch."""
+    steps = sorted({stride(length, points) for length in lengths} - {1})
+    if not steps:
+        return ""
+    endings = {1: "st", 2: "nd", 3: "rd"}
+    texts = [f"{k}{'th' if k // 10 % 10 == 1 else endings.get(k % 10, 'th')}" for k in steps]
+    return f"Curves of more than {points} epochs show every {' or '.join(texts)} epoch."
+
+
 def curve(axes, x, values, style: Style, label: str, middle=np.nanmean) -> None:
     """The mean of rows of values, or another middle, and a band from the lowest to the highest."""
-    kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), POINTS)).round().astype(int))
-    kept = kept[np.isfinite(values[:, kept]).any(0)]
+    kept = np.flatnonzero(np.isfinite(values).any(0))
+    if not len(kept):
+        return
+    kept = kept[thinned(len(kept))]
     x, values = np.asarray(x)[kept], values[:, kept]
     step = max(1, len(x) // 5)
     every = (STYLES.index(style) % step, step)
@@ -66,14 +94,21 @@ def curve(axes, x, values, style: Style, label: str, middle=np.nanmean) -> None:
         axes.fill_between(x, low, high, color=style["color"], alpha=0.18, lw=0)
 
 
-def name_ends(axes, size: float = 8) -> None:
-    """Writes each line's name right of its end, as near to it as the others let it.
+def name_ends(axes, only=None, size: float = 8) -> None:
+    """Writes each line's name, or only some, right of its end, as near as the others let it.
 
     To be called when all axes that share their limits are drawn.
     """
     axes.get_xlim(), axes.get_ylim()  # brings the transform up to date
-    lines = [line for line in axes.get_lines() if not line.get_label().startswith("_")]
-    ends = [(line.get_xdata()[-1], line.get_ydata()[-1]) for line in lines]
+    points = {
+        line: line.get_xydata()[np.isfinite(line.get_xydata()).all(1)]
+        for line in axes.get_lines()
+        if not line.get_label().startswith("_") and (only is None or line.get_label() in only)
+    }
+    lines = [line for line in points if len(points[line])]
+    if not lines:
+        return
+    ends = [points[line][-1] for line in lines]
     to_axes = axes.transData + axes.transAxes.inverted()
     heights = np.array([to_axes.transform(end)[1] for end in ends])
     names = [textwrap.fill(line.get_label(), 30) for line in lines]
@@ -99,10 +134,11 @@ def apart(heights: np.ndarray, gap: float) -> np.ndarray:
     return placed
 
 
-def note(figure, text: str) -> None:
-    """What the lines and bands are, below the picture."""
-    lines = textwrap.fill(text, int(15 * figure.get_figwidth()))
-    figure.supxlabel(lines, fontsize=8, color="0.3", x=0.01, ha="left")
+def note(figure, *parts: str) -> None:
+    """What the lines and bands are, below the picture; a long text gets room of its own."""
+    lines = textwrap.wrap(" ".join(filter(None, parts)), int(15 * figure.get_figwidth()))
+    figure.set_figheight(figure.get_figheight() + 0.13 * max(0, len(lines) - 2))
+    figure.supxlabel("\n".join(lines), fontsize=8, color="0.3", x=0.01, ha="left")
 
 
 def svg(figure, prefix: str = "") -> str:

@@ -71,7 +71,7 @@ def read(run: FinishedRun, split: int) -> Summary:
 
 
 def write(path: pathlib.Path, split: int, summaries: dict[str, Summary]) -> None:
-    """Of runs by name; six digits, as many as a float32 loss has."""
+    """Of runs by their path; six digits, as many as a float32 loss has."""
     with open(path, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)

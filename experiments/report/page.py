@@ -21,7 +21,7 @@ CURVES = {  # of a run's own picture: key and name
     "test_accuracy": "test accuracy",
 }
 WIDTH, HEIGHT = 220, 90  # of that picture
-POINTS = 100  # of a curve
+POINTS = 100  # of a curve, about
 
 STYLE = """
 :root { color-scheme: light dark; --back: #fff; --text: #1a1a1a; --soft: #666; --line: #ccc;
@@ -106,17 +106,21 @@ def pictures(found: list[FinishedRun], rows: str | None, split: int) -> Iterator
 
 
 def sparkline(run: FinishedRun) -> str:
-    """A run's curves, in % over epochs, from 0 to 100."""
+    """A run's curves, in % over epochs, from 0 to 100, or why there are none."""
+    try:
+        metrics = runs.metrics(run)
+    except ValueError as error:
+        return text(error)
     parts = [
         f'<line x1="0" x2="{WIDTH}" y1="{y}" y2="{y}"/>' for y in (0, HEIGHT // 2, HEIGHT)
     ]  # fmt: skip
     said = []
     for key, name in CURVES.items():
-        values = history([run], key)[0]
+        values = history([metrics], key)[0]
         epochs = np.flatnonzero(np.isfinite(values))
         if not len(epochs):
             continue
-        kept = epochs[np.unique(np.linspace(0, len(epochs) - 1, POINTS).round().astype(int))]
+        kept = epochs[drawing.thinned(len(epochs), POINTS)]
         x = WIDTH * kept / max(1, len(values) - 1)
         y = HEIGHT * (1 - values[kept])
         points = " ".join(f"{a:.0f},{b:.1f}" for a, b in zip(x, y, strict=True))
@@ -138,7 +142,9 @@ def each_run(found: list[FinishedRun], order: list[str]) -> Iterator[str]:
         for key, name in CURVES.items()
     )
     yield f'<div class="key">{names}</div>'
-    yield '<p class="soft">Over epochs, in %, from 0 to 100; seeds: training / noise / split.</p>'
+    told = "Over epochs, in %, from 0 to 100; seeds: training / noise / split."
+    thinning = drawing.thinning((run.results["config"]["epochs"] for run in found), POINTS)
+    yield f'<p class="soft">{told} {thinning}</p>'
     for row in order:
         same = [run for run in found if run.row == row]
         yield f'<details open><summary>{text(row)} ({len(same)})</summary><div class="grid">'

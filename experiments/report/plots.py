@@ -87,17 +87,19 @@ def figures(args) -> None:
             else:
                 print(f"{name}: {', '.join(map(str, drawing.save(figure, folder / name)))}")
                 if name == "losses":
-                    keep_losses(found, chosen(found, args.rows), args.split, folder)
+                    keep_losses(root, found, chosen(found, args.rows), args.split, folder)
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}") from None
 
 
-def keep_losses(found, order: list[str], split: int, folder: pathlib.Path) -> None:
+def keep_losses(root: pathlib.Path, found, order: list[str], split: int, folder) -> None:
     """Writes what is drawn beside the picture, and of every run beside its losses.
 
     From that the picture is drawn again when the losses themselves are gone.
     """
-    shown = {run.path.name: lines for run, lines in plots_examples.summaries(found, order, split)}
+    drawn_of = plots_examples.summaries(found, order, split)
+    # Not by the directory's name alone: seeds trained at once are all called seed_0, seed_1, ...
+    shown = {run.path.relative_to(root).as_posix(): lines for run, lines in drawn_of}
     loss_groups.write(folder / loss_groups.FILE, split, shown)
     count = 0
     for run in found:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from experiments import diagnostics
 from experiments.report import drawing, loss_groups, runs
 from experiments.report.drawing import STYLES
+from experiments.report.plots_metrics import wrong_rate
 from experiments.report.runs import Condition, FinishedRun
 
 PANELS = 3  # runs beside each other
@@ -22,7 +23,8 @@ def sources(found, order, has: Callable[[FinishedRun], bool]) -> list[FinishedRu
             of_column.setdefault(run.column, {}).setdefault(run.row, run)
     if not of_column:
         return []
-    best = max(of_column, key=lambda column: (len(of_column[column]), column.rate, column))
+    rates = {column: wrong_rate(found, column) for column in of_column}
+    best = max(of_column, key=lambda column: (len(of_column[column]), rates[column], column))
     return [of_column[best][row] for row in order if row in of_column[best]][:PANELS]
 
 
@@ -34,6 +36,14 @@ def weighs(run: FinishedRun) -> bool:
     return bool(np.isfinite(weight).any() and np.nanmax(weight) > np.nanmin(weight))
 
 
+def last_tau(run: FinishedRun) -> tuple[float | None, str]:
+    """SuperLoss's threshold in the last epoch, if there is one, and why it is not known."""
+    try:
+        return [{}, *runs.metrics(run)][-1].get("tau"), ""
+    except ValueError as error:
+        return None, f"{run.row}: tau is not known: {error}."
+
+
 def sigma_over_loss(found, order, split) -> Figure:
     """Weight against loss of training examples in the last epoch, and how many have which loss."""
     drawn = sources(found, order, weighs)
@@ -42,6 +52,7 @@ def sigma_over_loss(found, order, split) -> Figure:
     figure, grid = drawing.grid(
         2, len(drawn), 3.8, 2.4, 0, sharex="col", gridspec_kw={"height_ratios": (3, 2)}
     )
+    unknown = []
     for (upper, lower), run in zip(grid.T, drawn, strict=True):
         rows = diagnostics.read(run.path)
         wrong = diagnostics.is_wrong(rows)
@@ -57,7 +68,8 @@ def sigma_over_loss(found, order, split) -> Figure:
                        mew=0, color=style["color"], label=name, rasterized=True)  # fmt: skip
             lower.hist(rows["loss"][of], bins, histtype="stepfilled" if filled else "step", lw=1.5,
                        alpha=0.5 if filled else 1, color=style["color"], label=name)  # fmt: skip
-        threshold = runs.metrics(run)[-1].get("tau")
+        threshold, reason = last_tau(run)
+        unknown.append(reason)
         for axes in (upper, lower) if threshold is not None else ():
             axes.axvline(threshold, color="0.2", ls=":", lw=1.2)
         if threshold is not None:
@@ -68,7 +80,7 @@ def sigma_over_loss(found, order, split) -> Figure:
         upper.legend(frameon=False, markerscale=2)
     place = runs.heading(drawn[0].column, sorted({run.column for run in found}))
     drawing.note(figure, f"{place}; one run each, last epoch. Above {SEEN} examples at most, "
-                         "below all, up to the loss that 0.5 % exceed.")  # fmt: skip
+                         "below all, up to the loss that 0.5 % exceed.", *unknown)  # fmt: skip
     return figure
 
 
@@ -101,5 +113,6 @@ def losses(found, order, split) -> Figure:
     place = runs.heading(drawn[0][0].column, sorted({run.column for run in found}))
     drawing.note(figure, f"{place}; one run each. Easy and hard: lowest and highest quarter "
                          f"of right labels' losses in epoch {split} (dotted). Line: median; "
-                         "band: 25 to 75 %.")  # fmt: skip
+                         "band: 25 to 75 %.",
+                 drawing.thinning(len(lines) for _, of in drawn for lines in of.values()))  # fmt: skip
     return figure

@@ -1,10 +1,14 @@
 """Figures of what runs report: accuracy against noise, and metrics over epochs."""
 
+import pathlib
+from collections.abc import Iterable
+
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.report import drawing, runs
+from experiments.report import drawing, runs, statistics, table
 from experiments.report.runs import Condition, FinishedRun
+from experiments.report.statistics import Cell
 
 PANELS = 3  # beside each other
 MOST = 12  # panels of one figure
@@ -12,61 +16,108 @@ BAND = "Mean over seeds; band: lowest to highest seed."
 
 
 def foremost(found: list[FinishedRun]) -> str:
-    """The selection that all configs declare first; the last epoch if they differ or name none."""
+    """The selection that all configs declare first.
+
+    The last epoch if they differ or name none, or if not all have the epochs the oracle needs.
+    """
     first = {(*runs.declared(run), "last")[0] for run in found}
-    return first.pop() if len(first) == 1 else "last"
+    name = first.pop() if len(first) == 1 else "last"
+    return "last" if name == "best_test" and readable(found)[1] else name
 
 
-def by_cell(found: list[FinishedRun]) -> dict[tuple[str, Condition], list[FinishedRun]]:
+def readable(found: Iterable[FinishedRun]) -> tuple[dict[pathlib.Path, list[dict]], str]:
+    """Metrics by a run's path, and what a note says of the runs that have none."""
+    metrics, reasons = {}, []
+    for run in found:
+        try:
+            metrics[run.path] = runs.metrics(run)
+        except ValueError as error:
+            reasons.append(str(error))
+    text = f"Without {runs.number(len(reasons))}: {'; '.join(reasons)}." if reasons else ""
+    return metrics, text
+
+
+def wrong_rate(found: list[FinishedRun], column: Condition) -> float:
+    """The part of labels that are wrong, mean over runs; where it is unknown, what was asked for.
+
+    Labels that people gave are wrong though the config asks for no noise.
+    """
+    rates = [run.results["noise"]["realised_rate"] for run in found if run.column == column]
+    known = [rate for rate in rates if rate is not None]
+    return float(np.mean(known)) if known else column.rate
+
+
+def by_cell(found: Iterable[FinishedRun]) -> dict[tuple[str, Condition], list[FinishedRun]]:
     cells: dict[tuple[str, Condition], list[FinishedRun]] = {}
     for run in found:
         cells.setdefault((run.row, run.column), []).append(run)
     return cells
 
 
+def mixed(groups: Iterable[list[FinishedRun]]) -> str:
+    """What a note says of groups whose runs differ in more than their seeds, as the table does."""
+    inside = sorted({text for group in groups for text in table.differences(group)})
+    if not inside:
+        return ""
+    return (f"MIXED: averages runs that differ in {'; '.join(inside)}; those of the same seeds "
+            "count once.")  # fmt: skip
+
+
 def accuracy_over_noise(found, order, split) -> Figure:
     """Test accuracy against the rate of noise."""
     selection = foremost(found)
-    lines = lines_over_noise(found, selection)
+    every = lines_over_noise([run for run in found if run.row in order], selection)
+    styles, others = drawing.styled(order, {row for of in every.values() for row in of})
+    lines = {kind: {row: of[row] for row in styles if row in of} for kind, of in every.items()}
+    lines = {kind: of for kind, of in lines.items() if len({*rates_of(of)}) > 1}
     if not lines:
-        rates = sorted({f"{run.column.rate:g}" for run in found})
-        raise ValueError(f"expected runs at several rates of noise, got {', '.join(rates)}")
-    styles = drawing.styled(order, {row for of in lines.values() for row in of})
+        rates = sorted({run.column.rate for run in found if run.row in order})
+        raise ValueError("expected runs at several rates of noise, got "
+                         f"{', '.join(f'{rate:g}' for rate in rates)}")  # fmt: skip
     wide = min(len(lines), PANELS)
     figure, grid = drawing.grid(-(-len(lines) // wide), wide, 4.2 + (wide > 1), 3.4, 1.2)
     for axes, (kind, of_rows) in zip(grid.flat, lines.items(), strict=False):
-        for row in filter(of_rows.get, styles):
-            values = sorted(of_rows[row].items())
-            seeds = np.full((max(len(of) for _, of in values), len(values)), np.nan)
-            for i, (_, of) in enumerate(values):
-                seeds[: len(of), i] = of
-            drawing.curve(axes, [100 * rate for rate, _ in values], seeds, styles[row], row)
+        for row, of in of_rows.items():
+            cells = sorted(of.items())
+            seeds = np.full((max(cell.n for _, cell in cells), len(cells)), np.nan)
+            for i, (_, cell) in enumerate(cells):
+                seeds[: cell.n, i] = [*cell.values.values()]
+            drawing.curve(axes, [100 * rate for rate, _ in cells], seeds, styles[row], row)
         axes.set(xlabel=f"noise rate (%), {kind.noise}", ylabel="test accuracy (%)",
                  title=setting(kind, list(lines)))  # fmt: skip
         drawing.name_ends(axes)
     for axes in list(grid.flat)[len(lines) :]:
         axes.remove()
-    drawing.note(figure, f"Test accuracy, {runs.selected(found[0], selection)}. {BAND}")
+    groups = [cell.runs for of in lines.values() for at in of.values() for cell in at.values()]
+    names = sorted({runs.selected(run, selection) for group in groups for run in group})
+    drawing.note(figure, f"Test accuracy, {' or '.join(names)}.", BAND, mixed(groups),
+                 drawing.left_out(others))  # fmt: skip
     return figure
 
 
-def lines_over_noise(found, selection: str) -> dict[Condition, dict[str, dict[float, list]]]:
-    """By kind of noise and row: accuracies by rate, where there are several rates.
+Lines = dict[str, dict[float, Cell]]  # by row and rate
+
+
+def rates_of(of_rows: Lines) -> Iterable[float]:
+    return (rate for cells in of_rows.values() for rate in cells)
+
+
+def lines_over_noise(found, selection: str) -> dict[Condition, Lines]:
+    """By kind of noise: the cells that have an accuracy.
 
     Without noise its kind makes no difference: such runs belong to every kind.
     """
-    cells = {cell: of for cell, of in by_cell(found).items() if cell[1].noise != "given"}
-    kinds = sorted({column._replace(rate=-1.0) for _, column in cells if column.rate})
-    lines: dict[Condition, dict[str, dict[float, list]]] = {}
-    for kind in kinds:
-        of_rows: dict[str, dict[float, list]] = {}
-        for (row, column), of in cells.items():
-            at = column._replace(rate=-1.0, noise=column.noise if column.rate else kind.noise)
-            if at == kind:
-                values = of_rows.setdefault(row, {}).setdefault(column.rate, [])
-                values += [runs.accuracy(run, selection) for run in of]
-        if len({rate for of in of_rows.values() for rate in of}) > 1:
-            lines[kind] = of_rows
+    cells = {
+        (row, column): cell
+        for (row, column), of in by_cell(found).items()
+        if column.noise != "given" and (cell := statistics.make_cell(of, selection)).n
+    }
+    lines: dict[Condition, Lines] = {}
+    for kind in sorted({column._replace(rate=-1.0) for _, column in cells if column.rate}):
+        for (row, column), cell in cells.items():
+            noise = column.noise if column.rate else kind.noise
+            if column._replace(rate=-1.0, noise=noise) == kind:
+                lines.setdefault(kind, {}).setdefault(row, {})[column.rate] = cell
     return lines
 
 
@@ -77,41 +128,57 @@ def setting(kind: Condition, kinds: list[Condition]) -> str:
     return ", ".join(filter(None, parts))
 
 
-def history(of: list[FinishedRun], key: str) -> np.ndarray:
-    """Of shape (seeds, epochs); NaN where a run has no such number."""
-    rows = [runs.metrics(run) for run in of]
-    length = max(map(len, rows))
-    values = np.full((len(rows), length), np.nan)
-    for seed, run in enumerate(rows):
-        values[seed, : len(run)] = [np.nan if row.get(key) is None else row[key] for row in run]
+def history(metrics: list[list[dict]], key: str) -> np.ndarray:
+    """Of shape (runs, epochs); NaN where a run has no such number."""
+    values = np.full((len(metrics), max(map(len, metrics))), np.nan)
+    for i, rows in enumerate(metrics):
+        values[i, : len(rows)] = [np.nan if row.get(key) is None else row[key] for row in rows]
     return values
+
+
+def over_seeds(of: list[FinishedRun], values: np.ndarray) -> np.ndarray:
+    """Of shape (seeds, epochs): runs of the same seeds are averaged first, as in the table."""
+    seeds = [run.seeds for run in of]
+    groups = [values[[one == each for each in seeds]] for one in sorted({*seeds})]
+    counts = [np.isfinite(group).sum(0) for group in groups]
+    return np.array([
+        np.where(count, np.nansum(group, 0) / np.maximum(count, 1), np.nan)
+        for group, count in zip(groups, counts, strict=True)
+    ])  # fmt: skip
 
 
 def over_epochs(
     found, order, panels: dict[str, str], scale: float, unit: str, needs: str
 ) -> Figure:
     """Metrics over epochs, a panel each; conditions below each other, or of one metric beside."""
-    histories = {
-        (row, column, key): values
-        for (row, column), of in by_cell(found).items()
-        for key in panels
-        if np.isfinite(values := scale * history(of, key)).any()
-    }
-    styles = drawing.styled(order, {row for row, _, key in histories if key == needs})
+    metrics, unread = readable(run for run in found if run.row in order)
+    groups = by_cell(run for run in found if run.path in metrics)
+    histories = {}
+    for (row, column), of in groups.items():
+        for key in panels:
+            values = scale * over_seeds(of, history([metrics[run.path] for run in of], key))
+            if np.isfinite(values).any():
+                histories[row, column, key] = values
+    styles, others = drawing.styled(order, {row for row, _, key in histories if key == needs})
     columns = {column for row, column, key in histories if key == needs and row in styles}
     if not columns:
-        raise ValueError(f"no run has {needs} in its metrics.jsonl")
+        reasons = f"no run has {needs} in its metrics.jsonl.", unread, drawing.left_out(others)
+        raise ValueError(" ".join(filter(None, reasons)).rstrip("."))
     every = sorted({run.column for run in found})
     keys = [key for key in panels
             if any(at == key and row in styles for row, _, at in histories)]  # fmt: skip
     # The noisiest, if there are too many; a figure has at most four a side.
+    rates = {column: wrong_rate(found, column) for column in columns}
+    noisiest = sorted(columns, key=lambda column: (-rates[column], column))
     most = min(4, MOST // len(keys))
-    shown = sorted(sorted(columns, key=lambda column: -column.rate)[:most])
+    shown = sorted(noisiest[:most], key=lambda column: (column[:4], rates[column], column))
+    places = [(column, key) for column in shown for key in keys]
     beside = len(keys) == 1
     shape = (1, len(shown)) if beside else (len(shown), len(keys))
-    figure, grid = drawing.grid(*shape, sharex=True, sharey="row")
-    for i, axes in enumerate(grid.flat):
-        column, key = shown[i // len(keys)], keys[i % len(keys)]
+    named = last_places(places, shape[1], styles, histories)
+    width = 1.5 * len({i % shape[1] for i, names in enumerate(named) if names})
+    figure, grid = drawing.grid(*shape, names=width, sharex=True, sharey="row")
+    for i, (axes, (column, key)) in enumerate(zip(grid.flat, places, strict=True)):
         for row in styles:
             if (row, column, key) in histories:
                 values = histories[row, column, key]
@@ -124,13 +191,29 @@ def over_epochs(
             axes.set_ylabel(unit if beside else f"{heading}\n{unit}")
         if i // shape[1] == shape[0] - 1:
             axes.set_xlabel("epoch")
-    for axes in grid[:, -1]:
-        if axes.get_lines():
-            drawing.name_ends(axes)
-    left_out = len(columns) - len(shown)
-    more = f" {left_out} with less noise not shown." if left_out else ""
-    drawing.note(figure, BAND + more)
+    for axes, names in zip(grid.flat, named, strict=True):
+        drawing.name_ends(axes, names)
+    drawn = [(row, *place) for place in places for row in styles if (row, *place) in histories]
+    cells = {(row, column): groups[row, column] for row, column, _ in drawn}
+    hidden = [runs.heading(column, every) for column in noisiest[most:]]
+    number = f"{len(hidden)} condition{'s' * (len(hidden) != 1)}"
+    drawing.note(
+        figure, BAND, f"{number} not shown: {'; '.join(hidden)}." if hidden else "",
+        drawing.thinning(np.isfinite(histories[at]).any(0).sum() for at in drawn),
+        mixed(cells.values()), unread, drawing.left_out(others),
+    )  # fmt: skip
     return figure
+
+
+def last_places(places, wide: int, rows, having) -> list[set[str]]:
+    """Of each panel, the rows that no later panel beside it has: those to name there."""
+    named: list[set[str]] = [set() for _ in places]
+    for first in range(0, len(places), wide):
+        for row in rows:
+            at = [i for i in range(first, first + wide) if (row, *places[i]) in having]
+            if at:
+                named[at[-1]].add(row)
+    return named
 
 
 def accuracy_over_epochs(found, order, split) -> Figure:

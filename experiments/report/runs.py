@@ -81,7 +81,7 @@ def condition(config: dict) -> Condition:
         data=flat["data.name"],
         variant=flat.get("data.variant") or "",
         model=flat["model.name"],
-        imbalance=flat["data.imbalance"],
+        imbalance=flat.get("data.imbalance", 1.0),
         noise=kind if rate or kind == "given" else "none",
         rate=rate,
     )
@@ -98,29 +98,30 @@ def heading(column: Condition, columns: list[Condition]) -> str:
         parts.append(column.noise)
     if column.imbalance != 1 or differing == {"imbalance"}:
         parts.append(f"imbalance {column.imbalance:g}")
-    if column.rate or not {"imbalance", "variant"} & differing:
-        parts.append(f"noise {column.rate:g}" if column.noise != "given" else column.noise)
-    return ", ".join(filter(None, parts))
+    if column.rate or (column.noise != "given" and column.imbalance == 1):
+        parts.append(f"noise {column.rate:g}")
+    return ", ".join(filter(None, parts)) or column.noise
 
 
 def labels(configs: list[dict]) -> list[str]:
     """What each run is: its method, and every value in which it differs from most of the others.
 
-    Runs of one label differ in their seeds and in their conditions alone.
+    Runs of one label differ in their seeds and conditions alone, or in keys that older ones lack.
     """
     flat = [workdir.flattened(config) for config in configs]
     keys = {key for one in flat for key in one} - {*SEEDS, *CONDITIONS, "loss.method"}
     usual = {}
     for key in sorted(keys):
-        values = [str(one.get(key)) for one in flat]
-        usual[key] = max(dict.fromkeys(values), key=values.count)
+        values = [str(one[key]) for one in flat if key in one]
+        counts = {value: values.count(value) for value in values}
+        most = max(counts, key=counts.__getitem__)
+        if len(counts) > 1:  # where no value is that of most, each is named
+            usual[key] = most if 2 * counts[most] > len(values) else None
+    short = workdir.short_names(usual)
     texts = []
-    short = workdir.short_names(
-        key for key, value in usual.items() if any(str(one.get(key)) != value for one in flat)
-    )
     for one in flat:
-        own = [f"{name} {one.get(key)}"
-               for key, name in short.items() if str(one.get(key)) != usual[key]]  # fmt: skip
+        own = [f"{name} {one[key]}" for key, name in short.items()
+               if key in one and str(one[key]) != usual[key]]  # fmt: skip
         texts.append(", ".join([one["loss.method"], *own]))
     return texts
 
@@ -151,7 +152,20 @@ def selected(run: FinishedRun, selection: str) -> str:
 
 
 def metrics(run: FinishedRun) -> list[dict]:
-    return workdir.read_rows(run.path / workdir.METRICS)
+    """A row an epoch.
+
+    Raises:
+      ValueError: if they are not there, or torn.
+    """
+    path = run.path / workdir.METRICS
+    try:
+        return workdir.read_rows(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--workdir: {path}: {error}") from None
+
+
+def number(runs: int) -> str:
+    return f"{runs} run{'s' * (runs != 1)}"
 
 
 def mean_and_spread(values: list[float], digits: int) -> str:
@@ -171,7 +185,7 @@ def caption(runs: list[FinishedRun]) -> str:
     wrong = " to ".join(dict.fromkeys((known[0], known[-1]))) if known else "unknown"
     wrong += " (of some runs unknown)" if known and None in rates else ""
     parts = (
-        f"mean ± sample standard deviation over n seeds; {len(runs)} runs",
+        f"mean ± sample standard deviation over n seeds; {number(len(runs))}",
         f"{common(lambda r: r['config']['data']['name'])}",
         f"{common(lambda r: r['config']['model']['name'])}",
         f"{common(lambda r: r['config']['epochs'])} epochs",
