@@ -62,8 +62,10 @@ def remaining(points: list[Point], states: dict[int, str], number: int) -> float
         return None
     left = [1 - one.epochs / max(one.of, one.epochs, 1) for i, one in found.items()
             if states[i] in ("running", "missing", "queued")]  # fmt: skip
+    if not left:
+        return None
     # No sooner than one after another in so many places, nor than the longest.
-    return float(np.mean(whole)) * max(sum(left) / number, max(left, default=0.0))
+    return float(np.mean(whole)) * max(sum(left) / number, max(left))
 
 
 def duration(seconds: float | None) -> str:

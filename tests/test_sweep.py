@@ -159,7 +159,7 @@ def test_what_is_left_is_estimated_from_finished_and_running_ones(tmp_path):
     assert left((half, "running"), *more) == pytest.approx(3.5 * 40 / 2)
     whole = point("d", epochs=4, seconds=5.0)  # a finished one is known better
     assert left((half, "running"), (whole, "done")) == pytest.approx(0.5 * 20)
-    assert left((whole, "done"), (point("e"), "failed")) == 0
+    assert left((whole, "done"), (point("e"), "failed")) is None
     (half.path / workdir.METRICS).write_text('{"train_loss": 0.5, "test_accuracy": 0.25}\n{"tr')
     failed = point("f")
     (failed.path / pools.REASON).write_text("exit code 1: not finite\n")

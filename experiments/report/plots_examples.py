@@ -110,9 +110,10 @@ def losses(found, order, split) -> Figure:
     for axes in grid[0]:
         drawing.name_ends(axes)
     grid[0, 0].set_ylabel("loss")
+    lengths = [np.isfinite(lines[:, 1:4]).any(1).sum() for _, of in drawn for lines in of.values()]
     place = runs.heading(drawn[0][0].column, sorted({run.column for run in found}))
     drawing.note(figure, f"{place}; one run each. Easy and hard: lowest and highest quarter "
                          f"of right labels' losses in epoch {split} (dotted). Line: median; "
                          "band: 25 to 75 %.",
-                 drawing.thinning(len(lines) for _, of in drawn for lines in of.values()))  # fmt: skip
+                 drawing.thinning(lengths))  # fmt: skip
     return figure

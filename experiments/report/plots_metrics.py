@@ -71,9 +71,13 @@ def accuracy_over_noise(found, order, split) -> Figure:
     lines = {kind: {row: of[row] for row in styles if row in of} for kind, of in every.items()}
     lines = {kind: of for kind, of in lines.items() if len({*rates_of(of)}) > 1}
     if not lines:
-        rates = sorted({run.column.rate for run in found if run.row in order})
-        raise ValueError("expected runs at several rates of noise, got "
-                         f"{', '.join(f'{rate:g}' for rate in rates)}")  # fmt: skip
+        rates = {
+            f"{run.column.rate:g}"
+            for run in found
+            if run.row in order and np.isfinite(runs.accuracy(run, selection))
+        }
+        got = ", ".join(sorted(rates)) or "none"
+        raise ValueError(f"expected test accuracies at several rates of noise, got {got}")
     wide = min(len(lines), PANELS)
     figure, grid = drawing.grid(-(-len(lines) // wide), wide, 4.2 + (wide > 1), 3.4, 1.2)
     for axes, (kind, of_rows) in zip(grid.flat, lines.items(), strict=False):
@@ -162,8 +166,10 @@ def over_epochs(
     styles, others = drawing.styled(order, {row for row, _, key in histories if key == needs})
     columns = {column for row, column, key in histories if key == needs and row in styles}
     if not columns:
-        reasons = f"no run has {needs} in its metrics.jsonl.", unread, drawing.left_out(others)
-        raise ValueError(" ".join(filter(None, reasons)).rstrip("."))
+        reason = f"no run has {needs} in its metrics.jsonl"
+        if others:
+            reason = f"only rows without a style have {needs} (--rows): {'; '.join(others)}"
+        raise ValueError(f"{reason}. {unread}".rstrip(". "))
     every = sorted({run.column for run in found})
     keys = [key for key in panels
             if any(at == key and row in styles for row, _, at in histories)]  # fmt: skip
