@@ -11,6 +11,7 @@ import runpy
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -104,13 +105,16 @@ def local(points: list[Point], states: dict[int, str], pool: Pool, number: int) 
     ):
         while todo and not pool.stopped.is_set():
             futures = {threads.submit(run, i): i for i in todo}
-            for future in concurrent.futures.as_completed(futures):
-                future.result()
-                if states[futures[future]] != "running" and not pool.stopped.is_set():
-                    ended(futures[future])
+            pending = {*futures}
+            while pending:  # with a timeout: a signal to another thread does not wake this one
+                finished, pending = concurrent.futures.wait(pending, 0.5, "FIRST_COMPLETED")
+                for future in finished:
+                    future.result()
+                    if states[futures[future]] != "running" and not pool.stopped.is_set():
+                        ended(futures[future])
             # Running elsewhere: waited for, and done here if that fails.
             todo = [i for i in todo if states[i] == "running"]
-            pool.stopped.wait(1.0 if todo else 0.0)
+            time.sleep(1.0 if todo else 0.0)  # no lock that a signal's handler would wait for
 
 
 @contextlib.contextmanager
