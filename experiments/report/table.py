@@ -28,19 +28,23 @@ def table(args) -> None:
         raise ValueError(f"--select: no run in {args.workdir} has a test accuracy of {names}")
     if not args.mixed:
         check_alike(made)
-    parts = [(*grid(made, args.paired), caption(found, made, args.paired))]
+    # With several columns a table for each selection: their heads are long enough.
+    several = len(made.columns) > 1
+    tables = [made._replace(selections=(name,)) for name in selections] if several else [made]
+    texts = [*[""] * (len(tables) - 1), caption(found, made, args.paired)]
+    parts = [(*grid(one, args.paired), text) for one, text in zip(tables, texts, strict=True)]
     listed = published.read() if args.published else []
     matched = published.comparisons(made.cells, listed)
     if args.format == "csv":
         write_csv(made, args.paired, matched if args.published else None)
-        print(parts[0][-1], file=sys.stderr)
+        print(texts[-1], file=sys.stderr)
         return
     if args.published:
         parts.append((*published.matched(made.cells, matched), published.CAPTION))
         parts.append((*published.apart(made.cells, listed), "Published, and not comparable."))
     render = {"md": markdown, "latex": latex}[args.format]
     print("\n".join(render(*part) for part in parts if part[1]), end="")
-    if args.published and not any(lines for _, lines, _ in parts[1:]):
+    if args.published and not any(lines for _, lines, _ in parts[len(tables) :]):
         comment = "% " if args.format == "latex" else "\n"
         print(f"{comment}No published number is of the same data set, model, method and noise.")
 
@@ -93,10 +97,13 @@ def made_differently(group: list[FinishedRun]) -> list[str]:
 def grid(made: Table, with_pairs: bool):
     """The head, and the rows as texts; ** around the best."""
     most = max(cell.n for cell in made.cells.values())
-    head, lines = ["method"], [[row] for row in made.rows]
+    names = {selection: selection_name(made, selection) for selection in made.selections}
+    alone = len(names) == 1 and len(made.columns) > 1
+    head = [f"method, {names[made.selections[0]]}" if alone else "method"]
+    lines = [[row] for row in made.rows]
     for selection, column in itertools.product(made.selections, made.columns):
         condition = runs.heading(column, made.columns)
-        head += [f"{selection_name(made, selection)}, {condition}"]
+        head += [condition if alone else f"{names[selection]}, {condition}"]
         head += ["difference to the best"] * with_pairs
         known = [row for row in made.rows if made.cells[selection, row, column].n]
         for line, row in zip(lines, made.rows, strict=True):
@@ -234,7 +241,7 @@ def write_csv(made: Table, with_pairs: bool, matched: dict | None) -> None:
 def markdown(head: list[str], lines: list[list[str]], text: str) -> str:
     rows = [head, ["---"] * len(head), *lines]
     rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows) + f"\n{text}\n"
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows) + (f"\n{text}\n" if text else "")
 
 
 LATEX = {
