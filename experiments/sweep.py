@@ -122,9 +122,9 @@ def stopped_by_signals(pool: Pool) -> Iterator[None]:
     """The first signal lets runs save and end, a second ends them; nohup and & are heeded."""
 
     def stop(number, frame):
-        again = "" if pool.stopped.is_set() else "saving; again: at once"
+        text = "ending at once" if pool.stopped.is_set() else "saving; again: at once"
         pool.stop()
-        console.print(f"{signal.Signals(number).name}: {again or 'ending at once'}")
+        console.print(f"{signal.Signals(number).name}: {text}")
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     previous = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
@@ -175,8 +175,8 @@ def main(argv: list[str]) -> None:
             if states[i] in ("missing", "failed"):
                 print(shlex.join(point.command))
         return
-    workdir.prepare(root)
     try:
+        workdir.prepare(root)
         if BACKEND.value == "slurm":
             for ending in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C does
                 if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup

@@ -106,7 +106,8 @@ def _is_of(path: pathlib.Path, config: dict) -> bool:
     try:
         results = json.loads(path.read_text())
         sha256 = results.get("config_sha256")  # older ones have none
-        return results["config"] == config and sha256 in (None, config_sha256(config))
+        own = config if "seeds" in results else results["config"]  # that of several seeds has none
+        return own == config and sha256 in (None, config_sha256(config))
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
 
