@@ -48,6 +48,8 @@ def expand(
     if swept is None:
         raise ValueError(f"--config: {file} has no sweep()")
     points: dict[str, Point] = {}
+    default = workdir.flattened(config.to_dict())
+    there = [*root.glob("*-*")]
     for own in swept:
         if any(own.get(key, value) != value for key, value in given.items()):
             continue
@@ -56,15 +58,14 @@ def expand(
             full.update_from_flattened_dict(given | own)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"--config: sweep() of {file}: {own}: {error}") from None
-        before = workdir.flattened(config.to_dict())
-        if any(own[key] is None and before.get(key) is not None for key in own):  # no flag says so
+        if any(own[key] is None and default.get(key) is not None for key in own):  # no flag says so
             raise ValueError(f"--config: sweep() of {file}: None in {own}: set it in get_config()")
         if full.vmap_seeds > 1:
             raise ValueError("--config: a sweep has one seed a point: vmap_seeds must be 1")
         sha256 = workdir.config_sha256(full.to_dict())
         # One place for a point, by whatever sweep it was reached first.
-        there = [*root.glob(f"*-{sha256[:8]}")]
-        path = there[0] if len(there) == 1 else root / f"{readable(own)[:200]}-{sha256[:8]}"
+        same = [path for path in there if path.name.endswith(f"-{sha256[:8]}")]
+        path = same[0] if len(same) == 1 else root / f"{readable(own)[:200]}-{sha256[:8]}"
         command = [sys.executable, "-m", "experiments.main", f"--config={file}"]
         command += [f"--config.{k}={v}" for k, v in (given | own).items() if v is not None]
         command += [f"--workdir={path}", *([f"--data_dir={data_dir}"] if data_dir else [])]

@@ -46,10 +46,7 @@ def _rows(path: pathlib.Path) -> list[dict]:
 
 @functools.lru_cache(maxsize=4096)
 def _read(path: pathlib.Path, changed: int, size: int) -> list[dict]:
-    rows: list[dict] = []
-    with contextlib.suppress(ValueError):  # a last line that is torn
-        rows.extend(map(json.loads, path.read_text().splitlines()))
-    return rows
+    return workdir.whole_rows(path)
 
 
 def remaining(points: list[Point], states: dict[int, str], number: int) -> float | None:

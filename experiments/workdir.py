@@ -179,11 +179,7 @@ def begin(path: pathlib.Path, config: dict, epochs: int, metrics: str) -> None:
     (path / RESULTS).unlink(missing_ok=True)  # of fewer epochs
     write_json(path / CONFIG, config)
     replace(path / METRICS, metrics.encode())
-    timing = []
-    if (path / TIMING).exists():
-        for text in (path / TIMING).read_text().splitlines():
-            with contextlib.suppress(ValueError):  # a torn line
-                timing.append(json.loads(text))
+    timing = whole_rows(path / TIMING) if (path / TIMING).exists() else []
     kept = "".join(line(row) for row in timing if row["epoch"] <= epochs)
     replace(path / TIMING, kept.encode())
     (path / FAILED).unlink(missing_ok=True)
@@ -191,6 +187,15 @@ def begin(path: pathlib.Path, config: dict, epochs: int, metrics: str) -> None:
 
 def read_rows(path: pathlib.Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def whole_rows(path: pathlib.Path) -> list[dict]:
+    """Of a file that may be growing, or was when its run was killed: without a torn line."""
+    rows = []
+    for text in path.read_text().splitlines():
+        with contextlib.suppress(ValueError):
+            rows.append(json.loads(text))
+    return rows
 
 
 def plain(value):

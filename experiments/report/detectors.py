@@ -18,9 +18,13 @@ def detectors(args) -> None:
     known = [run for run in found if run.results.get("detectors")]
     if not known:
         raise ValueError(f"--workdir: no run in {args.workdir} knows which labels are wrong")
-    groups: dict[str, list[FinishedRun]] = {}
-    for run in known:
-        groups.setdefault(name_of(run, known), []).append(run)
+    of_cell = runs.by_cell(known)
+    columns = sorted({column for _, column in of_cell})
+    names = {  # a method, and its condition where there are several
+        (row, column): row if len(columns) == 1 else f"{row}, {runs.heading(column, columns)}"
+        for row, column in of_cell
+    }
+    groups = {names[key]: group for key, group in of_cell.items()}
     for name, group in groups.items():
         if texts := differences(group):
             raise ValueError(
@@ -38,11 +42,9 @@ def detectors(args) -> None:
             cells = [runs.mean_and_spread([one[key] for one in values], 3) for key in values[0]]
             print(f"| {name} | {len(group)} | {RANKED[score]} | {' | '.join(cells)} |")
     print(f"\nWrong labels found among the training labels; {runs.caption(known)}")
-    shown = [run for run in known if run.row in (chosen or USUAL)] or known
-    names = [*dict.fromkeys(name_of(run, known) for run in shown)]
-    drawn = {name: groups[name] for name in names[: len(COLOURS)]}
-    draw_areas(drawn, args.output)
-    rest = f" (the first {len(COLOURS)} of {len(names)})" if len(names) > len(COLOURS) else ""
+    shown = [name for (row, _), name in names.items() if row in (chosen or USUAL)] or [*groups]
+    draw_areas({name: groups[name] for name in shown[: len(COLOURS)]}, args.output)
+    rest = f" (the first {len(COLOURS)} of {len(shown)})" if len(shown) > len(COLOURS) else ""
     print(f"picture{rest}: {args.output}")
 
 
@@ -52,12 +54,6 @@ RANKED = {
     "loss": "loss, largest first",
     "mean_loss": "mean loss over the run",
 }
-
-
-def name_of(run: FinishedRun, among: list[FinishedRun]) -> str:
-    """A method, and its condition where there are several."""
-    columns = sorted({one.column for one in among})
-    return run.row if len(columns) == 1 else f"{run.row}, {runs.heading(run.column, columns)}"
 
 
 def draw_areas(groups: dict[str, list[FinishedRun]], output: str) -> None:

@@ -47,13 +47,6 @@ def wrong_rate(found: list[FinishedRun], column: Condition) -> float:
     return float(np.mean(known)) if known else column.rate
 
 
-def by_cell(found: Iterable[FinishedRun]) -> dict[tuple[str, Condition], list[FinishedRun]]:
-    cells: dict[tuple[str, Condition], list[FinishedRun]] = {}
-    for run in found:
-        cells.setdefault((run.row, run.column), []).append(run)
-    return cells
-
-
 def mixed(groups: Iterable[list[FinishedRun]]) -> str:
     """What a note says of groups whose runs differ in more than their seeds, as the table does."""
     inside = sorted({text for group in groups for text in table.differences(group)})
@@ -113,7 +106,7 @@ def lines_over_noise(found, selection: str) -> dict[Condition, Lines]:
     """
     cells = {
         (row, column): cell
-        for (row, column), of in by_cell(found).items()
+        for (row, column), of in runs.by_cell(found).items()
         if column.noise != "given" and (cell := statistics.make_cell(of, selection)).n
     }
     lines: dict[Condition, Lines] = {}
@@ -156,7 +149,7 @@ def over_epochs(
 ) -> Figure:
     """Metrics over epochs, a panel each; conditions below each other, or of one metric beside."""
     metrics, unread = readable(run for run in found if run.row in order)
-    groups = by_cell(run for run in found if run.path in metrics)
+    groups = runs.by_cell(run for run in found if run.path in metrics)
     histories = {}
     for (row, column), of in groups.items():
         for key in panels:

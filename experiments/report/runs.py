@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,11 +90,10 @@ def condition(config: dict) -> Condition:
 
 def heading(column: Condition, columns: list[Condition]) -> str:
     """As much of a condition as tells it from the others."""
-    parts = []
     differing = {
         name for i, name in enumerate(Condition._fields) if len({one[i] for one in columns}) > 1
     }
-    parts += [getattr(column, name) for name in ("data", "variant", "model") if name in differing]
+    parts = [getattr(column, name) for name in ("data", "variant", "model") if name in differing]
     if column.rate and len({one.noise for one in columns if one.rate}) > 1:
         parts.append(column.noise)
     if column.imbalance != 1 or differing == {"imbalance"}:
@@ -124,6 +124,14 @@ def labels(configs: list[dict]) -> list[str]:
                if key in one and str(one[key]) != usual[key]]  # fmt: skip
         texts.append(", ".join([one["loss.method"], *own]))
     return texts
+
+
+def by_cell(found: Iterable[FinishedRun]) -> dict[tuple[str, Condition], list[FinishedRun]]:
+    """By row and column: what is averaged."""
+    cells: dict[tuple[str, Condition], list[FinishedRun]] = {}
+    for run in found:
+        cells.setdefault((run.row, run.column), []).append(run)
+    return cells
 
 
 def declared(run: FinishedRun) -> tuple[str, ...]:

@@ -113,9 +113,7 @@ class Table(NamedTuple):
 
 def make_table(found: list[FinishedRun], selections: tuple[str, ...]) -> Table:
     rows, columns = sorted({run.row for run in found}), sorted({run.column for run in found})
-    groups: dict[tuple[str, Condition], list[FinishedRun]] = {}
-    for run in found:
-        groups.setdefault((run.row, run.column), []).append(run)
+    groups = runs.by_cell(found)
     cells = {
         (selection, row, column): make_cell(groups.get((row, column), []), selection)
         for selection, row, column in itertools.product(selections, rows, columns)
