@@ -154,7 +154,7 @@ def test_detectors_pool_seeds_and_nothing_else(tmp_path, capsys):
     with pytest.raises(ValueError, match=r"--rows: expected some of .*; got 'suprloss'"):
         report("suprloss")
     write("c", 0.9, numpy="2.1", seed=3)
-    with pytest.raises(ValueError, match=r"numpy 2\.0 / numpy 2\.1 among those of superloss"):
+    with pytest.raises(ValueError, match=r"numpy 2\.0 / numpy 2\.1 in those of superloss"):
         report()
 
 

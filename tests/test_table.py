@@ -161,7 +161,7 @@ def test_runs_of_different_make_are_not_averaged(tmp_path, capsys):
     # Nothing is averaged yet, but the reader is told.
     assert "Cells differ in 1 of a GPU / 1 of cpu." in markdown(tmp_path, capsys)[1]
     write(tmp_path, "superloss", 1, [82.0], versions={"numpy": "2.1"})
-    with pytest.raises(ValueError, match=r"numpy 2\.0 / numpy 2\.1 in that of superloss.*--mixed"):
+    with pytest.raises(ValueError, match=r"numpy 2\.0 / numpy 2\.1 in those of superloss.*--mixed"):
         report(tmp_path)
     write(tmp_path, "superloss", 1, [84.0])  # the seed that 2.1 has, too: it counts once
     lines, text = markdown(tmp_path, capsys, "--mixed")

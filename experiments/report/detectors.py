@@ -9,7 +9,6 @@ from experiments.report import runs
 from experiments.report.drawing import plt
 from experiments.report.plots import split_labels
 from experiments.report.runs import FinishedRun
-from experiments.report.table import differences
 
 
 def detectors(args) -> None:
@@ -26,11 +25,7 @@ def detectors(args) -> None:
     }
     groups = {names[key]: group for key, group in of_cell.items()}
     for name, group in groups.items():
-        if texts := differences(group):
-            raise ValueError(
-                f"--workdir: expected runs of one config, version and device, got"
-                f" {'; '.join(texts)} among those of {name}"
-            )
+        runs.check_alike(group, name)
     chosen = split_labels(args.rows, sorted({run.row for run in known})) if args.rows else []
     print("| method | n | ranked by | AUROC | average precision | precision at the true rate |")
     print("|---|---|---|---|---|---|")

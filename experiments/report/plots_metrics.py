@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.report import drawing, runs, statistics, table
+from experiments.report import drawing, runs, statistics
 from experiments.report.runs import Condition, FinishedRun
 from experiments.report.statistics import Cell
 
@@ -49,7 +49,7 @@ def wrong_rate(found: list[FinishedRun], column: Condition) -> float:
 
 def mixed(groups: Iterable[list[FinishedRun]]) -> str:
     """What a note says of groups whose runs differ in more than their seeds, as the table does."""
-    inside = sorted({text for group in groups for text in table.differences(group)})
+    inside = sorted({text for group in groups for text in runs.differences(group)})
     if not inside:
         return ""
     return (f"MIXED: averages runs that differ in {'; '.join(inside)}; those of the same seeds "

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -132,6 +133,32 @@ def by_cell(found: Iterable[FinishedRun]) -> dict[tuple[str, Condition], list[Fi
     for run in found:
         cells.setdefault((run.row, run.column), []).append(run)
     return cells
+
+
+def differences(group: list[FinishedRun]) -> list[str]:
+    """In what runs differ beside their seeds: config, versions, device."""
+    configs = [workdir.flattened(run.results["config"]) for run in group]
+    texts = []
+    for key in sorted({key for config in configs for key in config} - {*SEEDS}):
+        values = sorted({str(config.get(key)) for config in configs})
+        if len(values) > 1:
+            texts.append(f"{key} {' / '.join(values)}")
+    return texts + made_differently(group)
+
+
+def made_differently(group: list[FinishedRun]) -> list[str]:
+    parts = [re.split("[;,] ", made_with(run.results)) for run in group]
+    differing = {part for some in parts for part in some if any(part not in one for one in parts)}
+    return [" / ".join(sorted(differing))] if differing else []
+
+
+def check_alike(group: list[FinishedRun], name: str) -> None:
+    """Raises a ValueError if runs that are to be averaged differ in more than their seeds."""
+    if texts := differences(group):
+        raise ValueError(
+            f"--workdir: expected runs of one config, version and device, got {'; '.join(texts)}"
+            f" in those of {name}"
+        )
 
 
 def declared(run: FinishedRun) -> tuple[str, ...]:

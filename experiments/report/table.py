@@ -11,7 +11,7 @@ import pathlib
 import re
 import sys
 
-from experiments import choices, workdir
+from experiments import choices
 from experiments.report import published, runs
 from experiments.report.runs import Condition, FinishedRun
 from experiments.report.statistics import LEVEL, Table, is_testable, least_p, make_table
@@ -27,7 +27,9 @@ def table(args) -> None:
         names = ", ".join(selections)
         raise ValueError(f"--select: no run in {args.workdir} has a test accuracy of {names}")
     if not args.mixed:
-        check_alike(made)
+        for (_, row, column), cell in made.cells.items():
+            where = f"{row}, {runs.heading(column, [column])}: --mixed averages them"
+            runs.check_alike(cell.runs, where)
     # With several columns a table for each selection: their heads are long enough.
     several = len(made.columns) > 1
     tables = [made._replace(selections=(name,)) for name in selections] if several else [made]
@@ -63,35 +65,6 @@ def selected(found: list[FinishedRun], select: str | None) -> tuple[str, ...]:
     for name in names:
         choices.choose("--select" if select else "config.report.selection", name, SELECTIONS)
     return names
-
-
-def check_alike(made: Table) -> None:
-    """Raises a ValueError for a cell whose runs differ in more than their seeds."""
-    for (_, row, column), cell in made.cells.items():
-        texts = differences(cell.runs)
-        if texts:
-            where = f"{row}, {runs.heading(column, [column])}"
-            raise ValueError(
-                f"--workdir: expected runs of one config, version and device in a cell, got"
-                f" {'; '.join(texts)} in that of {where}: --mixed averages them"
-            )
-
-
-def differences(group: list[FinishedRun]) -> list[str]:
-    """In what runs differ beside their seeds: config, versions, device."""
-    configs = [workdir.flattened(run.results["config"]) for run in group]
-    texts = []
-    for key in sorted({key for config in configs for key in config} - {*runs.SEEDS}):
-        values = sorted({str(config.get(key)) for config in configs})
-        if len(values) > 1:
-            texts.append(f"{key} {' / '.join(values)}")
-    return texts + made_differently(group)
-
-
-def made_differently(group: list[FinishedRun]) -> list[str]:
-    parts = [re.split("[;,] ", runs.made_with(run.results)) for run in group]
-    differing = {part for some in parts for part in some if any(part not in one for one in parts)}
-    return [" / ".join(sorted(differing))] if differing else []
 
 
 def grid(made: Table, with_pairs: bool):
@@ -153,14 +126,14 @@ def caption(found: list[FinishedRun], made: Table, with_pairs: bool) -> str:
         texts = [f"{missing} of {len(counts)} cells missing (-)"] * bool(missing)
         texts += [f"{fewer} of {len(counts)} with fewer seeds"] * bool(fewer)
         parts.append(f"{', '.join(texts)}.")
-    inside = sorted({text for cell in made.cells.values() for text in differences(cell.runs)})
+    inside = sorted({text for cell in made.cells.values() for text in runs.differences(cell.runs)})
     if inside:
         parts.append(
             f"MIXED: cells average runs that differ in {'; '.join(inside)}; those of the same"
             " seeds count once."
         )
-    elif made_differently(found):
-        parts.append(f"Cells differ in {'; '.join(made_differently(found))}.")
+    elif runs.made_differently(found):
+        parts.append(f"Cells differ in {'; '.join(runs.made_differently(found))}.")
     return " ".join(parts + ([pairs_caption(made)] if with_pairs and made.pairs else []))
 
 

@@ -5,7 +5,6 @@ import pathlib
 import numpy as np
 
 from experiments.report import runs
-from experiments.report.table import differences
 
 
 def choose(args) -> None:
@@ -21,8 +20,7 @@ def choose(args) -> None:
             run.row, []
         ).append(best)
     for row in {run.row for run in found}:
-        if texts := differences([run for run in found if run.row == row]):
-            raise ValueError(f"--workdir: expected runs alike, got {'; '.join(texts)} of {row}")
+        runs.check_alike([run for run in found if run.row == row], row)
     print("| method | setting | validation accuracy |\n|---|---|---|")
     for method, settings in groups.items():
         ordered = sorted(settings.items(), key=lambda item: -float(np.mean(item[1])))
