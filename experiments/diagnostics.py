@@ -3,6 +3,7 @@
 import hashlib
 import io
 import pathlib
+import zipfile
 
 import jax
 import numpy as np
@@ -173,14 +174,25 @@ def read_losses(path: pathlib.Path, epochs: int) -> np.ndarray:
     """Of shape (epochs, examples); float32.
 
     Raises:
-      ValueError: if the run has not kept them.
+      ValueError: if the run has not kept them, or a file is torn.
     """
     try:
         return np.stack([np.load(path / LOSSES / f"{i:04d}.npy") for i in range(1, epochs + 1)])
     except OSError as error:
         raise ValueError(f"{path}: config.report.losses was not set: {error}") from None
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path / LOSSES}: a file is torn: {error}") from None
 
 
 def read(path: pathlib.Path) -> dict[str, np.ndarray]:
-    with np.load(path / FILE, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    """Of a run's directory.
+
+    Raises:
+      ValueError: if the file is torn.
+    """
+    try:
+        # Opened here: NumPy leaves a torn archive open.
+        with open(path / FILE, "rb") as file, np.load(file, allow_pickle=False) as rows:
+            return {name: rows[name] for name in rows.files}
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path / FILE} is torn: {error}") from None

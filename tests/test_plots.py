@@ -456,6 +456,11 @@ def test_runs_whose_metrics_cannot_be_read_are_left_out(tmp_path):
     for name in ("accuracy_over_epochs", "memorisation", "tau"):
         assert "Without 2 runs: " in drawn[name]
         assert str(whole) in drawn[name]
+    content = (torn / "samples.npz").read_bytes()
+    for length in (0, 10, len(content) // 2, len(content) - 1):
+        (torn / "samples.npz").write_bytes(content[:length])
+        drawn = {name: reason for name, _, reason in plots.drawn(found, None, 5)}
+        assert drawn["sigma_over_loss"].startswith(f"{torn / 'samples.npz'} is torn: ")
 
 
 @pytest.mark.parametrize(("length", "every"), [(1, 1), (45, 1), (46, 2), (100, 3), (990, 22)])
