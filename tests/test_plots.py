@@ -24,7 +24,7 @@ from experiments.report import (
 from experiments.report.drawing import STYLES, plt
 
 EPOCHS = 7
-ARGS = {"output": None, "rows": None, "split": 5}
+ARGS = {"output": None, "rows": None, "split": 5, "columns": None}
 
 
 def examples(seed, number=200):

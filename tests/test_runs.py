@@ -93,6 +93,31 @@ def test_runs_are_read_once_and_copies_are_no_further_seeds(tmp_path):
         runs.read(tmp_path)
 
 
+def test_columns_may_be_any_keys(tmp_path):
+    for seed, decay in enumerate((0.0, 5e-4)):
+        for method in ("superloss", "cross_entropy"):
+            for batch in (128, 64):
+                config = config_of(**{"loss.method": method, "optimizer.weight_decay": decay,
+                                      "batch_size": batch, "seed": seed})  # fmt: skip
+                write(tmp_path, f"{method}-{decay}-{batch}", config=config)
+    assert len({run.row for run in runs.read(tmp_path)}) == 8
+    found = runs.read(tmp_path, "batch_size,optimizer.weight_decay")
+    assert {run.row for run in found} == {"superloss", "cross_entropy"}
+    columns = sorted({run.column for run in found})
+    assert [runs.heading(one, columns) for one in columns] == [
+        "batch_size 64, weight_decay 0.0", "batch_size 64, weight_decay 0.0005",
+        "batch_size 128, weight_decay 0.0", "batch_size 128, weight_decay 0.0005",
+    ]  # fmt: skip
+    assert runs.heading(columns[0], columns[:2]) == "weight_decay 0.0"
+    assert all(f"{run.column.more[0][1]}" == run.path.name.rsplit("-")[-1] for run in found)
+    with pytest.raises(ValueError, match=r"--columns: expected one of batch_size.*got 'weight_d"):
+        runs.read(tmp_path, "weight_decay")
+    write(tmp_path, "none", config=config_of(batch_size=None))  # numbers beside what is none
+    assert sorted({run.column for run in runs.read(tmp_path, "batch_size")})[0].more == (
+        ("batch_size", "128"),
+    )
+
+
 def test_the_epoch_that_counts(tmp_path):
     rng = np.random.default_rng(0)
     test, validation = rng.random(20), rng.random(20).round(1)  # equal ones among them

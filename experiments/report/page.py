@@ -204,8 +204,9 @@ def unfinished(root: pathlib.Path) -> list[list[str]]:
     return lines
 
 
-def make(root: pathlib.Path, command: str, rows: str | None, split: int) -> str:
-    found = runs.read(root)
+def make(
+    found: list[FinishedRun], root: pathlib.Path, command: str, rows: str | None, split: int
+) -> str:
     order = plots.ranked(found)
     missing = unfinished(root)
     title = f"superloss_jax: {root.resolve().name}"
@@ -244,13 +245,13 @@ def make(root: pathlib.Path, command: str, rows: str | None, split: int) -> str:
 def page(args) -> None:
     """Writes one HTML file with the table, the figures and each run's curves."""
     root = pathlib.Path(args.workdir).expanduser()
-    given = {"workdir": args.workdir, "rows": args.rows}
+    given = {"workdir": args.workdir, "columns": args.columns, "rows": args.rows}
     flags = [f"--{name}={value}" for name, value in given.items() if value is not None]
     flags += [f"--split={args.split}"] * (args.split != plots.SPLIT)
     command = shlex.join(["python", "-m", "experiments.report", "html", *flags])
     output = pathlib.Path(args.output).expanduser() if args.output else root / "report.html"
     try:
-        content = make(root, command, args.rows, args.split)
+        content = make(runs.read(root, args.columns), root, command, args.rows, args.split)
         output.write_text(content)
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}") from None
@@ -259,7 +260,7 @@ def page(args) -> None:
 
 def add_command(commands) -> None:
     command = commands.add_parser("html", help=page.__doc__)
-    command.add_argument("--workdir", required=True, help="directory that holds the runs")
+    runs.add_arguments(command)
     command.add_argument("--output", help="file to write (default: WORKDIR/report.html)")
     plots.add_choices(command)
     command.set_defaults(call=page)

@@ -77,7 +77,7 @@ def drawn(
 def figures(args) -> None:
     """Draws all figures that the runs below a directory have the data for."""
     root = pathlib.Path(args.workdir).expanduser()
-    found = runs.read(root)
+    found = runs.read(root, args.columns)
     folder = pathlib.Path(args.output).expanduser() if args.output else root / "figures"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def keep_losses(root: pathlib.Path, found, order: list[str], split: int, folder)
 
 def add_command(commands) -> None:
     command = commands.add_parser("figures", help=figures.__doc__)
-    command.add_argument("--workdir", required=True, help="directory that holds the runs")
+    runs.add_arguments(command)
     command.add_argument("--output", help="directory for the pictures (default: WORKDIR/figures)")
     add_choices(command)
     command.set_defaults(call=figures)

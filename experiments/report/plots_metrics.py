@@ -11,7 +11,7 @@ from experiments.report.runs import Condition, FinishedRun
 from experiments.report.statistics import Cell
 
 PANELS = 3  # beside each other
-MOST = 12  # panels of one figure
+MOST = 4  # panels a side
 BAND = "Mean over seeds; band: lowest to highest seed."
 
 
@@ -166,11 +166,10 @@ def over_epochs(
     every = sorted({run.column for run in found})
     keys = [key for key in panels
             if any(at == key and row in styles for row, _, at in histories)]  # fmt: skip
-    # The noisiest, if there are too many; a figure has at most four a side.
+    # The noisiest, if there are too many.
     rates = {column: wrong_rate(found, column) for column in columns}
     noisiest = sorted(columns, key=lambda column: (-rates[column], column))
-    most = min(4, MOST // len(keys))
-    shown = sorted(noisiest[:most], key=lambda column: (column[:4], rates[column], column))
+    shown = sorted(noisiest[:MOST], key=lambda column: (column[:4], rates[column], column))
     places = [(column, key) for column in shown for key in keys]
     beside = len(keys) == 1
     shape = (1, len(shown)) if beside else (len(shown), len(keys))
@@ -194,7 +193,7 @@ def over_epochs(
         drawing.name_ends(axes, names)
     drawn = [(row, *place) for place in places for row in styles if (row, *place) in histories]
     cells = {(row, column): groups[row, column] for row, column, _ in drawn}
-    hidden = [runs.heading(column, every) for column in noisiest[most:]]
+    hidden = [runs.heading(column, every) for column in noisiest[MOST:]]
     number = f"{len(hidden)} condition{'s' * (len(hidden) != 1)}"
     drawing.note(
         figure, BAND, f"{number} not shown: {'; '.join(hidden)}." if hidden else "",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import workdir
+from experiments import choices, workdir
 from experiments.selection import SELECTIONS
 
 SEEDS = ("seed", "noise.seed", "data.split_seed")
@@ -23,6 +23,7 @@ class Condition(NamedTuple):
     imbalance: float
     noise: str
     rate: float
+    more: tuple[tuple[str, Any], ...] = ()  # what --columns names, and its values
 
 
 CONDITIONS = ("data.name", "data.variant", "model.name", "data.imbalance", "noise.kind",
@@ -43,11 +44,13 @@ class FinishedRun(NamedTuple):
         return tuple(flat[key] for key in SEEDS)
 
 
-def read(root: pathlib.Path) -> list[FinishedRun]:
+def read(root: pathlib.Path, columns: str | None = None) -> list[FinishedRun]:
     """Every finished run below a directory, by name; of one config and platform, the first.
 
+    `columns`: keys, with commas between, whose values are conditions, too.
+
     Raises:
-      ValueError: if there is none, or a file is torn.
+      ValueError: if there is none, a file is torn, or no config has such a key.
     """
     found: dict[str, tuple[pathlib.Path, dict]] = {}
     for path in sorted(root.expanduser().glob(f"**/{workdir.RESULTS}")):
@@ -62,10 +65,29 @@ def read(root: pathlib.Path) -> list[FinishedRun]:
         found.setdefault(key, (path.parent, results))
     if not found:
         raise ValueError(f"--workdir: no finished run in {root}")
-    rows = labels([results["config"] for _, results in found.values()])
+    configs = [results["config"] for _, results in found.values()]
+    keys = [*dict.fromkeys(columns.split(","))] if columns else []
+    rows, more = labels(configs, keys), values(configs, keys)
     return [
-        FinishedRun(path, results, row, condition(results["config"]))
-        for (path, results), row in zip(found.values(), rows, strict=True)
+        FinishedRun(path, results, row, condition(results["config"])._replace(more=own))
+        for (path, results), row, own in zip(found.values(), rows, more, strict=True)
+    ]
+
+
+def values(configs: list[dict], keys: list[str]) -> list[tuple[tuple[str, Any], ...]]:
+    """What each config has for keys, by their short names; numbers, or texts if not all are."""
+    flat = [workdir.flattened(config) for config in configs]
+    known = {key for one in flat for key in one} - {*SEEDS, *CONDITIONS, "loss.method"}
+    differing = [key for key in sorted(known) if len({str(one.get(key)) for one in flat}) > 1]
+    for key in keys:
+        choices.choose("--columns", key, dict.fromkeys(differing or ["none, for no key differs"]))
+    texts = {k for k in keys if not all(isinstance(one.get(k), int | float) for one in flat)}
+    return [
+        tuple(
+            (name, str(one.get(key)) if key in texts else one[key])
+            for key, name in workdir.short_names(keys).items()
+        )
+        for one in flat
     ]
 
 
@@ -99,18 +121,23 @@ def heading(column: Condition, columns: list[Condition]) -> str:
         parts.append(column.noise)
     if column.imbalance != 1 or differing == {"imbalance"}:
         parts.append(f"imbalance {column.imbalance:g}")
-    if column.rate or (column.noise != "given" and column.imbalance == 1):
+    own = [pair for pair in column.more if any(pair not in one.more for one in columns)]
+    said = column.rate or (column.noise != "given" and column.imbalance == 1)
+    if said and not (own and "rate" not in differing):
         parts.append(f"noise {column.rate:g}")
+    parts += [f"{name} {value}" for name, value in own]
     return ", ".join(filter(None, parts)) or column.noise
 
 
-def labels(configs: list[dict]) -> list[str]:
+def labels(configs: list[dict], columns: Iterable[str] = ()) -> list[str]:
     """What each run is: its method, and every value in which it differs from most of the others.
+
+    But for those of `columns`, which are conditions.
 
     Runs of one label differ in their seeds and conditions alone, or in keys that older ones lack.
     """
     flat = [workdir.flattened(config) for config in configs]
-    keys = {key for one in flat for key in one} - {*SEEDS, *CONDITIONS, "loss.method"}
+    keys = {key for one in flat for key in one} - {*SEEDS, *CONDITIONS, *columns, "loss.method"}
     usual = {}
     for key in sorted(keys):
         values = [str(one[key]) for one in flat if key in one]
@@ -228,3 +255,10 @@ def caption(runs: list[FinishedRun]) -> str:
         f"jax {common(lambda r: r['versions']['jax'])} on {common(lambda r: r['platform'])}",
     )
     return "; ".join(parts) + "."
+
+
+def add_arguments(command) -> None:
+    """Which runs, and what is a condition of theirs."""
+    command.add_argument("--workdir", required=True, help="directory that holds the runs")
+    told = "keys of the config, commas between, whose values are columns and no part of rows' names"
+    command.add_argument("--columns", metavar="KEYS", help=told)

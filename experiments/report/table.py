@@ -1,7 +1,7 @@
 """The table: methods down, conditions across, a block of columns for each selection.
 
 python -m experiments.report table --workdir=DIR [--select=last,best_validation] [--paired]
-    [--published] [--format=md|csv|latex] [--mixed]
+    [--columns=KEY,KEY] [--published] [--format=md|csv|latex] [--mixed]
 """
 
 import csv
@@ -20,7 +20,7 @@ from experiments.selection import SELECTIONS
 
 def table(args) -> None:
     """Test accuracy of all runs below a directory: mean and standard deviation over seeds."""
-    found = runs.read(pathlib.Path(args.workdir))
+    found = runs.read(pathlib.Path(args.workdir), args.columns)
     selections = selected(found, args.select)
     made = make_table(found, selections)
     if not made.best:
@@ -192,7 +192,8 @@ def write_csv(made: Table, with_pairs: bool, matched: dict | None) -> None:
     writer.writerow(head)
     for key in itertools.product(made.selections, made.rows, made.columns):
         cell, pair = made.cells[key], made.pairs.get(key)
-        line = [*key[:2], *key[2][:number], cell.n, cell.mean, cell.deviation]
+        more = ", ".join(f"{name} {value}" for name, value in key[2].more)
+        line = [*key[:2], *key[2][: number - 1], more, cell.n, cell.mean, cell.deviation]
         line.append(" ".join("/".join(map(str, seeds)) for seeds in cell.values))
         line.append(made.best.get((key[0], key[2])) == key[1])
         if with_pairs:
@@ -244,7 +245,7 @@ def latex(head: list[str], lines: list[list[str]], text: str) -> str:
 
 def add_command(commands) -> None:
     command = commands.add_parser("table", help=table.__doc__)
-    command.add_argument("--workdir", required=True, help="directory that holds the runs")
+    runs.add_arguments(command)
     names = ", ".join(SELECTIONS)
     command.add_argument("--select", help=f"instead of what the runs declare, some of {names}")
     command.add_argument("--format", choices=("md", "csv", "latex"), default="md", help="of output")
