@@ -128,8 +128,11 @@ def submit(points: list[Point], options: Options, parallel: int, root: pathlib.P
     Raises:
       ValueError: if Slurm is not here or takes no such job, or another process submits.
     """
-    import submitit
-
+    try:
+        import submitit
+    except ImportError:
+        text = "expected submitit: pip install -e '.[experiments]'"
+        raise ValueError(f"--backend: slurm: {text}") from None
     if not shutil.which("sbatch"):
         raise ValueError("--backend: slurm: expected sbatch on the PATH, found none")
     with locked(root):  # one at a time, so that nothing is queued twice

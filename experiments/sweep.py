@@ -73,6 +73,8 @@ def expand(
     if not points:
         why = f"no point of {file} has {given}" if given else f"sweep() of {file} yields nothing"
         raise ValueError(f"--config: {why}")
+    if left_out := sum(any(own.get(k, v) != v for k, v in given.items()) for own in swept):
+        console.print(f"sweep    without {left_out} points of other values than the command line's")
     return [*points.values()]
 
 
@@ -162,7 +164,8 @@ def main(argv: list[str]) -> None:
     gpus = visible_gpus() if BACKEND.value != "slurm" else []  # others than where it is submitted
     number = WORKERS.value or len(gpus) or len(os.sched_getaffinity(0))
     if gpus and number > len(gpus):
-        refuse(ValueError(f"--workers: expected at most one a GPU, {len(gpus)}, got {number}"))
+        text = f"expected at most one a GPU, {len(gpus)}, got {number}; JAX_PLATFORMS=cpu: on cores"
+        refuse(ValueError(f"--workers: {text}"))
     try:
         states = slurm.states(points)
     except OSError as error:

@@ -87,7 +87,8 @@ def check_config(path: pathlib.Path, config: dict, resumable: bool) -> None:
     differing = {
         key: (before, now)
         for key, before, now in _differences(old, new)
-        if key.split(".")[0] not in MAY_CHANGE
+        # What counts was declared before the run. Older runs have no such section.
+        if key.split(".")[0] != "checkpoint" and key != "report"
     }
     before, now = differing.pop("epochs", (0, 0))
     loss = new["loss"]

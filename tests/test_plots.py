@@ -12,6 +12,7 @@ from scipy import optimize
 
 from configs import digits
 from experiments import diagnostics, workdir
+from experiments.pool import REASON
 from experiments.report import (
     drawing,
     loss_groups,
@@ -518,7 +519,7 @@ def test_the_page_stands_on_its_own(sweep):
     make_run(sweep, "superloss", 0.4, 0, **{"data.path": evil})
     failed = make_run(sweep, "gce", 0.4, 0)
     (failed / workdir.RESULTS).unlink()
-    (failed / page.REASON).write_text(f"step 5: {evil} not finite")
+    (failed / REASON).write_text(f"step 5: {evil} not finite")
     begun = make_run(sweep, "elr", 0.4, 0)
     (begun / workdir.RESULTS).unlink()
     torn = make_run(sweep, "superloss", 0.4, 2)

@@ -49,7 +49,7 @@ def points(config, root, given=()):
     return sweep.expand(str(config), base, dict(given), root)
 
 
-def test_points_are_named_by_what_they_are(config, tmp_path):
+def test_points_are_named_by_what_they_are(config, tmp_path, capsys):
     found = points(config, tmp_path)
     names = [point.path.name.rpartition("-")[0] for point in found]
     assert names[0] == "method=cross_entropy,seed=0,noise.seed=0"
@@ -66,6 +66,7 @@ def test_points_are_named_by_what_they_are(config, tmp_path):
     # Where it lies already, it stays, whatever a sweep calls it.
     (tmp_path / f"older-{found[0].sha256[:8]}").mkdir()
     assert points(config, tmp_path)[0].path.name.startswith("older-")
+    assert "without 1 points" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"no point of .* has .*gce"):
         points(config, tmp_path, {"loss.method": "gce"})
     with pytest.raises(ValueError, match=r"digits\.py has no sweep"):

@@ -13,6 +13,7 @@ from scipy import stats
 
 from configs import digits
 from experiments import workdir
+from experiments.pool import REASON
 from experiments.report import table
 from tests.test_main import ROOT
 
@@ -102,13 +103,26 @@ def test_missing_cells_are_counted_and_the_best_is_bold(tmp_path, capsys):
     assert by_row["elr", "0.4"]["mean"] == by_row["elr", "0.8"]["deviation"] == ""
 
 
+def test_what_was_begun_and_has_no_result_is_counted(tmp_path, capsys):
+    for seed in range(3):
+        write(tmp_path, "superloss", seed, [80.0 + seed], **{"noise.seed": 0})
+    for name in ("diverged", "begun", "refused"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / workdir.CONFIG).write_text("{}")
+    (tmp_path / "diverged" / workdir.FAILED).write_text('{"step": 7, "tensors": ["loss"]}')
+    (tmp_path / "refused" / REASON).write_text("exit code 2: no such method")
+    _, text = markdown(tmp_path, capsys)
+    assert "Runs below the directory without a result: 2 failed, 1 not finished." in text
+    assert "over n seeds of training, split; 3 runs;" in text  # all have one noise
+
+
 def test_nothing_is_said_of_a_whole_table(tmp_path, capsys):
     for seed in range(2):
         write(tmp_path, "superloss", seed, [80.0 + seed])
     lines, text = markdown(tmp_path, capsys, "--paired")
     assert lines[1] == ["superloss", "80.5 ± 0.7", ""]  # alone, it is no best
     assert "n = 2." in text
-    assert not re.search("missing|fewer|MIXED|differ|†|chosen", text)
+    assert not re.search("missing|fewer|MIXED|differ|†|chosen|Bold|without", text)
 
 
 def test_what_counts_is_what_was_declared(tmp_path, capsys):
@@ -255,3 +269,7 @@ def test_latex_is_escaped(tmp_path, capsys):
     assert r"\textbf{80.5 $\pm$ 0.7}" in text
     assert "$-$11.0 [$-$" in text
     assert text.count("{") == text.count("}")
+    report(tmp_path, "--format=latex", "--select=last,best_test")
+    captions = re.findall(r"\\caption\{(.*)\}\n", capsys.readouterr().out)
+    assert len(captions) == 2
+    assert all("n = 2" in text for text in captions)

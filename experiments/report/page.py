@@ -1,7 +1,6 @@
 """One page about all runs below a directory, without a network: report html --workdir=DIR"""
 
 import html
-import json
 import pathlib
 import re
 import shlex
@@ -10,10 +9,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from experiments import workdir
-from experiments.pool import REASON
 from experiments.report import drawing, plots, runs, statistics, table
 from experiments.report.plots_metrics import foremost, history
 from experiments.report.runs import FinishedRun
+from experiments.report.unfinished import unfinished
 
 CURVES = {  # of a run's own picture: key and name
     "accuracy_clean": "right labels fitted",
@@ -184,31 +183,11 @@ def versions(found: list[FinishedRun]) -> str:
     return table_of(["runs", "made with"], lines, "text")
 
 
-def unfinished(root: pathlib.Path) -> list[list[str]]:
-    """Directories of runs without a result, and what is known of them."""
-    begun = {path.parent for name in (workdir.CONFIG, REASON) for path in root.glob(f"**/{name}")}
-    lines = []
-    for path in sorted(path for path in begun if not (path / workdir.RESULTS).exists()):
-        if (path / REASON).exists():
-            said = "failed: " + (path / REASON).read_text().strip()
-        elif (path / workdir.FAILED).exists():
-            failure = json.loads((path / workdir.FAILED).read_text())
-            said = (
-                f"failed: step {failure['step']}, not finite: {', '.join(failure['tensors'][:3])}"
-            )
-        else:
-            metrics = path / workdir.METRICS
-            epochs = metrics.read_text().count("\n") if metrics.exists() else 0
-            said = f"not finished: {epochs} epochs"
-        lines.append([path.relative_to(root).as_posix(), said])
-    return lines
-
-
 def make(
     found: list[FinishedRun], root: pathlib.Path, command: str, rows: str | None, split: int
 ) -> str:
     order = plots.ranked(found)
-    missing = unfinished(root)
+    missing = [[*one] for one in unfinished(root)]
     title = f"superloss_jax: {root.resolve().name}"
     parts = {
         "Test accuracy": [accuracies(found)],

@@ -81,7 +81,7 @@ def accuracy_over_noise(found, order, split) -> Figure:
                 seeds[: cell.n, i] = [*cell.values.values()]
             drawing.curve(axes, [100 * rate for rate, _ in cells], seeds, styles[row], row)
         axes.set(xlabel=f"noise rate (%), {kind.noise}", ylabel="test accuracy (%)",
-                 title=setting(kind, list(lines)))  # fmt: skip
+                 title=setting(kind))  # fmt: skip
         drawing.name_ends(axes)
     for axes in list(grid.flat)[len(lines) :]:
         axes.remove()
@@ -118,10 +118,11 @@ def lines_over_noise(found, selection: str) -> dict[Condition, Lines]:
     return lines
 
 
-def setting(kind: Condition, kinds: list[Condition]) -> str:
-    """Data and model, and the imbalance where there is one."""
+def setting(kind: Condition) -> str:
+    """Data and model, the imbalance where there is one, and what else is a condition."""
     parts = [kind.data, kind.variant, kind.model]
     parts += [f"imbalance {kind.imbalance:g}"] if kind.imbalance != 1 else []
+    parts += [f"{name} {value}" for name, value in kind.more]
     return ", ".join(filter(None, parts))
 
 

@@ -159,8 +159,8 @@ VERDICTS = {True: "yes", False: "no", None: "-"}
 CAPTION = (
     "Ours less the published number, where data set, model, method, noise convention, rate and"
     " selection are the same; other settings may differ. The verdict is whether the difference is"
-    " within 2 sqrt(s1^2/n1 + s2^2/n2); there is none (-) for fewer than 3 seeds of ours, or where"
-    " the published number has no standard deviation or n."
+    " within 2 sqrt(s1^2/n1 + s2^2/n2), which proves no equality; there is none (-) for fewer than"
+    " 3 seeds of ours, or where the published number has no standard deviation or n."
 )
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from experiments import choices, workdir
 from experiments.selection import SELECTIONS
 
-SEEDS = ("seed", "noise.seed", "data.split_seed")
+# And what each decides.
+SEEDS = {"seed": "training", "noise.seed": "noise", "data.split_seed": "split"}
 
 
 class Condition(NamedTuple):
@@ -246,8 +247,11 @@ def caption(runs: list[FinishedRun]) -> str:
     known = [f"{rate:.2%}" for rate in sorted(rates - {None})]
     wrong = " to ".join(dict.fromkeys((known[0], known[-1]))) if known else "unknown"
     wrong += " (of some runs unknown)" if known and None in rates else ""
+    seeds = zip(*(run.seeds for run in runs), strict=True)
+    varied = [name for name, of in zip(SEEDS.values(), seeds, strict=True) if len({*of}) > 1]
     parts = (
-        f"mean ± sample standard deviation over n seeds; {number(len(runs))}",
+        f"mean ± sample standard deviation over n seeds{' of ' * bool(varied)}{', '.join(varied)}",
+        number(len(runs)),
         f"{common(lambda r: r['config']['data']['name'])}",
         f"{common(lambda r: r['config']['model']['name'])}",
         f"{common(lambda r: r['config']['epochs'])} epochs",

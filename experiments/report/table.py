@@ -15,12 +15,14 @@ from experiments import choices
 from experiments.report import published, runs
 from experiments.report.runs import Condition, FinishedRun
 from experiments.report.statistics import LEVEL, Table, is_testable, least_p, make_table
+from experiments.report.unfinished import counted
 from experiments.selection import SELECTIONS
 
 
 def table(args) -> None:
     """Test accuracy of all runs below a directory: mean and standard deviation over seeds."""
-    found = runs.read(pathlib.Path(args.workdir), args.columns)
+    root = pathlib.Path(args.workdir).expanduser()
+    found = runs.read(root, args.columns)
     selections = selected(found, args.select)
     made = make_table(found, selections)
     if not made.best:
@@ -33,7 +35,9 @@ def table(args) -> None:
     # With several columns a table for each selection: their heads are long enough.
     several = len(made.columns) > 1
     tables = [made._replace(selections=(name,)) for name in selections] if several else [made]
-    texts = [*[""] * (len(tables) - 1), caption(found, made, args.paired)]
+    said = f"{caption(found, made, args.paired)} {counted(root)}".rstrip()
+    # In LaTeX each table floats on its own.
+    texts = [said if args.format == "latex" else ""] * (len(tables) - 1) + [said]
     parts = [(*grid(one, args.paired), text) for one, text in zip(tables, texts, strict=True)]
     listed = published.read() if args.published else []
     matched = published.comparisons(made.cells, listed)
@@ -118,6 +122,7 @@ def caption(found: list[FinishedRun], made: Table, with_pairs: bool) -> str:
     parts = [f"Test accuracy in %; {runs.caption(found)}"]
     parts.append(f"n = {most}{' where no other is shown' if fewer else ''}.")
     parts.append(declaration(found, made))
+    parts += ["Bold: the best mean, and no more than that."] * (len(made.rows) > 1)
     if "best_test" in made.selections:
         parts.append("†: the epoch was chosen with the test labels, which is optimistic.")
     if len(made.columns) > 1:
@@ -163,8 +168,8 @@ def realised(found: list[FinishedRun], made: Table) -> str:
 
 def pairs_caption(made: Table) -> str:
     text = (
-        "Differences are paired by seed, with their 95 % t interval; the best was chosen after"
-        " the fact, which makes them look larger."
+        "Differences are paired by seed, with their 95 % t interval, not adjusted for their number;"
+        " the best was chosen after the fact, which makes them look larger."
     )
     number, ns = len(made.adjusted), {made.pairs[key].n for key in made.adjusted}
     if any(is_testable(made, n) for n in ns):
