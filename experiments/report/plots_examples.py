@@ -113,7 +113,7 @@ def losses(found, order, split) -> Figure:
     lengths = [np.isfinite(lines[:, 1:4]).any(1).sum() for _, of in drawn for lines in of.values()]
     place = runs.heading(drawn[0][0].column, sorted({run.column for run in found}))
     drawing.note(figure, f"{place}; one run each. Easy and hard: lowest and highest quarter "
-                         f"of right labels' losses in epoch {split} (dotted). Line: median; "
-                         "band: 25 to 75 %.",
+                         f"of right labels' losses in epoch {split} (dotted), each run's own. "
+                         "Line: median; band: 25 to 75 %.",
                  drawing.thinning(lengths))  # fmt: skip
     return figure

@@ -1,5 +1,6 @@
 """Settings by validation accuracy: what a table's config is tuned by."""
 
+import math
 import pathlib
 
 import numpy as np
@@ -30,6 +31,10 @@ def choose(args) -> None:
             print(f"| {method} | {row.partition(', ')[2] or 'as configured'} | {chosen} |")
     kind = found[0].results["config"]["data"]["validation_labels"]
     said = f"Accuracy in % on {kind} validation labels at its best epoch, the best in bold"
+    count = found[0].results["config"]["data"]["validation"]
+    share = max(np.mean(values) for of in groups.values() for values in of.values()) / 100
+    error = 100 * math.sqrt(share * (1 - share) / count)
+    said += f"; {count} labels tell it to a standard error of {error:.1f}"
     print(f"\n{said}; {runs.caption(found)}")
 
 
