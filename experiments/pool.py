@@ -5,9 +5,12 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import subprocess
+import tempfile
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from experiments import workdir
@@ -63,8 +66,12 @@ def attempt(
     started: Callable[[subprocess.Popen], None],
     stopped: Callable[[], bool],
     own_session: bool = False,
+    held: tuple[int, ...] = (),
 ) -> str:
-    """Runs a point's command to its end; returns its state then, missing if it was `stopped`."""
+    """Runs a point's command to its end; returns its state then, missing if it was `stopped`.
+
+    It inherits the open files `held`, and so their locks, which it has for as long as it runs.
+    """
     if is_done(point):  # by another sweep
         return "done"
     point.path.mkdir(parents=True, exist_ok=True)
@@ -72,8 +79,9 @@ def attempt(
     with open(point.path / "log.txt", "a+", errors="replace") as log:
         before = log.tell()
         process = subprocess.Popen(
-            point.command, env=environment, stdout=log, stderr=log, start_new_session=own_session
-        )
+            point.command, env=environment, stdout=log, stderr=log,
+            start_new_session=own_session, pass_fds=held,
+        )  # fmt: skip
         started(process)
         code = process.wait()
         log.seek(before)
@@ -101,14 +109,32 @@ def one_thread() -> dict[str, str]:
 OF_A_TASK = ("SLURM_PROCID", "SLURM_NTASKS")
 
 
-class Pool:
-    """Runs points in processes, so many at a time."""
+@contextlib.contextmanager
+def one_of(gpus: list[str], stopped: Callable[[], bool]) -> Iterator[tuple[str | None, int]]:
+    """A GPU that no run of this user's sweeps has, once there is one, and the file that says so."""
+    # A Slurm job's first GPU is another than the next job's.
+    job = os.environ.get("SLURM_JOB_ID", "")
+    while not stopped():
+        for gpu in gpus:
+            name = re.sub(r"\W", "_", f"superloss_jax_{os.getuid()}_{job}_gpu_{gpu}")
+            with open(pathlib.Path(tempfile.gettempdir()) / f"{name}.lock", "a") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                yield gpu, file.fileno()
+                return
+        time.sleep(0.5)
+    yield None, -1
 
-    def __init__(self, number: int, gpus: list[str]):
+
+class Pool:
+    """Runs points in processes: each has a GPU, if there are any, or else one thread."""
+
+    def __init__(self, gpus: list[str]):
         self.gpus = gpus
         self.running: set[subprocess.Popen] = set()
         self.stopped = threading.Event()
-        self.free = list(range(number))
 
     def run(self, point: Point) -> str:
         """Trains one point to its end; returns its state then."""
@@ -122,23 +148,20 @@ class Pool:
             if self.stopped.is_set():  # since it was asked for
                 process.terminate()
 
-        place = self.free.pop()
-        try:
+        def go(environment: dict[str, str], *held: int) -> str:
+            own = {key: value for key, value in environment.items() if key not in OF_A_TASK}
             # Ctrl-C is for the sweep, which passes it on once: hence the session.
-            environment = self.environment(place)
-            return attempt(point, environment, started, self.stopped.is_set, own_session=True)
+            return attempt(point, own, started, self.stopped.is_set, own_session=True, held=held)
+
+        try:
+            if not self.gpus:
+                return go(one_thread())
+            with one_of(self.gpus, self.stopped.is_set) as (gpu, file):
+                if gpu is None:
+                    return "missing"
+                return go(os.environ | {"CUDA_VISIBLE_DEVICES": gpu}, file)
         finally:
             self.running.difference_update(mine)
-            self.free.append(place)
-
-    def environment(self, place: int) -> dict[str, str]:
-        """A GPU for each, or else one thread for each."""
-        if self.gpus:
-            gpu = {"CUDA_VISIBLE_DEVICES": self.gpus[place % len(self.gpus)]}
-            environment = os.environ | gpu
-        else:
-            environment = one_thread()
-        return {key: value for key, value in environment.items() if key not in OF_A_TASK}
 
     def stop(self) -> None:
         """Asks every run to save and end; a second time, ends them."""

@@ -187,7 +187,7 @@ def main(argv: list[str]) -> None:
                     signal.signal(ending, signal.default_int_handler)
             states = slurm.run(points, options, WORKERS.value, root)
         else:
-            pool = Pool(number, gpus)
+            pool = Pool(gpus)
             with stopped_by_signals(pool):
                 local(points, states, pool, number)
             if pool.stopped.is_set():

@@ -1,12 +1,14 @@
 """Points of a sweep: which they are, where they lie, when one is done."""
 
 import io
+import itertools
 import json
 import os
 import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -186,7 +188,7 @@ def test_a_finished_result_is_never_set_aside(tmp_path):
     )
     command = [sys.executable, "-c", code, str(tmp_path / "run" / workdir.RESULTS), "abc"]
     point = pools.Point(tmp_path / "run", "abc", command)
-    pool = pools.Pool(1, [])
+    pool = pools.Pool([])
     assert pool.run(point) == "done"  # whatever the process said
     before = (point.path / workdir.RESULTS).read_text()
     never = point._replace(command=["/no/such/command"])
@@ -208,7 +210,7 @@ def test_what_goes_wrong_with_one_point_stops_no_other(tmp_path):
     binary = [sys.executable, "-c", r"import sys; sys.stdout.buffer.write(b'\xff'); sys.exit(3)"]
     points.append(pools.Point(tmp_path / "binary", "x", binary))
     states = dict.fromkeys(range(5), "missing")
-    sweep.local(points, states, pools.Pool(2, []), 2)
+    sweep.local(points, states, pools.Pool([]), 2)
     assert [*states.values()] == ["failed", "done", "done", "done", "failed"]
 
 
@@ -220,7 +222,7 @@ def test_a_first_signal_lets_runs_save_and_a_second_ends_them(tmp_path):
         pools.Point(tmp_path / "deaf", "x", [sys.executable, "-c", code]),
         pools.Point(tmp_path / "waits", "x", ["sleep", "60"]),
     ]
-    pool, states = pools.Pool(2, []), dict.fromkeys(range(3), "missing")
+    pool, states = pools.Pool([]), dict.fromkeys(range(3), "missing")
 
     def signals():
         while len(pool.running) < 2:
@@ -243,17 +245,54 @@ def test_a_first_signal_lets_runs_save_and_a_second_ends_them(tmp_path):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_gpu_for_each_or_a_thread_for_each(monkeypatch):
+def run_all(gpus, root, number):
+    """What each run saw, of points that two pools share out: its environment, begin and end."""
+    code = (
+        "import json, os, pathlib, sys, time; begin = time.monotonic(); time.sleep(0.2);"
+        "path = pathlib.Path(sys.argv[1]); seen = {**os.environ, 'config_sha256': 'x'};"
+        "path.write_text(json.dumps(seen | {'begin': begin, 'end': time.monotonic()}))"
+    )
+    points = []
+    for i in range(number):
+        command = [sys.executable, "-c", code, str(root / str(i) / workdir.RESULTS)]
+        points.append(pools.Point(root / str(i), "x", command))
+    with ThreadPoolExecutor(number) as threads:
+        two = pools.Pool(gpus), pools.Pool(gpus)
+        futures = [threads.submit(two[i % 2].run, point) for i, point in enumerate(points)]
+        assert [future.result() for future in futures] == ["done"] * number
+    return [json.loads((point.path / workdir.RESULTS).read_text()) for point in points]
+
+
+def test_a_gpu_for_each_and_never_one_for_two(monkeypatch, tmp_path):
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
-    assert pools.visible_gpus() == ["2", "3"]
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-a/b")
+    gpus = pools.visible_gpus()
+    assert gpus == ["2", "GPU-a/b"]
     monkeypatch.setenv("SLURM_NTASKS", "4")  # a run is none of them
-    pool = pools.Pool(2, pools.visible_gpus())
-    assert "SLURM_NTASKS" not in pool.environment(0)
-    assert {pool.environment(i)["CUDA_VISIBLE_DEVICES"] for i in (0, 1)} == {"2", "3"}
+    seen = run_all(gpus, tmp_path / "runs", 6)
+    assert all("SLURM_NTASKS" not in one for one in seen)
+    for gpu in gpus:
+        times = sorted((e["begin"], e["end"]) for e in seen if e["CUDA_VISIBLE_DEVICES"] == gpu)
+        assert times
+        assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(times))
+    # A run that outlives its sweep keeps its GPU.
+    with pools.one_of(["2"], lambda: False) as (_, file):
+        process = subprocess.Popen(["sleep", "60"], pass_fds=(file,))
+    with pools.one_of(gpus, lambda: False) as (gpu, _):
+        assert gpu == "GPU-a/b"
+    asked = iter((False, True))
+    with pools.one_of(["2"], lambda: next(asked)) as (gpu, _):
+        assert gpu is None
+    process.kill()
+    process.wait()
+    with pools.one_of(["2"], lambda: False) as (gpu, _):
+        assert gpu == "2"
     for none in ("", "-1"):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", none)
         assert pools.visible_gpus() == []
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
-    flags = pools.Pool(1, []).environment(0)["XLA_FLAGS"].split()
-    assert flags == ["--xla_force_host_platform_device_count=2", pools.ONE_THREAD["XLA_FLAGS"]]
+    (seen,) = run_all([], tmp_path / "cpu", 1)
+    flags = ["--xla_force_host_platform_device_count=2", pools.ONE_THREAD["XLA_FLAGS"]]
+    assert seen["XLA_FLAGS"].split() == flags
+    assert seen["OMP_NUM_THREADS"] == "1"
