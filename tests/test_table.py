@@ -251,6 +251,27 @@ def test_pairs_need_a_seed_in_common(tmp_path, capsys):
     assert [line[2] for line in lines[1:]] == ["", "-5.0", "no seed in common"]
 
 
+def test_differences_to_a_row(tmp_path, capsys):
+    for seed in range(3):
+        write(tmp_path, "cross_entropy", seed, [70.0 + seed])
+        write(tmp_path, "gce", seed, [72.0 + 2 * seed])
+        write(tmp_path, "sce", seed, [60.0])
+    write(tmp_path, "sce", 0, [1.0], **{"noise.rate": 0.8})  # where the baseline has no run
+    lines, text = markdown(tmp_path, capsys, "--paired=cross_entropy")
+    assert lines[0][2] == "difference to cross_entropy"
+    by_row = {line[0]: line[2] for line in lines[1:]}
+    low, high = stats.t.interval(0.95, 2, loc=3, scale=1 / 3**0.5)  # of 2, 3 and 4
+    assert by_row["gce"] == f"+3.0 [{low:+.1f}, {high:+.1f}]"
+    assert by_row["sce"].startswith("-11.0 [")
+    assert by_row["cross_entropy"] == ""
+    assert lines[0][4] == "difference to cross_entropy"
+    assert {line[0]: line[4] for line in lines[1:]}["sce"] == "no seed in common"
+    assert "after the fact" not in text
+    assert "2 comparisons" in text
+    with pytest.raises(ValueError, match=r"--paired: expected one of cross_entropy, gce, sce"):
+        report(tmp_path, "--paired=elr")
+
+
 def test_latex_is_escaped(tmp_path, capsys):
     for seed in range(2):
         write(tmp_path, "cross_entropy", seed, [80.0 + seed, 70.0])

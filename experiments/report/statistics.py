@@ -109,9 +109,12 @@ class Table(NamedTuple):
     best: dict[tuple[str, Condition], str]  # rows
     pairs: dict[tuple[str, str, Condition], Paired]
     adjusted: dict[tuple[str, str, Condition], float]  # p by Holm, of the first selection
+    baseline: str | None  # the row that pairs are compared with; None: the best of each column
 
 
-def make_table(found: list[FinishedRun], selections: tuple[str, ...]) -> Table:
+def make_table(
+    found: list[FinishedRun], selections: tuple[str, ...], baseline: str | None = None
+) -> Table:
     rows, columns = sorted({run.row for run in found}), sorted({run.column for run in found})
     groups = runs.by_cell(found)
     cells = {
@@ -127,13 +130,13 @@ def make_table(found: list[FinishedRun], selections: tuple[str, ...]) -> Table:
             best[selection, column] = max(means, key=means.__getitem__)
     pairs = {}
     for (selection, row, column), cell in cells.items():
-        first = best.get((selection, column), row)
+        first = baseline or best.get((selection, column), row)
         difference = paired(cell, cells[selection, first, column])
         if row != first and difference:
             pairs[selection, row, column] = difference
     tested = [key for key in pairs if key[0] == selections[0]]
     adjusted = dict(zip(tested, holm([pairs[key].p for key in tested]), strict=True))
-    return Table(selections, rows, columns, cells, best, pairs, adjusted)
+    return Table(selections, rows, columns, cells, best, pairs, adjusted, baseline)
 
 
 def ordered(cells, selection: str, rows: list[str], columns: list[Condition]) -> list[str]:

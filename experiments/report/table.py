@@ -1,6 +1,6 @@
 """The table: methods down, conditions across, a block of columns for each selection.
 
-python -m experiments.report table --workdir=DIR [--select=last,best_validation] [--paired]
+python -m experiments.report table --workdir=DIR [--select=last,best_validation] [--paired[=ROW]]
     [--columns=KEY,KEY] [--published] [--format=md|csv|latex] [--mixed]
 """
 
@@ -18,13 +18,19 @@ from experiments.report.statistics import LEVEL, Table, is_testable, least_p, ma
 from experiments.report.unfinished import counted
 from experiments.selection import SELECTIONS
 
+BEST = "best"  # what --paired alone is
+
 
 def table(args) -> None:
     """Test accuracy of all runs below a directory: mean and standard deviation over seeds."""
     root = pathlib.Path(args.workdir).expanduser()
     found = runs.read(root, args.columns)
     selections = selected(found, args.select)
-    made = make_table(found, selections)
+    with_pairs = args.paired is not None
+    baseline = args.paired if with_pairs and args.paired != BEST else None
+    if baseline:
+        choices.choose("--paired", baseline, dict.fromkeys(sorted({run.row for run in found})))
+    made = make_table(found, selections, baseline)
     if not made.best:
         names = ", ".join(selections)
         raise ValueError(f"--select: no run in {args.workdir} has a test accuracy of {names}")
@@ -35,14 +41,14 @@ def table(args) -> None:
     # With several columns a table for each selection: their heads are long enough.
     several = len(made.columns) > 1
     tables = [made._replace(selections=(name,)) for name in selections] if several else [made]
-    said = f"{caption(found, made, args.paired)} {counted(root)}".rstrip()
+    said = f"{caption(found, made, with_pairs)} {counted(root)}".rstrip()
     # In LaTeX each table floats on its own.
     texts = [said if args.format == "latex" else ""] * (len(tables) - 1) + [said]
-    parts = [(*grid(one, args.paired), text) for one, text in zip(tables, texts, strict=True)]
+    parts = [(*grid(one, with_pairs), text) for one, text in zip(tables, texts, strict=True)]
     listed = published.read() if args.published else []
     matched = published.comparisons(made.cells, listed)
     if args.format == "csv":
-        write_csv(made, args.paired, matched if args.published else None)
+        write_csv(made, with_pairs, matched if args.published else None)
         print(texts[-1], file=sys.stderr)
         return
     if args.published:
@@ -81,7 +87,7 @@ def grid(made: Table, with_pairs: bool):
     for selection, column in itertools.product(made.selections, made.columns):
         condition = runs.heading(column, made.columns)
         head += [condition if alone else f"{names[selection]}, {condition}"]
-        head += ["difference to the best"] * with_pairs
+        head += [f"difference to {made.baseline or 'the best'}"] * with_pairs
         known = [row for row in made.rows if made.cells[selection, row, column].n]
         for line, row in zip(lines, made.rows, strict=True):
             key = selection, row, column
@@ -104,8 +110,8 @@ def selection_name(made: Table, selection: str) -> str:
 def pair_text(made: Table, key, most: int) -> str:
     pair, cell = made.pairs.get(key), made.cells[key]
     if pair is None:
-        is_best = made.best.get((key[0], key[2])) == key[1]
-        return "no seed in common" if cell.n and not is_best else ""
+        first = made.baseline or made.best.get((key[0], key[2]))
+        return "no seed in common" if cell.n and key[1] != first else ""
     text = f"{pair.mean:+.1f}"
     if pair.n > 1:
         text += f" [{pair.low:+.1f}, {pair.high:+.1f}]"
@@ -167,10 +173,9 @@ def realised(found: list[FinishedRun], made: Table) -> str:
 
 
 def pairs_caption(made: Table) -> str:
-    text = (
-        "Differences are paired by seed, with their 95 % t interval, not adjusted for their number;"
-        " the best was chosen after the fact, which makes them look larger."
-    )
+    text = "Differences are paired by seed, with 95 % t intervals, not adjusted for their number"
+    hindsight = "; the best was chosen after the fact, which makes them look larger."
+    text += "." if made.baseline else hindsight
     number, ns = len(made.adjusted), {made.pairs[key].n for key in made.adjusted}
     if any(is_testable(made, n) for n in ns):
         text += (
@@ -254,7 +259,13 @@ def add_command(commands) -> None:
     names = ", ".join(SELECTIONS)
     command.add_argument("--select", help=f"instead of what the runs declare, some of {names}")
     command.add_argument("--format", choices=("md", "csv", "latex"), default="md", help="of output")
-    command.add_argument("--paired", action="store_true", help="differences to the best, by seed")
+    command.add_argument(
+        "--paired",
+        nargs="?",
+        const=BEST,
+        metavar="ROW",
+        help="differences to it by seed, or to the best",
+    )
     command.add_argument("--published", action="store_true", help="published numbers beside ours")
     command.add_argument(
         "--mixed", action="store_true", help="average runs of different config, version or device"
