@@ -109,7 +109,7 @@ class Table(NamedTuple):
     best: dict[tuple[str, Condition], str]  # rows
     pairs: dict[tuple[str, str, Condition], Paired]
     adjusted: dict[tuple[str, str, Condition], float]  # p by Holm, of the first selection
-    baseline: str | None  # the row that pairs are compared with; None: the best of each column
+    baseline: str | None = None  # the row to compare with; None: each best
 
 
 def make_table(
