@@ -6,14 +6,14 @@ import json
 import os
 import pathlib
 import re
+import socket
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from experiments import workdir
+from experiments import cache, workdir
 from experiments.safety import LOCK
 
 # Runs of one thread each, side by side, take less time than one after another on all cores.
@@ -45,10 +45,7 @@ def state(point: Point) -> str:
             return "running"
         if is_done(point):  # since it was looked at
             return "done"
-    return "failed" if (point.path / REASON).exists() else "missing"
-
-
-REASON = "failed.txt"
+    return "failed" if (point.path / workdir.REASON).exists() else "missing"
 
 
 def is_done(point: Point) -> bool:
@@ -75,7 +72,7 @@ def attempt(
     if is_done(point):  # by another sweep
         return "done"
     point.path.mkdir(parents=True, exist_ok=True)
-    (point.path / REASON).unlink(missing_ok=True)
+    (point.path / workdir.REASON).unlink(missing_ok=True)
     with open(point.path / "log.txt", "a+", errors="replace") as log:
         before = log.tell()
         process = subprocess.Popen(
@@ -95,7 +92,7 @@ def attempt(
     last = (said.strip().splitlines() or ["no message"])[-1]
     if code == 0:
         last = "its result is of another config: was the config's file changed?"
-    (point.path / REASON).write_text(f"exit code {code}: {last}\n")
+    (point.path / workdir.REASON).write_text(f"exit code {code}: {last}\n")
     return "failed"
 
 
@@ -112,20 +109,25 @@ OF_A_TASK = ("SLURM_PROCID", "SLURM_NTASKS")
 @contextlib.contextmanager
 def one_of(gpus: list[str], stopped: Callable[[], bool]) -> Iterator[tuple[str | None, int]]:
     """A GPU that no run of this user's sweeps has, once there is one, and the file that says so."""
-    # A Slurm job's first GPU is another than the next job's.
-    job = os.environ.get("SLURM_JOB_ID", "")
+    # What a Slurm step calls its first GPU is another than the next step's.
+    step = [os.environ.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID")]
+    cache.folder().mkdir(parents=True, exist_ok=True)
     while not stopped():
         for gpu in gpus:
-            name = re.sub(r"\W", "_", f"superloss_jax_{os.getuid()}_{job}_gpu_{gpu}")
-            with open(pathlib.Path(tempfile.gettempdir()) / f"{name}.lock", "a") as file:
+            name = re.sub(r"\W", "_", "_".join(["gpu", socket.gethostname(), *step, gpu]))
+            with open(cache.folder() / f"{name}.lock", "a") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     continue
                 yield gpu, file.fileno()
-                return
-        time.sleep(0.5)
+            time.sleep(2 * POLL)  # or this sweep would have it again before another has looked
+            return
+        time.sleep(POLL)
     yield None, -1
+
+
+POLL = 0.5  # s
 
 
 class Pool:
@@ -136,8 +138,8 @@ class Pool:
         self.running: set[subprocess.Popen] = set()
         self.stopped = threading.Event()
 
-    def run(self, point: Point) -> str:
-        """Trains one point to its end; returns its state then."""
+    def run(self, point: Point, begun: Callable[[], None] = lambda: None) -> str:
+        """Trains one point to its end; returns its state then. Calls `begun` when it has a GPU."""
         if self.stopped.is_set() or (before := state(point)) in ("done", "running"):
             return "missing" if self.stopped.is_set() else before
         mine: list[subprocess.Popen] = []
@@ -145,6 +147,7 @@ class Pool:
         def started(process):
             mine.append(process)
             self.running.add(process)
+            begun()
             if self.stopped.is_set():  # since it was asked for
                 process.terminate()
 
@@ -177,7 +180,8 @@ def visible_gpus() -> list[str]:
     if os.environ.get("JAX_PLATFORMS") == "cpu":
         return []
     if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [name for name in given.split(",") if name.strip() not in ("", "-1")]
+        names = [name.strip() for name in given.split(",")]
+        return [name for name in names if name not in ("", "-1")]
     try:
         done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

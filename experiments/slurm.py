@@ -17,8 +17,8 @@ import sys
 import time
 from typing import Any, NamedTuple
 
-from experiments import watch
-from experiments.pool import REASON, Point, attempt, is_done, one_thread, state
+from experiments import watch, workdir
+from experiments.pool import Point, attempt, is_done, one_thread, state
 from experiments.progress import console
 from experiments.safety import locked
 
@@ -150,7 +150,7 @@ def submit(points: list[Point], options: Options, parallel: int, root: pathlib.P
                 jobs = executor.submit_array([Task(point, narrow) for point in todo])
             for point, job in zip(todo, jobs, strict=True):
                 point.path.mkdir(parents=True, exist_ok=True)
-                (point.path / REASON).unlink(missing_ok=True)
+                (point.path / workdir.REASON).unlink(missing_ok=True)
                 (point.path / TASK).write_text(f"{job.job_id}\n")
         except submitit.core.utils.FailedJobError:
             why = [line.removeprefix("sbatch: ") for line in said.getvalue().splitlines()]
@@ -212,7 +212,7 @@ class Task:
         for number, handler in submitits.items():
             signal.signal(number, handler)
         if found == "failed":
-            raise RuntimeError((self.point.path / REASON).read_text().strip())
+            raise RuntimeError((self.point.path / workdir.REASON).read_text().strip())
         if found != "done":
             if self.is_to_go_on(received):
                 self.queue_again(submitits)
@@ -253,7 +253,7 @@ class Task:
         try:
             submitits[number](number, None)
         except Exception as error:
-            (self.point.path / REASON).write_text(f"{error}\n")
+            (self.point.path / workdir.REASON).write_text(f"{error}\n")
             raise
 
 
@@ -304,5 +304,5 @@ def outcome(point: Point, task: str, known: Queued | None, logs: pathlib.Path) -
     said = logs / f"{task}_0_log.err"
     lines = said.read_text(errors="replace").strip().splitlines() if said.exists() else []
     reason = f"Slurm: {known.state}: {lines[-1] if lines else known.reason}"
-    (point.path / REASON).write_text(f"{reason}\n")
+    (point.path / workdir.REASON).write_text(f"{reason}\n")
     return "failed"

@@ -95,9 +95,11 @@ def local(points: list[Point], states: dict[int, str], pool: Pool, number: int) 
     states |= dict.fromkeys(todo, "missing")
 
     def run(i: int) -> None:
-        states[i] = states[i] if pool.stopped.is_set() else "running"
+        def begun():
+            states[i] = "running"
+
         try:
-            states[i] = pool.run(points[i])
+            states[i] = pool.run(points[i], begun)
         except (OSError, ValueError) as error:  # a full disk, say: the others go on
             states[i] = "failed"
             console.print(f"{points[i].path.name}: {error}")

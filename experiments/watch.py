@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments import workdir
-from experiments.pool import REASON, Point
+from experiments.pool import Point
 from experiments.progress import console
 
 
@@ -78,7 +78,7 @@ def counts(states: dict[int, str]) -> str:
 
 def reason(point: Point) -> str:
     with contextlib.suppress(OSError):
-        return (point.path / REASON).read_text().strip()
+        return (point.path / workdir.REASON).read_text().strip()
     return ""
 
 

@@ -15,6 +15,7 @@ from experiments import cache
 
 CONFIG, METRICS, TIMING, RESULTS = "config.json", "metrics.jsonl", "timing.jsonl", "results.json"
 FAILED = "FAILED.json"
+REASON = "failed.txt"  # a sweep's
 
 
 def prepare(path: str | os.PathLike) -> pathlib.Path:
@@ -87,8 +88,7 @@ def check_config(path: pathlib.Path, config: dict, resumable: bool) -> None:
     differing = {
         key: (before, now)
         for key, before, now in _differences(old, new)
-        # What counts was declared before the run. Older runs have no such section.
-        if key.split(".")[0] != "checkpoint" and key != "report"
+        if key.split(".")[0] != "checkpoint"  # which epoch counts was declared before the run
     }
     before, now = differing.pop("epochs", (0, 0))
     loss = new["loss"]
@@ -183,7 +183,8 @@ def begin(path: pathlib.Path, config: dict, epochs: int, metrics: str) -> None:
     timing = whole_rows(path / TIMING) if (path / TIMING).exists() else []
     kept = "".join(line(row) for row in timing if row["epoch"] <= epochs)
     replace(path / TIMING, kept.encode())
-    (path / FAILED).unlink(missing_ok=True)
+    for name in (FAILED, REASON):  # that was before
+        (path / name).unlink(missing_ok=True)
 
 
 def read_rows(path: pathlib.Path) -> list[dict]:

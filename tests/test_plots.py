@@ -1,6 +1,7 @@
 """Figures and the page: they show the runs' own numbers, and stand on their own."""
 
 import argparse
+import contextlib
 import csv
 import html.parser
 import re
@@ -12,7 +13,6 @@ from scipy import optimize
 
 from configs import digits
 from experiments import diagnostics, workdir
-from experiments.pool import REASON
 from experiments.report import (
     drawing,
     loss_groups,
@@ -462,6 +462,12 @@ def test_runs_whose_metrics_cannot_be_read_are_left_out(tmp_path):
         (torn / "samples.npz").write_bytes(content[:length])
         drawn = {name: reason for name, _, reason in plots.drawn(found, None, 5)}
         assert drawn["sigma_over_loss"].startswith(f"{torn / 'samples.npz'} is torn: ")
+    for place in range(0, len(content), max(1, len(content) // 400)):
+        flipped = bytearray(content)
+        flipped[place] ^= 0x10
+        (torn / "samples.npz").write_bytes(flipped)
+        with contextlib.suppress(ValueError):  # damage that does not show is none
+            diagnostics.read(torn)
 
 
 @pytest.mark.parametrize(("length", "every"), [(1, 1), (45, 1), (46, 2), (100, 3), (990, 22)])
@@ -519,7 +525,7 @@ def test_the_page_stands_on_its_own(sweep):
     make_run(sweep, "superloss", 0.4, 0, **{"data.path": evil})
     failed = make_run(sweep, "gce", 0.4, 0)
     (failed / workdir.RESULTS).unlink()
-    (failed / REASON).write_text(f"step 5: {evil} not finite")
+    (failed / workdir.REASON).write_text(f"step 5: {evil} not finite")
     begun = make_run(sweep, "elr", 0.4, 0)
     (begun / workdir.RESULTS).unlink()
     torn = make_run(sweep, "superloss", 0.4, 2)

@@ -120,13 +120,13 @@ def test_nothing_is_submitted_twice(cluster, tmp_path):
     rewrite(cluster, "7_0|PENDING", "7_0|RUNNING")
     rewrite(cluster, "7_1|PENDING|Resources\n", "")
     rewrite(cluster, "7_2|PENDING", "7_2|FAILED")
-    (points[3].path / pools.REASON).write_text("why\n")
+    (points[3].path / workdir.REASON).write_text("why\n")
     assert [*slurm.states(points).values()] == ["running", "done", "missing", "failed"]
     asked = (cluster / "asked").read_text().count("x")
     assert slurm.submit(points, options, 2, tmp_path) == ["8_0", "8_1"]
     assert (cluster / "asked").read_text().count("x") == asked + 1  # one call for all
     assert [slurm.task_of(one) for one in points] == ["7_0", "", "8_0", "8_1"]
-    assert not (points[3].path / pools.REASON).exists()
+    assert not (points[3].path / workdir.REASON).exists()
     # A single one is no array.
     assert slurm.submit([point(tmp_path, "e")], options, 2, tmp_path) == ["9"]
     assert [*slurm.states([point(tmp_path, "e")]).values()] == ["queued"]
@@ -177,7 +177,7 @@ def test_the_queue_is_followed_to_its_end(cluster, tmp_path, monkeypatch, capsys
     assert "6 runs, 5 submitted; new jobs: 7" in (said := capsys.readouterr().err)
     assert "some runs wait: launch failed requeued held" in said
     assert "Resources" not in said
-    reasons = [(points[i].path / pools.REASON).read_text() for i in (1, 3)]
+    reasons = [(points[i].path / workdir.REASON).read_text() for i in (1, 3)]
     assert reasons == ["Slurm: OUT_OF_MEMORY: it was killed\n", "exit code 1: its own\n"]
 
 
@@ -194,7 +194,7 @@ def change(cluster, points, root):
     (root / slurm.LOGS / "7_1_0_log.err").write_text("first\nit was killed\n")
     rewrite(cluster, "7_1|PENDING", "7_1|OUT_OF_MEMORY")
     rewrite(cluster, "7_2|PENDING", "7_2|CANCELLED")
-    (points[3].path / pools.REASON).write_text("exit code 1: its own\n")
+    (points[3].path / workdir.REASON).write_text("exit code 1: its own\n")
     rewrite(cluster, "7_3|PENDING|launch failed requeued held", "7_3|FAILED|NonZeroExitCode")
     rewrite(cluster, "7_4|PENDING|Resources\n", "")  # Slurm has forgotten it
 
@@ -255,7 +255,7 @@ def test_a_signalled_task_saves_and_is_queued_again(cluster, tmp_path, number, k
     said = process.communicate(timeout=20)
     assert (tmp_path / "run" / "saved").exists(), said
     assert "SIGTERM: saved" in (tmp_path / "run" / "log.txt").read_text()
-    assert not (tmp_path / "run" / pools.REASON).exists()
+    assert not (tmp_path / "run" / workdir.REASON).exists()
     assert process.returncode == (255 if again else 143)
     calls = cluster / "calls"
     assert (calls.read_text() if calls.exists() else "") == ("requeue 7_0\n" if again else "")
@@ -283,13 +283,13 @@ def test_a_task_that_fails_or_was_limited_too_often_says_why(cluster, tmp_path):
     process = task(tmp_path / "fails", cluster, run)
     process.communicate(timeout=20)
     assert process.returncode == 1
-    assert (tmp_path / "fails" / pools.REASON).read_text() == "exit code 1: what it was\n"
+    assert (tmp_path / "fails" / workdir.REASON).read_text() == "exit code 1: what it was\n"
     # Its 120 minutes are over, by the clock that submitit reads, and no more are left.
     process = task(tmp_path / "limited", cluster, timeouts=-1)
     process.send_signal(signal.SIGUSR2)
     process.communicate(timeout=20)
     assert process.returncode == 1
-    assert "too many times" in (tmp_path / "limited" / pools.REASON).read_text()
+    assert "too many times" in (tmp_path / "limited" / workdir.REASON).read_text()
     assert (tmp_path / "limited" / "saved").exists()
 
 

@@ -4,11 +4,11 @@ import io
 import itertools
 import json
 import os
+import queue
 import runpy
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -165,7 +165,7 @@ def test_what_is_left_is_estimated_from_finished_and_running_ones(tmp_path):
     assert left((whole, "done"), (point("e"), "failed")) is None
     (half.path / workdir.METRICS).write_text('{"train_loss": 0.5, "test_accuracy": 0.25}\n{"tr')
     failed = point("f")
-    (failed.path / pools.REASON).write_text("exit code 1: not finite\n")
+    (failed.path / workdir.REASON).write_text("exit code 1: not finite\n")
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(watch.view([half, failed], {0: "running", 1: "failed"}, 1))
     lines = console.export_text().splitlines()
@@ -196,7 +196,7 @@ def test_a_finished_result_is_never_set_aside(tmp_path):
     assert (point.path / workdir.RESULTS).read_text() == before
     foreign = point._replace(sha256="other", command=[sys.executable, "-c", "pass"])
     assert pool.run(foreign) == "failed"
-    assert "was the config's file changed?" in (point.path / pools.REASON).read_text()
+    assert "was the config's file changed?" in (point.path / workdir.REASON).read_text()
 
 
 def test_what_goes_wrong_with_one_point_stops_no_other(tmp_path):
@@ -265,8 +265,9 @@ def run_all(gpus, root, number):
 
 def test_a_gpu_for_each_and_never_one_for_two(monkeypatch, tmp_path):
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-a/b")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(pools, "POLL", 0.05)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-a/b")
     gpus = pools.visible_gpus()
     assert gpus == ["2", "GPU-a/b"]
     monkeypatch.setenv("SLURM_NTASKS", "4")  # a run is none of them
@@ -277,17 +278,36 @@ def test_a_gpu_for_each_and_never_one_for_two(monkeypatch, tmp_path):
         assert times
         assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(times))
     # A run that outlives its sweep keeps its GPU.
+    point = pools.Point(tmp_path / "outlives", "x", ["sleep", "60"])
+    begun: queue.Queue = queue.Queue()
     with pools.one_of(["2"], lambda: False) as (_, file):
-        process = subprocess.Popen(["sleep", "60"], pass_fds=(file,))
+        args = point, dict(os.environ), begun.put, lambda: True
+        thread = threading.Thread(target=pools.attempt, args=args, kwargs={"held": (file,)})
+        thread.start()
+        process = begun.get()
     with pools.one_of(gpus, lambda: False) as (gpu, _):
         assert gpu == "GPU-a/b"
     asked = iter((False, True))
     with pools.one_of(["2"], lambda: next(asked)) as (gpu, _):
         assert gpu is None
     process.kill()
-    process.wait()
+    thread.join()
     with pools.one_of(["2"], lambda: False) as (gpu, _):
         assert gpu == "2"
+    # A sweep with many points leaves a turn to one with few.
+    code = 'import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(\'{"config_sha256": "x"}\')'
+    order: list[str] = []
+
+    def run(name):
+        pool = pools.Pool(["2"])
+        for i in range(8 if name == "many" else 1):
+            path = tmp_path / f"{name}{i}"
+            command = [sys.executable, "-c", code, str(path / workdir.RESULTS)]
+            assert pool.run(pools.Point(path, "x", command), lambda: order.append(name)) == "done"
+
+    with ThreadPoolExecutor(2) as threads:
+        [*threads.map(run, ("many", "few"))]
+    assert order.index("few") < 4
     for none in ("", "-1"):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", none)
         assert pools.visible_gpus() == []

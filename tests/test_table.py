@@ -13,7 +13,6 @@ from scipy import stats
 
 from configs import digits
 from experiments import workdir
-from experiments.pool import REASON
 from experiments.report import table
 from tests.test_main import ROOT
 
@@ -110,10 +109,40 @@ def test_what_was_begun_and_has_no_result_is_counted(tmp_path, capsys):
         (tmp_path / name).mkdir()
         (tmp_path / name / workdir.CONFIG).write_text("{}")
     (tmp_path / "diverged" / workdir.FAILED).write_text('{"step": 7, "tensors": ["loss"]}')
-    (tmp_path / "refused" / REASON).write_text("exit code 2: no such method")
     _, text = markdown(tmp_path, capsys)
-    assert "Runs below the directory without a result: 2 failed, 1 not finished." in text
+    assert "Runs below the directory without a result" not in text  # of no run's config
+    (tmp_path / "refused" / workdir.REASON).write_text("exit code 2: no such method")
+    for name in ("diverged", "begun"):
+        (tmp_path / name / workdir.CONFIG).write_text('{"loss": {}, "epochs": 3}')
+    several = tmp_path / "several"  # seeds at once: each is a run, and the whole is none
+    for path in (several, several / "seed_0", several / "seed_1"):
+        path.mkdir()
+        (path / workdir.CONFIG).write_text('{"loss": {}, "epochs": 3}')
+    _, text = markdown(tmp_path, capsys)
+    assert "Runs below the directory without a result: 2 failed, 3 not finished." in text
     assert "over n seeds of training, split; 3 runs;" in text  # all have one noise
+    (tmp_path / "diverged" / workdir.FAILED).write_text("{}")
+    (tmp_path / "begun" / workdir.FAILED).write_text("")
+    assert "3 failed, 2 not finished." in markdown(tmp_path, capsys)[1]
+
+
+def test_keys_may_be_columns(tmp_path, capsys):
+    for seed in range(2):
+        for decay in (0.0, 0.5):
+            for method in ("superloss", "gce"):
+                changes = {"optimizer.weight_decay": decay}
+                write(tmp_path, method, seed, [80.0 + seed + decay], **changes)
+    flag = "--columns=optimizer.weight_decay"
+    lines, _ = markdown(tmp_path, capsys, flag)
+    assert lines[0] == ["method, last epoch", "weight_decay 0.0", "weight_decay 0.5"]
+    assert {line[0]: line[1:] for line in lines[1:]}["gce"] == ["**80.5 ± 0.7**", "**81.0 ± 0.7**"]
+    by_cell = {(one["row"], one["more"]): one for one in lines_of_csv(tmp_path, capsys, flag)}
+    assert by_cell["superloss", "weight_decay 0.5"]["mean"] == "81.0"
+    write(tmp_path, "gce", 7, [80.0], {"numpy": "2.1"})
+    with pytest.raises(ValueError, match=r"those of gce, weight_decay 0\.0: --mixed"):
+        report(tmp_path, flag)
+    with pytest.raises(ValueError, match=r"--columns: .* optimizer\.weight_decay, got"):
+        report(tmp_path, "--columns=")
 
 
 def test_nothing_is_said_of_a_whole_table(tmp_path, capsys):

@@ -1,6 +1,6 @@
 """What finished runs say.
 
-python -m experiments.report table --workdir=DIR [--paired] [--published] [--format=md|csv|latex]
+python -m experiments.report table --workdir=DIR [--paired[=ROW]] [--published] [--columns=KEY,KEY]
 python -m experiments.report figures --workdir=DIR [--output=DIR] [--rows=a,b]
 python -m experiments.report html --workdir=DIR
 python -m experiments.report detectors --workdir=DIR [--output=detectors.png]

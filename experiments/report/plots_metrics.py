@@ -122,7 +122,7 @@ def setting(kind: Condition) -> str:
     """Data and model, the imbalance where there is one, and what else is a condition."""
     parts = [kind.data, kind.variant, kind.model]
     parts += [f"imbalance {kind.imbalance:g}"] if kind.imbalance != 1 else []
-    parts += [f"{name} {value}" for name, value in kind.more]
+    parts += runs.further(kind, kind.more)
     return ", ".join(filter(None, parts))
 
 

@@ -67,7 +67,7 @@ def read(root: pathlib.Path, columns: str | None = None) -> list[FinishedRun]:
     if not found:
         raise ValueError(f"--workdir: no finished run in {root}")
     configs = [results["config"] for _, results in found.values()]
-    keys = [*dict.fromkeys(columns.split(","))] if columns else []
+    keys = [*dict.fromkeys(columns.split(","))] if columns is not None else []
     rows, more = labels(configs, keys), values(configs, keys)
     return [
         FinishedRun(path, results, row, condition(results["config"])._replace(more=own))
@@ -76,7 +76,7 @@ def read(root: pathlib.Path, columns: str | None = None) -> list[FinishedRun]:
 
 
 def values(configs: list[dict], keys: list[str]) -> list[tuple[tuple[str, Any], ...]]:
-    """What each config has for keys, by their short names; numbers, or texts if not all are."""
+    """What each config has for keys; numbers, or texts if not all are."""
     flat = [workdir.flattened(config) for config in configs]
     known = {key for one in flat for key in one} - {*SEEDS, *CONDITIONS, "loss.method"}
     differing = [key for key in sorted(known) if len({str(one.get(key)) for one in flat}) > 1]
@@ -84,10 +84,7 @@ def values(configs: list[dict], keys: list[str]) -> list[tuple[tuple[str, Any], 
         choices.choose("--columns", key, dict.fromkeys(differing or ["none, for no key differs"]))
     texts = {k for k in keys if not all(isinstance(one.get(k), int | float) for one in flat)}
     return [
-        tuple(
-            (name, str(one.get(key)) if key in texts else one[key])
-            for key, name in workdir.short_names(keys).items()
-        )
+        tuple((key, str(one.get(key)) if key in texts else one[key]) for key in keys)
         for one in flat
     ]
 
@@ -126,8 +123,14 @@ def heading(column: Condition, columns: list[Condition]) -> str:
     said = column.rate or (column.noise != "given" and column.imbalance == 1)
     if said and not (own and "rate" not in differing):
         parts.append(f"noise {column.rate:g}")
-    parts += [f"{name} {value}" for name, value in own]
+    parts += further(column, own)
     return ", ".join(filter(None, parts)) or column.noise
+
+
+def further(column: Condition, pairs: Iterable[tuple[str, Any]]) -> list[str]:
+    """Some of a condition's further keys, by as much of their names as tells them apart."""
+    short = workdir.short_names(key for key, _ in column.more)
+    return [f"{short[key]} {value}" for key, value in pairs]
 
 
 def labels(configs: list[dict], columns: Iterable[str] = ()) -> list[str]:

@@ -28,7 +28,7 @@ def table(args) -> None:
     selections = selected(found, args.select)
     with_pairs = args.paired is not None
     baseline = args.paired if with_pairs and args.paired != BEST else None
-    if baseline:
+    if baseline is not None:
         choices.choose("--paired", baseline, dict.fromkeys(sorted({run.row for run in found})))
     made = make_table(found, selections, baseline)
     if not made.best:
@@ -36,7 +36,7 @@ def table(args) -> None:
         raise ValueError(f"--select: no run in {args.workdir} has a test accuracy of {names}")
     if not args.mixed:
         for (_, row, column), cell in made.cells.items():
-            where = f"{row}, {runs.heading(column, [column])}: --mixed averages them"
+            where = f"{row}, {runs.heading(column, made.columns)}: --mixed averages them"
             runs.check_alike(cell.runs, where)
     # With several columns a table for each selection: their heads are long enough.
     several = len(made.columns) > 1
@@ -173,7 +173,10 @@ def realised(found: list[FinishedRun], made: Table) -> str:
 
 
 def pairs_caption(made: Table) -> str:
-    text = "Differences are paired by seed, with 95 % t intervals, not adjusted for their number"
+    text = (
+        f"Differences to {made.baseline or 'the best'} are paired by seed, with 95 % t intervals,"
+        " not adjusted for their number"
+    )
     hindsight = "; the best was chosen after the fact, which makes them look larger."
     text += "." if made.baseline else hindsight
     number, ns = len(made.adjusted), {made.pairs[key].n for key in made.adjusted}
@@ -202,7 +205,7 @@ def write_csv(made: Table, with_pairs: bool, matched: dict | None) -> None:
     writer.writerow(head)
     for key in itertools.product(made.selections, made.rows, made.columns):
         cell, pair = made.cells[key], made.pairs.get(key)
-        more = ", ".join(f"{name} {value}" for name, value in key[2].more)
+        more = ", ".join(runs.further(key[2], key[2].more))
         line = [*key[:2], *key[2][: number - 1], more, cell.n, cell.mean, cell.deviation]
         line.append(" ".join("/".join(map(str, seeds)) for seeds in cell.values))
         line.append(made.best.get((key[0], key[2])) == key[1])

@@ -4,27 +4,41 @@ import json
 import pathlib
 
 from experiments import workdir
-from experiments.pool import REASON
 
 
 def unfinished(root: pathlib.Path) -> list[tuple[str, str]]:
     """Directories of runs without a result, and what is known of them."""
-    begun = {path.parent for name in (workdir.CONFIG, REASON) for path in root.glob(f"**/{name}")}
+    begun = {path.parent for path in root.glob(f"**/{workdir.CONFIG}") if is_of_a_run(path)}
+    begun |= {path.parent for path in root.glob(f"**/{workdir.REASON}")}
     found = []
     for path in sorted(path for path in begun if not (path / workdir.RESULTS).exists()):
-        if (path / REASON).exists():
-            said = "failed: " + (path / REASON).read_text().strip()
+        if (path / workdir.REASON).exists():
+            said = "failed: " + (path / workdir.REASON).read_text().strip()
         elif (path / workdir.FAILED).exists():
-            failure = json.loads((path / workdir.FAILED).read_text())
-            said = (
-                f"failed: step {failure['step']}, not finite: {', '.join(failure['tensors'][:3])}"
-            )
+            said = f"failed: {not_finite(path / workdir.FAILED)}"
         else:
             metrics = path / workdir.METRICS
             epochs = metrics.read_text().count("\n") if metrics.exists() else 0
             said = f"not finished: {epochs} epochs"
         found.append((path.relative_to(root).as_posix(), said))
     return found
+
+
+def is_of_a_run(path: pathlib.Path) -> bool:
+    """Whether a config is one of this program, and not that of several seeds at once."""
+    try:
+        config = json.loads(path.read_text())
+        return {"loss", "epochs"} <= {*config} and not any(path.parent.glob("seed_*"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def not_finite(path: pathlib.Path) -> str:
+    try:
+        failure = json.loads(path.read_text())
+        return f"step {failure['step']}, not finite: {', '.join(failure['tensors'][:3])}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{path.name} cannot be read: {error!r}"
 
 
 def counted(root: pathlib.Path) -> str:
