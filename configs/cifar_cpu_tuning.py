@@ -13,13 +13,17 @@ import math
 from configs import cifar10
 
 
+# SuperLoss weighs what is fitted by up to e, and so raises the learning rate.
+RATES = (0.05, round(0.05 * math.e, 4))
+
+
 def get_config():
     config = cifar10.get_config()
     config.epochs = 10
     config.model.name = "convnet_small"
     config.optimizer.name = "sgd"
     config.optimizer.nesterov = True
-    config.optimizer.learning_rate = 0.05
+    config.optimizer.learning_rate = RATES[0]
     config.optimizer.weight_decay = 5e-4
     config.optimizer.schedule = "cosine"
     config.optimizer.warmup_epochs = 0.5
@@ -29,10 +33,8 @@ def get_config():
 
 
 def grid():
-    # SuperLoss weighs what is fitted by up to e, and so raises the learning rate.
-    for factor in (1.0, math.e):
+    for rate in RATES:
         for weight_decay in (2.5e-4, 5e-4, 1e-3):
-            rate = round(0.05 * factor, 4)
             yield {
                 "loss.method": "cross_entropy",
                 "optimizer.learning_rate": rate,
