@@ -12,7 +12,6 @@ import math
 
 from configs import cifar10
 
-
 # SuperLoss weighs what is fitted by up to e, and so raises the learning rate.
 RATES = (0.05, round(0.05 * math.e, 4))
 
