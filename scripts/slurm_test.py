@@ -132,7 +132,7 @@ class Cluster:
         """SIGKILL for all that runs on a node, as when its power goes."""
         self.daemons[node].kill()
         own = {f"SLURMD_NODENAME={node}".encode(), f"SLURM_CONF={self.conf}".encode()}
-        found = set()
+        found, keepers = set(), set()
         for process in pathlib.Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if own <= {*(process / "environ").read_bytes().split(b"\0")}:
@@ -140,8 +140,9 @@ class Cluster:
                     status = (process / "status").read_text()
                     parent = status.partition("PPid:")[2].split()[0]
                     if pathlib.Path(f"/proc/{parent}/comm").read_text().startswith("slurmstepd"):
-                        found.add(int(parent))
-        for number in found:
+                        keepers.add(int(parent))
+        # Those first that would report the others' end.
+        for number in [*keepers, *(found - keepers)]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
 
