@@ -106,6 +106,9 @@ def one_thread() -> dict[str, str]:
 OF_A_TASK = ("SLURM_PROCID", "SLURM_NTASKS")
 
 
+POLL = 0.5  # s, between two looks for a GPU
+
+
 @contextlib.contextmanager
 def one_of(gpus: list[str], stopped: Callable[[], bool]) -> Iterator[tuple[str | None, int]]:
     """A GPU that no run of this user's sweeps has, once there is one, and the file that says so."""
@@ -125,9 +128,6 @@ def one_of(gpus: list[str], stopped: Callable[[], bool]) -> Iterator[tuple[str |
             return
         time.sleep(POLL)
     yield None, -1
-
-
-POLL = 0.5  # s
 
 
 class Pool:

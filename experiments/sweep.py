@@ -50,9 +50,8 @@ def expand(
     points: dict[str, Point] = {}
     default = workdir.flattened(config.to_dict())
     there = [*root.glob("*-*")]
-    for own in swept:
-        if any(own.get(key, value) != value for key, value in given.items()):
-            continue
+    meant = [own for own in swept if all(own.get(k, v) == v for k, v in given.items())]
+    for own in meant:
         full = config.copy_and_resolve_references()
         try:
             full.update_from_flattened_dict(given | own)
@@ -73,7 +72,7 @@ def expand(
     if not points:
         why = f"no point of {file} has {given}" if given else f"sweep() of {file} yields nothing"
         raise ValueError(f"--config: {why}")
-    if left_out := sum(any(own.get(k, v) != v for k, v in given.items()) for own in swept):
+    if left_out := len(swept) - len(meant):
         console.print(f"sweep    without {left_out} points of other values than the command line's")
     return [*points.values()]
 
