@@ -5,7 +5,8 @@
     python -m experiments.report figures --workdir=runs/cifar100_loss_evolution
 
 Figure 4 of the article on SuperLoss, in which hard and noisy examples part after some 20 epochs. It
-was not run: two runs of 120 epochs for an accelerator. cifar10_loss_evolution.py is small.
+was not run: two runs of 120 epochs for an accelerator, see cifar10_table.py for what one takes.
+cifar10_loss_evolution.py is small.
 """
 
 from configs import cifar10_loss_evolution, cifar100_table

@@ -2,9 +2,10 @@
 
     python scripts/bench_accelerator.py [--torch_python .venv-torch/bin/python]
 
-ResNet-18 and WRN-28-10 in bfloat16, batches that fill the card; LeNet, one run, and 16 and 64 seeds
-under vmap. PyTorch: the same networks under torch.compile(mode="max-autotune"), data on the card.
-`--batch=8 --steps=1` tries it out on a CPU.
+ResNet-18 and WRN-28-10 in bfloat16, batches that fill the card; ResNet-18 at CurBench's batch of
+50, which does not; LeNet, one run, and 5, 16 and 64 seeds under vmap. PyTorch: ResNet-18 under
+torch.compile, one batch that lies on the card, again and again. `--batch=8 --steps=1` tries it out
+on a CPU.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from experiments import batches, data, devices, one_step, seeds, setup
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Multiplications and additions an image, forward and backward: three times the forward ones.
-WORK = {"resnet18": 6 * 1.113e9, "wrn28_10": 6 * 10.49e9}
+WORK = {"resnet18": 3 * 1.11e9, "wrn28_10": 3 * 10.49e9}
 
 
 def images_of_cifar10_s_size(**unused):
@@ -70,7 +71,7 @@ def images_per_second(model, dtype, batch, steps, number=1):
 
 def matrix_rate(size=8192, steps=20):
     """Multiplications and additions a second of a bfloat16 matrix product."""
-    x = jnp.ones((size, size), jnp.bfloat16)
+    x = jax.random.normal(jax.random.key(0), (size, size), jnp.bfloat16)
     multiply = jax.jit(lambda x: x @ x)
 
     def take(count):
@@ -92,16 +93,25 @@ def main() -> None:
     small = args.batch < 64  # tried out
     rate = matrix_rate(*((256, 2) if small else ()))
     print(f"matrix product, bfloat16: {rate / 1e12:.3g} TFLOP/s", flush=True)
-    for model, batch in (("resnet18", args.batch), ("wrn28_10", max(1, args.batch // 2))):
-        speed = images_per_second(model, "bfloat16", batch, args.steps)
+    large, half, few = args.batch, max(1, args.batch // 2), min(50, args.batch)
+    for model, dtype, batch in (
+        ("resnet18", "bfloat16", large),
+        ("resnet18", "bfloat16", few),
+        ("resnet18", "float32", few),
+        ("wrn28_10", "bfloat16", half),
+    ):
+        speed = images_per_second(model, dtype, batch, args.steps)
+        text = f"{speed:,.0f} images/s, {1e3 * batch / speed:.2f} ms a step"
         part = speed * WORK[model] / rate
-        print(f"{model}, batch {batch}: {speed:,.0f} images/s, {part:.0%} of it", flush=True)
-    for number in (1, 2) if small else (1, 16, 64):
-        speed = images_per_second("lenet", "float32", min(128, args.batch), args.steps, number)
-        print(f"lenet, {number} seeds at once: {speed:,.0f} images/s", flush=True)
+        print(f"{model}, {dtype}, batch {batch}: {text}, {part:.0%} of it", flush=True)
+    for number in (1, 2) if small else (1, 5, 16, 64):
+        speed = images_per_second("lenet", "float32", few, 4 * args.steps, number)
+        text = f"{speed:,.0f} images/s, {1e3 * number * few / speed:.2f} ms a step"
+        print(f"lenet, float32, batch {few}, {number} seeds at once: {text}", flush=True)
     if args.torch_python:
         command = [args.torch_python, str(ROOT / "scripts" / "torch_accelerator.py")]
-        subprocess.run([*command, str(args.batch), str(args.steps)], check=True)
+        for batch in (large, few):
+            subprocess.run([*command, str(batch), str(args.steps)], check=True)
 
 
 if __name__ == "__main__":
