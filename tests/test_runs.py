@@ -25,6 +25,10 @@ def write(root, name, **results):
     return path
 
 
+def rows(configs):
+    return [row for row, _ in runs.labels(configs)]
+
+
 def test_rows_pool_nothing_but_seeds():
     configs = [
         config_of(**{"seed": s, "noise.seed": s, "noise.rate": 0.1 * s, "data.split_seed": s})
@@ -32,24 +36,41 @@ def test_rows_pool_nothing_but_seeds():
     ]
     configs += [config_of(**{"loss.decay": 0.5}), config_of(**{"optimizer.learning_rate": 0.1})]
     configs += [config_of(**{"checkpoint.keep": 4, "report.losses": True})]
-    assert runs.labels(configs) == ["superloss"] * 4 + [
+    assert rows(configs) == ["superloss"] * 4 + [
         "superloss, decay 0.5", "superloss, learning_rate 0.1", "superloss",
     ]  # fmt: skip
 
 
 def test_a_value_that_is_not_that_of_most_is_named_and_what_older_runs_lack_is_not():
     half = [config_of(**{"loss.lam": lam}) for lam in (0.25, 1.0)]
-    assert runs.labels(half) == ["superloss, lam 0.25", "superloss, lam 1.0"]
+    assert rows(half) == ["superloss, lam 0.25", "superloss, lam 1.0"]
     older = [config_of() for _ in range(3)]
     for config in older[:2]:
         del config["augment"]["mixup"], config["loss"]["gce"]
-    assert runs.labels(older) == ["superloss"] * 3
+    assert rows(older) == ["superloss"] * 3
 
 
 def test_names_are_as_long_as_they_need_to_be():
     changes = [{}, {}, {"loss.lam": 2.0}, {"loss.elr.lam": 2.0}, {"loss.gce.q": 0.5}]
-    found = runs.labels([config_of(**one) for one in changes])
+    found = rows([config_of(**one) for one in changes])
     assert found[2:] == ["superloss, loss.lam 2.0", "superloss, elr.lam 2.0", "superloss, q 0.5"]
+
+
+def test_a_method_of_one_row_has_its_name_and_the_caption_its_settings(tmp_path):
+    noise = {"realised_rate": 0.4, "convention": "symmetric"}
+    chosen = {"superloss": {"loss.lam": 0.25}, "gce": {"loss.gce.q": 0.2}, "cross_entropy": {}}
+    for method, settings in chosen.items():
+        for seed in (0, 1):
+            config = config_of(**{"loss.method": method, "seed": seed}, **settings)
+            write(tmp_path, f"{method}-{seed}", config=config, noise=noise)
+    found = runs.read(tmp_path)
+    assert {run.row for run in found} == chosen.keys()
+    assert runs.caption(found).endswith(" Settings: gce with q 0.2; superloss with lam 0.25.")
+    config = config_of(**{"loss.method": "gce", "seed": 0, "loss.gce.q": 0.7})
+    write(tmp_path, "another", config=config, noise=noise)
+    found = runs.read(tmp_path)
+    assert {run.row for run in found} == {"superloss", "gce", "gce, q 0.2", "cross_entropy"}
+    assert runs.caption(found).endswith(" Settings: superloss with lam 0.25.")
 
 
 def test_columns_are_headed_by_what_tells_them_apart():

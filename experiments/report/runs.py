@@ -38,6 +38,7 @@ class FinishedRun(NamedTuple):
     results: dict[str, Any]
     row: str
     column: Condition
+    settings: str = ""  # which, where the row's name is the method alone
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -68,10 +69,10 @@ def read(root: pathlib.Path, columns: str | None = None) -> list[FinishedRun]:
         raise ValueError(f"--workdir: no finished run in {root}")
     configs = [results["config"] for _, results in found.values()]
     keys = [*dict.fromkeys(columns.split(","))] if columns is not None else []
-    rows, more = labels(configs, keys), values(configs, keys)
+    names, more = labels(configs, keys), values(configs, keys)
     return [
-        FinishedRun(path, results, row, condition(results["config"])._replace(more=own))
-        for (path, results), row, own in zip(found.values(), rows, more, strict=True)
+        FinishedRun(path, results, row, condition(results["config"])._replace(more=own), settings)
+        for (path, results), (row, settings), own in zip(found.values(), names, more, strict=True)
     ]
 
 
@@ -133,12 +134,13 @@ def further(column: Condition, pairs: Iterable[tuple[str, Any]]) -> list[str]:
     return [f"{short[key]} {value}" for key, value in pairs]
 
 
-def labels(configs: list[dict], columns: Iterable[str] = ()) -> list[str]:
-    """What each run is: its method, and every value in which it differs from most of the others.
+def labels(configs: list[dict], columns: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """Each run's row, and the settings that are not in its name.
 
-    But for those of `columns`, which are conditions.
+    A row is a method, and every value in which it differs from most of the others, but for those of
+    `columns`, which are conditions. Where a method has one row, its name is the method's.
 
-    Runs of one label differ in their seeds and conditions alone, or in keys that older ones lack.
+    Runs of one row differ in their seeds and conditions alone, or in keys that older ones lack.
     """
     flat = [workdir.flattened(config) for config in configs]
     keys = {key for one in flat for key in one} - {*SEEDS, *CONDITIONS, *columns, "loss.method"}
@@ -150,12 +152,18 @@ def labels(configs: list[dict], columns: Iterable[str] = ()) -> list[str]:
         if len(counts) > 1:  # where no value is that of most, each is named
             usual[key] = most if 2 * counts[most] > len(values) else None
     short = workdir.short_names(usual)
-    texts = []
+    pairs = []
     for one in flat:
         own = [f"{name} {one[key]}" for key, name in short.items()
                if key in one and str(one[key]) != usual[key]]  # fmt: skip
-        texts.append(", ".join([one["loss.method"], *own]))
-    return texts
+        pairs.append((one["loss.method"], ", ".join(own)))
+    methods = [method for method, _ in dict.fromkeys(pairs)]
+    return [
+        (method, own)
+        if methods.count(method) == 1
+        else (", ".join(filter(None, (method, own))), "")
+        for method, own in pairs
+    ]
 
 
 def by_cell(found: Iterable[FinishedRun]) -> dict[tuple[str, Condition], list[FinishedRun]]:
@@ -261,7 +269,9 @@ def caption(runs: list[FinishedRun]) -> str:
         f"noise {common(lambda r: r['noise']['convention'])}, part of wrong labels {wrong}",
         f"jax {common(lambda r: r['versions']['jax'])} on {common(lambda r: r['platform'])}",
     )
-    return "; ".join(parts) + "."
+    settings = {run.row: run.settings for run in runs if run.settings}
+    texts = [f"{row} with {settings[row]}" for row in sorted(settings)]
+    return "; ".join(parts) + "." + f" Settings: {'; '.join(texts)}." * bool(texts)
 
 
 def add_arguments(command) -> None:
