@@ -77,6 +77,20 @@ def test_cells_of_the_committed_runs(capsys):
     assert [line["best"] for line in lines] == ["True"] + ["False"] * (len(lines) - 1)
 
 
+@pytest.mark.parametrize("document", ["README.md", "docs/sweeps.md", "docs/methods.md"])
+def test_documents_have_what_their_commands_print(document, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / document).read_text()
+    made_by = r"`python -m experiments\.report table --workdir=(results/[^`]*)`"
+    commands = re.findall(made_by, " ".join(text.split()))
+    assert commands
+    for command in commands:
+        report(*command.split())
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+        assert len(lines) > 4
+        assert [line for line in lines if line not in text.splitlines()] == []
+
+
 def test_missing_cells_are_counted_and_the_best_is_bold(tmp_path, capsys):
     for seed in range(3):
         write(tmp_path, "superloss", seed, [80.0 + seed])
