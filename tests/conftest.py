@@ -21,27 +21,24 @@ jax.config.update("jax_compilation_cache_dir", CACHE)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-def of_the_program(item) -> bool:
-    """Whether a test is of what lies outside of the library."""
-    names = vars(getattr(item, "module", pytest)).values()
-    return any(getattr(value, "__name__", "").startswith("experiments") for value in names)
+# Tests of what the program does, most of whose time XLA's optimizations took. All others see what
+# users do: the library's ask for last bits, and a resumed run for the same ones.
+QUICK = {f"test_{name}" for name in ("batches", "devices", "diagnostics", "models", "plots",
+                                     "seeds", "train")}  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=of_the_program)  # so that a worker switches once
+    items.sort(key=lambda item: item.path.stem in QUICK)  # so that a worker switches once
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """The program's tests ask what it does, the library's for last bits.
-
-    The former take half the time without most of XLA's optimizations.
-    """
-    quickly = of_the_program(item)
-    if jax.config.values["jax_disable_most_optimizations"] != quickly:
-        jax.clear_caches()
-        jax.config.update("jax_disable_most_optimizations", quickly)
-        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(quickly)
+    """Without most optimizations for a QUICK test; with x64, for none."""
+    quick = item.path.stem in QUICK and not jax.config.read("jax_enable_x64")
+    if jax.config.read("jax_disable_most_optimizations") != quick:
+        jax.clear_caches()  # which would hand on what was compiled in the other way
+        jax.config.update("jax_disable_most_optimizations", quick)
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(quick)  # for processes
 
 
 @pytest.hookimpl(trylast=True)

@@ -65,12 +65,18 @@ def test_a_method_of_one_row_has_its_name_and_the_caption_its_settings(tmp_path)
             write(tmp_path, f"{method}-{seed}", config=config, noise=noise)
     found = runs.read(tmp_path)
     assert {run.row for run in found} == chosen.keys()
-    assert runs.caption(found).endswith(" Settings: gce with q 0.2; superloss with lam 0.25.")
+    assert runs.caption(found).endswith(
+        " Settings unlike most runs': gce with q 0.2; superloss with lam 0.25."
+    )
     config = config_of(**{"loss.method": "gce", "seed": 0, "loss.gce.q": 0.7})
     write(tmp_path, "another", config=config, noise=noise)
     found = runs.read(tmp_path)
     assert {run.row for run in found} == {"superloss", "gce", "gce, q 0.2", "cross_entropy"}
-    assert runs.caption(found).endswith(" Settings: superloss with lam 0.25.")
+    assert runs.caption(found).endswith(" Settings unlike most runs': superloss with lam 0.25.")
+    # What every method has is told with most runs' value; what cross entropy does not read, not.
+    both = {"loss.method": "cross_entropy", "loss.lam": 4.0, "optimizer.learning_rate": 0.5}
+    configs = [config_of(**both), *(config_of(**{"loss.method": "elr"}) for _ in range(2))]
+    assert runs.labels(configs)[0] == ("cross_entropy", "learning_rate 0.5 (most: 0.001)")
 
 
 def test_columns_are_headed_by_what_tells_them_apart():

@@ -12,7 +12,12 @@ from experiments.report.statistics import Cell
 
 PANELS = 3  # beside each other
 MOST = 4  # panels a side
-BAND = "Mean over seeds; band: lowest to highest seed."
+
+
+def band(groups: Iterable[list[FinishedRun]]) -> str:
+    """What lines and bands are."""
+    alone = all(len(group) == 1 for group in groups)
+    return "One run each." if alone else "Mean over seeds; band: lowest to highest seed."
 
 
 def foremost(found: list[FinishedRun]) -> str:
@@ -87,8 +92,9 @@ def accuracy_over_noise(found, order, split) -> Figure:
         axes.remove()
     groups = [cell.runs for of in lines.values() for at in of.values() for cell in at.values()]
     names = sorted({runs.selected(run, selection) for group in groups for run in group})
-    drawing.note(figure, f"Test accuracy, {' or '.join(names)}.", BAND, mixed(groups),
-                 drawing.left_out(others))  # fmt: skip
+    drawn = [run for group in groups for run in group]
+    drawing.note(figure, f"Test accuracy, {' or '.join(names)}.", band(groups), mixed(groups),
+                 runs.settings(drawn), drawing.left_out(others))  # fmt: skip
     return figure
 
 
@@ -197,9 +203,10 @@ def over_epochs(
     hidden = [runs.heading(column, every) for column in noisiest[MOST:]]
     number = f"{len(hidden)} condition{'s' * (len(hidden) != 1)}"
     drawing.note(
-        figure, BAND, f"{number} not shown: {'; '.join(hidden)}." if hidden else "",
+        figure, band(cells.values()), f"{number} not shown: {'; '.join(hidden)}." if hidden else "",
         drawing.thinning(np.isfinite(histories[at]).any(0).sum() for at in drawn),
-        mixed(cells.values()), unread, drawing.left_out(others),
+        mixed(cells.values()), runs.settings(run for group in cells.values() for run in group),
+        unread, drawing.left_out(others),
     )  # fmt: skip
     return figure
 

@@ -152,18 +152,33 @@ def labels(configs: list[dict], columns: Iterable[str] = ()) -> list[tuple[str, 
         if len(counts) > 1:  # where no value is that of most, each is named
             usual[key] = most if 2 * counts[most] > len(values) else None
     short = workdir.short_names(usual)
-    pairs = []
+    names, told = [], []
     for one in flat:
-        own = [f"{name} {one[key]}" for key, name in short.items()
-               if key in one and str(one[key]) != usual[key]]  # fmt: skip
-        pairs.append((one["loss.method"], ", ".join(own)))
-    methods = [method for method, _ in dict.fromkeys(pairs)]
+        own = [key for key in short if key in one and str(one[key]) != usual[key]]
+        texts = [f"{short[key]} {one[key]}" for key in own]
+        names.append((one["loss.method"], *texts))
+        texts = [in_caption(one, key, short[key], usual[key]) for key in own]
+        told.append(", ".join(filter(None, texts)))
+    methods = [method for method, *_ in {*names}]
     return [
-        (method, own)
-        if methods.count(method) == 1
-        else (", ".join(filter(None, (method, own))), "")
-        for method, own in pairs
+        (name[0], text) if methods.count(name[0]) == 1 else (", ".join(name), "")
+        for name, text in zip(names, told, strict=True)
     ]
+
+
+def in_caption(one: dict, key: str, name: str, usual: str | None) -> str:
+    """A setting, with most runs' beside it where every method has one, as a learning rate."""
+    of_loss = key.startswith("loss.")
+    if of_loss and one["loss.method"] == "cross_entropy":  # which reads none of these
+        return ""
+    return f"{name} {one[key]}" + f" (most: {usual})" * (not of_loss and usual is not None)
+
+
+def settings(found: Iterable[FinishedRun]) -> str:
+    """What a caption says of the settings that rows' names leave out."""
+    of_row = {run.row: run.settings for run in found if run.settings}
+    texts = [f"{row} with {of_row[row]}" for row in sorted(of_row)]
+    return f"Settings unlike most runs': {'; '.join(texts)}." if texts else ""
 
 
 def by_cell(found: Iterable[FinishedRun]) -> dict[tuple[str, Condition], list[FinishedRun]]:
@@ -269,9 +284,7 @@ def caption(runs: list[FinishedRun]) -> str:
         f"noise {common(lambda r: r['noise']['convention'])}, part of wrong labels {wrong}",
         f"jax {common(lambda r: r['versions']['jax'])} on {common(lambda r: r['platform'])}",
     )
-    settings = {run.row: run.settings for run in runs if run.settings}
-    texts = [f"{row} with {settings[row]}" for row in sorted(settings)]
-    return "; ".join(parts) + "." + f" Settings: {'; '.join(texts)}." * bool(texts)
+    return f"{'; '.join(parts)}. {settings(runs)}".rstrip()
 
 
 def add_arguments(command) -> None:

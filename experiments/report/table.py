@@ -197,7 +197,8 @@ def pairs_caption(made: Table) -> str:
 def write_csv(made: Table, with_pairs: bool, matched: dict | None) -> None:
     """A line for each cell, in full precision; one for each published number, where several."""
     number = len(Condition._fields)
-    head = ["selection", "row", *Condition._fields, "n", "mean", "deviation", "seeds", "best"]
+    head = ["selection", "row", "settings", *Condition._fields, "n", "mean", "deviation", "seeds"]
+    head.append("best")
     head += ["paired_n", "difference", "low", "high", "p", "p_holm"] * with_pairs
     head += ["published", "published_deviation", "published_n", "published_difference", "within",
              "source"] * (matched is not None)  # fmt: skip
@@ -206,7 +207,9 @@ def write_csv(made: Table, with_pairs: bool, matched: dict | None) -> None:
     for key in itertools.product(made.selections, made.rows, made.columns):
         cell, pair = made.cells[key], made.pairs.get(key)
         more = ", ".join(runs.further(key[2], key[2].more))
-        line = [*key[:2], *key[2][: number - 1], more, cell.n, cell.mean, cell.deviation]
+        settings = next((run.settings for run in cell.runs), "")
+        line = [*key[:2], settings, *key[2][: number - 1], more]
+        line += [cell.n, cell.mean, cell.deviation]
         line.append(" ".join("/".join(map(str, seeds)) for seeds in cell.values))
         line.append(made.best.get((key[0], key[2])) == key[1])
         if with_pairs:

@@ -13,22 +13,22 @@ def choose(args) -> None:
     found = runs.read(pathlib.Path(args.workdir))
     if len({run.column for run in found}) > 1:
         raise ValueError("--workdir: expected runs of one condition: a choice is made at one")
-    groups: dict[str, dict[str, list[float]]] = {}
+    groups: dict[str, dict[str, list[float]]] = {}  # by method and setting
     for run in found:
         if (best := runs.validation(run)) is None:
             raise ValueError(f"--workdir: {run.path} has no validation labels to choose by")
-        groups.setdefault(run.results["config"]["loss"]["method"], {}).setdefault(
-            run.row, []
-        ).append(best)
+        setting = run.settings or run.row.partition(", ")[2] or "as configured"
+        method = run.results["config"]["loss"]["method"]
+        groups.setdefault(method, {}).setdefault(setting, []).append(best)
     for row in {run.row for run in found}:
         runs.check_alike([run for run in found if run.row == row], row)
     print("| method | setting | validation accuracy |\n|---|---|---|")
     for method, settings in groups.items():
         ordered = sorted(settings.items(), key=lambda item: -float(np.mean(item[1])))
-        for place, (row, values) in enumerate(ordered):
+        for place, (setting, values) in enumerate(ordered):
             text = runs.mean_and_spread(values, 2)
             chosen = f"**{text}**" if place == 0 else text
-            print(f"| {method} | {row.partition(', ')[2] or 'as configured'} | {chosen} |")
+            print(f"| {method} | {setting} | {chosen} |")
     kind = found[0].results["config"]["data"]["validation_labels"]
     said = f"Accuracy in % on {kind} validation labels at its best epoch, the best in bold"
     count = found[0].results["config"]["data"]["validation"]
