@@ -147,14 +147,21 @@ def restore(run: pathlib.Path, template: Any) -> tuple[Any, str] | None:
     """
     found = steps(run / FOLDER)
     for path in found:
-        try:
-            return _read(path, template), (path / ROWS).read_text()
-        except Exception as error:  # whatever a damaged file makes of the readers
-            reason = (str(error).strip() or repr(error)).splitlines()[0]
-            console.print(f"resume   {path} is not whole: {reason}")
+        if whole := read(path, template):
+            return whole
     if found:
         raise ValueError(f"{run / FOLDER}: no checkpoint is whole; delete it to start anew")
     return None
+
+
+def read(path: pathlib.Path, template: Any) -> tuple[Any, str] | None:
+    """What `save` was given for one step; None, and why, if that is not whole."""
+    try:
+        return _read(path, template), (path / ROWS).read_text()
+    except Exception as error:  # whatever a damaged file makes of the readers
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        console.print(f"resume   {path} is not whole: {reason}")
+        return None
 
 
 def _verified(path: pathlib.Path) -> dict:

@@ -208,8 +208,12 @@ def weighs(loss) -> bool:
 
 
 def num_examples(dataset: Dataset) -> int:
-    """Rows of a memory that is read by an example's position in the published file."""
-    return int(dataset.train.indices.max()) + 1
+    """Rows of a memory that is read by an example's position in the published file.
+
+    Of what is kept for validation, too: the same for every split.
+    """
+    parts = (dataset.train.indices, dataset.validation.indices)
+    return max(int(part.max(initial=0)) for part in parts) + 1
 
 
 def weights(method: LossTransform, losses, state, where, inputs) -> jax.Array:

@@ -190,10 +190,10 @@ def make_train_step(run: Run):
 EVALUATION_BATCH = 1000
 
 
-def make_evaluate(run: Run, over_seeds: bool = False):
+def make_evaluate(run: Run, over_runs: bool = False, axis: int | None = None):
     """Returns `evaluate(state, images, labels)`: number of images, sums of loss and of right.
 
-    `over_seeds`: of each state along a leading axis.
+    `over_runs`: of each state along a leading axis; `axis`: that of images and labels.
     """
 
     @functools.partial(jax.jit, out_shardings=run.layout.whole)
@@ -207,14 +207,13 @@ def make_evaluate(run: Run, over_seeds: bool = False):
         values = jnp.stack([jnp.ones_like(losses), losses, right])
         return jnp.sum(jnp.where(index >= 0, values, 0), axis=-1)
 
-    if over_seeds:
-        batch_sums = jax.jit(jax.vmap(batch_sums, in_axes=(0, 0, None, None, None)))
+    if over_runs:
+        batch_sums = jax.jit(jax.vmap(batch_sums, in_axes=(0, 0, axis, axis, None)))
 
     def evaluate(state: TrainState, images, labels):
-        index = np.arange(len(labels), dtype=np.int32)
-        number = devices.size(run.layout)
-        batch = -(-min(EVALUATION_BATCH, len(labels)) // number) * number
-        index = np.pad(index, (0, -len(labels) % batch), constant_values=-1)
+        size, number = labels.shape[-1], devices.size(run.layout)
+        batch = -(-min(EVALUATION_BATCH, size) // number) * number
+        index = np.pad(np.arange(size, dtype=np.int32), (0, -size % batch), constant_values=-1)
         return sum(
             batch_sums(state.params, state.batch_stats, images, labels, part)
             for part in index.reshape(-1, batch)

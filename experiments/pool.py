@@ -10,11 +10,14 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from experiments import cache, workdir
 from experiments.safety import LOCK
+
+LOG = "log.txt"
+TO_DO = ("missing", "failed")
 
 # Runs of one thread each, side by side, take less time than one after another on all cores.
 ONE_THREAD = {
@@ -25,11 +28,35 @@ ONE_THREAD = {
 
 
 class Point(NamedTuple):
-    """One run: where it lies, the hash of its whole config, and what makes it."""
+    """One run: where it lies, the hash of its whole config, and what makes it.
+
+    Points of one family differ in their seeds alone, and can be trained in one process.
+    """
 
     path: pathlib.Path
     sha256: str
     command: list[str]
+    seeds: tuple[tuple[str, int], ...] = ()
+    family: str = ""
+
+
+def in_groups(points: Sequence[Point], size: int) -> list[list[int]]:
+    """Which are to be trained together, up to `size` of one family; by number, in order."""
+    groups: list[list[int]] = []
+    last: dict[str, list[int]] = {}
+    for i, point in enumerate(points):
+        group = last.get(point.family, [])
+        if len(group) % size == 0:
+            group = last[point.family] = []
+            groups.append(group)
+        group.append(i)
+    return groups
+
+
+def command(points: Sequence[Point]) -> list[str]:
+    """Of the first, with the others beside it."""
+    others = [json.dumps({"workdir": str(one.path), **dict(one.seeds)}) for one in points[1:]]
+    return points[0].command + [f"--beside={text}" for text in others]
 
 
 def state(point: Point) -> str:
@@ -50,40 +77,42 @@ def state(point: Point) -> str:
 
 def is_done(point: Point) -> bool:
     """Whether a whole result of this very config is there."""
-    try:
-        results = json.loads((point.path / workdir.RESULTS).read_text())
-        return results["config_sha256"] == point.sha256
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    return workdir.is_done(point.path, point.sha256)
 
 
 def attempt(
-    point: Point,
+    points: Sequence[Point],
     environment: dict[str, str],
     started: Callable[[subprocess.Popen], None],
     stopped: Callable[[], bool],
     own_session: bool = False,
     held: tuple[int, ...] = (),
 ) -> str:
-    """Runs a point's command to its end; returns its state then, missing if it was `stopped`.
+    """Runs the command of points that are trained together to its end.
 
+    Returns their state then, or that of those that are not done; missing if it was `stopped`.
     It inherits the open files `held`, and so their locks, which it has for as long as it runs.
     """
-    if is_done(point):  # by another sweep
+    left = [point for point in points if not is_done(point)]
+    if not left:  # by another sweep
         return "done"
-    point.path.mkdir(parents=True, exist_ok=True)
-    (point.path / workdir.REASON).unlink(missing_ok=True)
-    with open(point.path / "log.txt", "a+", errors="replace") as log:
+    for point in left:
+        point.path.mkdir(parents=True, exist_ok=True)
+        (point.path / workdir.REASON).unlink(missing_ok=True)
+        if point is not left[0]:
+            (point.path / LOG).write_text(f"trained together: see {left[0].path / LOG}\n")
+    with open(left[0].path / LOG, "a+", errors="replace") as log:
         before = log.tell()
         process = subprocess.Popen(
-            point.command, env=environment, stdout=log, stderr=log,
+            command(left), env=environment, stdout=log, stderr=log,
             start_new_session=own_session, pass_fds=held,
         )  # fmt: skip
         started(process)
         code = process.wait()
         log.seek(before)
         said = log.read()
-    if is_done(point):
+    left = [point for point in left if not is_done(point)]
+    if not left:
         return "done"
     if "is in use by" in said:  # by another sweep, which came first
         return "running"
@@ -92,7 +121,8 @@ def attempt(
     last = (said.strip().splitlines() or ["no message"])[-1]
     if code == 0:
         last = "its result is of another config: was the config's file changed?"
-    (point.path / workdir.REASON).write_text(f"exit code {code}: {last}\n")
+    for point in left:
+        (point.path / workdir.REASON).write_text(f"exit code {code}: {last}\n")
     return "failed"
 
 
@@ -138,10 +168,19 @@ class Pool:
         self.running: set[subprocess.Popen] = set()
         self.stopped = threading.Event()
 
-    def run(self, point: Point, begun: Callable[[], None] = lambda: None) -> str:
-        """Trains one point to its end; returns its state then. Calls `begun` when it has a GPU."""
-        if self.stopped.is_set() or (before := state(point)) in ("done", "running"):
-            return "missing" if self.stopped.is_set() else before
+    def run(self, points: Sequence[Point], begun: Callable[[], None] = lambda: None) -> list[str]:
+        """Trains points together to their end; returns their states then.
+
+        Calls `begun` when there is a GPU for them.
+        """
+        before = [state(point) for point in points]
+        left = [p for p, found in zip(points, before, strict=True) if found in TO_DO]
+        if self.stopped.is_set() or not left:
+            return before
+        found = self._run(left, begun)
+        return ["done" if is_done(p) else found if p in left else "running" for p in points]
+
+    def _run(self, points: Sequence[Point], begun: Callable[[], None]) -> str:
         mine: list[subprocess.Popen] = []
 
         def started(process):
@@ -154,7 +193,7 @@ class Pool:
         def go(environment: dict[str, str], *held: int) -> str:
             own = {key: value for key, value in environment.items() if key not in OF_A_TASK}
             # Ctrl-C is for the sweep, which passes it on once: hence the session.
-            return attempt(point, own, started, self.stopped.is_set, own_session=True, held=held)
+            return attempt(points, own, started, self.stopped.is_set, own_session=True, held=held)
 
         try:
             if not self.gpus:

@@ -1,164 +1,144 @@
-"""Several seeds of one configuration at once, on one device, under vmap.
+"""Runs that differ in their seeds alone, trained at once on one device, under vmap.
 
 A GPU that a small model leaves idle is filled; on CPU, where vmap makes grouped convolutions, it
-loses. So both ways are measured, and the seeds go one after another where that is faster.
+loses. So both ways are measured, and the runs go one after another where that is faster. Each has
+its directory and its checkpoints as if it were trained alone, and can go on alone.
 """
 
-import functools
 import json
 import time
+from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
-from experiments import batches, checkpoint, devices, diagnostics, safety, train, workdir
-from experiments.batches import epoch_order
-from experiments.one_step import init_state, make_evaluate, make_train_step
-from experiments.progress import console, progress_line
-from experiments.results import epoch_row
-from experiments.setup import Run, steps_per_epoch
+from experiments import batches, checkpoint, devices, methods, train, workdir
+from experiments.one_step import init_state, make_train_step
+from experiments.progress import console
+from experiments.setup import Run
+from experiments.together import (
+    Member,
+    axis_of,
+    host_data,
+    init_states,
+    make_steps,
+    orders,
+    together,
+)
 
 STEPS = 20  # that are measured
 
 
-def train_seeds(config, run: Run, path, signal=lambda: None) -> dict:
-    """Trains seeds config.seed and up, each into its own directory; returns the first's result.
+def train_seeds(config, run: Run, path, signal: Callable[[], int | None] = lambda: None) -> dict:
+    """Trains seeds config.seed and up on the same data; returns the first's result.
 
     Raises:
       ValueError: for more than one device, or a data set that is streamed.
     """
-    number, seeds = config.vmap_seeds, range(config.seed, config.seed + config.vmap_seeds)
-    host = batches.train_data(run.dataset.train, run.augment)
-    if devices.size(run.layout) > 1 or not train.fits(host, config.data.device_budget_mb):
-        raise ValueError("config.vmap_seeds: expected one device that holds the data set")
-    paths, configs = {}, {}
+    seeds = range(config.seed, config.seed + config.vmap_seeds)
+    members = []
     for seed in seeds:
-        configs[seed] = config.copy_and_resolve_references()
-        configs[seed].seed = seed
-        paths[seed] = path / f"seed_{seed}"
-        paths[seed].mkdir(exist_ok=True)
+        own = config.copy_and_resolve_references()
+        own.seed = seed
+        members.append(Member(own, run, path / f"seed_{seed}"))
+        members[-1].path.mkdir(exist_ok=True)
+    if not fit_together(members):
+        raise ValueError("config.vmap_seeds: expected one device that holds the data set")
     (path / workdir.RESULTS).unlink(missing_ok=True)  # of fewer epochs
     workdir.write_json(path / workdir.CONFIG, config.to_dict())
-    # A run that was begun goes on as it began.
-    decided = path / "vmapped.json"
-    if not decided.exists():
-        workdir.write_json(decided, {"vmapped": pays(config, run, host)})
-    if json.loads(decided.read_text())["vmapped"]:
-        results = together(config, run, host, path, paths, configs, signal)
+    train_all(members, signal)
+    workdir.write_json(path / workdir.RESULTS, {"seeds": [*seeds], "number": len(seeds)})
+    return json.loads((members[0].path / workdir.RESULTS).read_text())
+
+
+def train_all(members: list[Member], signal: Callable[[], int | None] = lambda: None) -> None:
+    """Trains what is not finished, at once or one after another; a failure stops no other.
+
+    Raises:
+      FloatingPointError: at the end, for the first run whose loss was not finite.
+      safety.Stopped: after saving, if `signal` returned one.
+    """
+    left = [one for one in members if not is_done(one)]
+    if len(left) > 1 and at_once(left):
+        failures = together(left, signal)
     else:
-        results = {}
-        for seed in seeds:
-            if not is_finished(paths[seed] / workdir.RESULTS, configs[seed]):
-                train.train(configs[seed], run, paths[seed], signal)
-            results[seed] = json.loads((paths[seed] / workdir.RESULTS).read_text())
-    workdir.write_json(path / workdir.RESULTS, {"seeds": list(seeds), "number": number})
-    return results[config.seed]
+        failures = []
+        for config, run, path in left:
+            try:
+                train.train(config, run, path, signal)
+            except FloatingPointError as error:
+                console.print(f"failed   {path}: {error}")
+                failures.append(error)
+    if failures:
+        raise failures[0]
 
 
-def is_finished(path, config) -> bool:
-    return path.exists() and json.loads(path.read_text())["config"]["epochs"] == config.epochs
+def is_done(member: Member) -> bool:
+    return workdir.is_done(member.path, workdir.config_sha256(member.config.to_dict()))
 
 
-def make_steps(run: Run):
-    """The training step and evaluation over a leading axis of seeds; data and labels are shared."""
-    step = jax.jit(jax.vmap(make_train_step(run), in_axes=(0, None, 0)), donate_argnums=0)
-    return step, make_evaluate(run, over_seeds=True)
+def at_once(members: list[Member]) -> bool:
+    """Whether to train them at once: as it was decided when they began, or as is now measured."""
+    paths = [one.path for one in members]
+    decided = {workdir.number_at_once(path) for path in paths}
+    if decided != {None} or any(checkpoint.steps(path / checkpoint.FOLDER) for path in paths):
+        # As long as all of them are there, and are where they were together.
+        failed = any((path / workdir.FAILED).exists() for path in paths)
+        return not failed and decided == {len(members)} and fit_together(members)
+    number = len(members) if fit_together(members) and pays(members) else 1
+    for path in paths:
+        workdir.write_json(path / workdir.AT_ONCE, {"number": number})
+    return number > 1
 
 
-def init_states(run: Run, seeds):
-    states = [init_state(run, seed) for seed in seeds]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+def fit_together(members: list[Member]) -> bool:
+    """Whether one device can hold their data and state, of which all must have one shape."""
+    config, run, _ = members[0]
+    shapes = {
+        (methods.num_examples(own.dataset), *(part.images.shape for part in parts_of(own)))
+        for _, own, _ in members
+    }
+    if devices.size(run.layout) > 1 or len(shapes) > 1 or config.data.exclude is not None:
+        return False
+    shared = axis_of(members) is None
+    host = batches.train_data(run.dataset.train, run.augment)
+    if not shared:  # as large as theirs, without being made
+        host = jax.tree.map(lambda x: np.broadcast_to(x, (len(members), *x.shape)), host)
+    return train.fits(host, config.data.device_budget_mb)
 
 
-def orders(config, run: Run, seeds, epoch: int, size: int):
-    return jnp.stack([epoch_order(s, epoch, size, config.batch_size, run.layout) for s in seeds])
+def parts_of(run: Run):
+    return run.dataset.train, run.dataset.validation, run.dataset.test
 
 
-def pays(config, run: Run, host) -> bool:
-    """Whether all seeds at once take less time than one after another, over a few steps."""
-    seeds = range(config.seed, config.seed + config.vmap_seeds)
-    resident = devices.replicate(host, run.layout)
-    order = orders(config, run, seeds, 1, len(host.labels))
+def pays(members: list[Member]) -> bool:
+    """Whether all at once take less time than one after another, over a few steps."""
+    (config, run, _), seeds = members[0], [one.config.seed for one in members]
+    axis, host = axis_of(members), host_data(members)
+    order = orders(config, run, seeds, 1, host.labels.shape[-1])
+    own = batches.train_data(run.dataset.train, run.augment)
     cases = {
-        "at once": (make_steps(run)[0], init_states(run, seeds), order),
-        "one by one": (make_train_step(run), init_state(run, config.seed), order[0]),
+        "one by one": (make_train_step(run), init_state(run, config.seed), own, order[0]),
+        "at once": (make_steps(run, axis)[0], init_states(run, seeds), host, order),
     }
     seconds = {}
-    for name, (step, state, rows) in cases.items():
-        state, _ = step(state, resident, rows)
-        jax.block_until_ready(state)
+    for name, (step, state, arrays, rows) in cases.items():
+        resident = devices.replicate(arrays, run.layout)
+        try:
+            state, _ = step(state, resident, rows)
+            jax.block_until_ready(state)
+        except jax.errors.JaxRuntimeError as error:
+            if name == "one by one" or "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            console.print(f"seeds    no memory for {len(members)} at once; going one by one")
+            return False
         start = time.perf_counter()
         for _ in range(STEPS):
             state, _ = step(state, resident, rows)
         jax.block_until_ready(state)
         seconds[name] = (time.perf_counter() - start) / STEPS
-    seconds["one by one"] *= config.vmap_seeds
+    seconds["one by one"] *= len(members)
     chosen = min(seconds, key=lambda name: seconds[name])
     text = ", ".join(f"{name} {1e3 * value:.1f} ms" for name, value in seconds.items())
-    console.print(f"seeds    a step of all {config.vmap_seeds}: {text}; going {chosen}")
+    console.print(f"seeds    a step of all {len(members)}: {text}; going {chosen}")
     return chosen == "at once"
-
-
-def together(config, run: Run, host, path, paths, configs, signal) -> dict:
-    """The loop of train.py, over a leading axis of seeds."""
-    seeds, size = list(paths), len(host.labels)
-    train.describe(config, run)
-    resident = devices.replicate(host, run.layout)
-    (step, evaluate), steps = make_steps(run), steps_per_epoch(config, run.dataset)
-    parts = train.held_out(run)
-    saver = checkpoint.saver(path, config.checkpoint.keep)
-    state, rows = begin(run, path, paths, configs)
-    saved = time.monotonic()
-
-    def stop(number):
-        checkpoint.save(saver, int(state.step[0]), state, json.dumps(rows))
-        checkpoint.wait(saver)
-        raise safety.Stopped(number)
-
-    with progress_line(config.epochs * steps, "compiling") as progress:
-        for epoch in range(int(state.step[0]) // steps + 1, config.epochs + 1):
-            order = orders(config, run, seeds, epoch, size)
-            for done in range(int(state.step[0]) % steps + 1, steps + 1):
-                state, failed = step(state, resident, order)
-                progress((epoch - 1) * steps + done, f"epoch {epoch}/{config.epochs}")
-                if (number := signal()) and done < steps:
-                    stop(number)
-            evaluated = {name: evaluate(state, *arrays) for name, arrays in parts.items()}
-            for i, seed in enumerate(seeds):
-                own = functools.partial(jax.tree.map, lambda leaf, i=i: leaf[i])
-                if failed[i]:
-                    train.explain(run, own(state), resident, order[i], paths[seed])
-                mine = own(state)
-                samples = diagnostics.samples(run.dataset.train, mine.seen, mine.loss_state)
-                row = epoch_row(epoch, mine.sums, own(evaluated), mine.loss_state, samples)
-                rows[i].append(row)
-                if config.report.losses:
-                    diagnostics.write_losses(paths[seed], epoch, samples)
-                workdir.append_row(paths[seed] / workdir.METRICS, row)
-            state = state._replace(sums=jnp.zeros_like(state.sums))
-            if train.due(config, epoch, saved):
-                checkpoint.save(saver, int(state.step[0]), state, json.dumps(rows))
-                saved = time.monotonic()
-            if (number := signal()) and epoch < config.epochs:
-                stop(number)
-    checkpoint.wait(saver)
-    results = {}
-    for i, seed in enumerate(seeds):
-        own = jax.tree.map(lambda leaf, i=i: leaf[i], state)
-        # The last bits differ from those of a single run, so that a table must not mix them.
-        results[seed] = train.finish(
-            configs[seed], run, rows[i], own, paths[seed], vmapped=len(seeds)
-        )
-    return results
-
-
-def begin(run: Run, path, paths, configs):
-    state = init_states(run, paths)
-    rows: list[list[dict]] = [[] for _ in paths]
-    restored = checkpoint.restore(path, state)
-    if restored is not None:
-        state, rows = devices.replicate(restored[0], run.layout), json.loads(restored[1])
-        console.print(f"resume   at step {int(state.step[0])}")
-    for (seed, own), done in zip(paths.items(), rows, strict=True):
-        workdir.begin(own, configs[seed].to_dict(), len(done), train.lines(done))
-    return state, rows

@@ -9,18 +9,18 @@ import dataclasses
 import io
 import os
 import pathlib
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from experiments import watch, workdir
-from experiments.pool import Point, attempt, is_done, one_thread, state
+from experiments.pool import TO_DO, Point, attempt, in_groups, is_done, one_thread, state
 from experiments.progress import console
 from experiments.safety import locked
+from experiments.slurm_options import Options, asks_for_gpus, parameters
 
 TASK = "slurm.txt"  # in a run's directory: the number of its task
 LOGS = "slurm"  # beside the runs' directories: what submitit writes
@@ -29,51 +29,6 @@ ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL
 ENDINGS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 SECONDS_BETWEEN_LOOKS = 5.0
 SECONDS_BETWEEN_TRIES = 10.0
-
-# time in minutes; signal_delay_s before it a run saves and queues again, max_num_timeout times.
-NUMBERS = {"time": 120, "signal_delay_s": 90, "max_num_timeout": 100, "cpus_per_task": 1}
-OURS = {"array", "chdir", "error", "job_name", "nodes", "ntasks", "open_mode", "output", "requeue",
-        "signal", "wrap"}  # fmt: skip
-
-
-class Options(NamedTuple):
-    """What --slurm says: the numbers that are needed here, and what sbatch alone reads."""
-
-    numbers: dict[str, int]
-    others: dict[str, str]
-
-
-def parse(text: str) -> Options:
-    """Reads key=value,key=value; a value may have commas.
-
-    Raises:
-      ValueError: for another form, a number that cannot be, or a key that is the sweep's own.
-    """
-    numbers, others = dict(NUMBERS), {}
-    for part in re.split(r",(?=[\w-]+=)", text) if text else ():
-        key, _, value = part.partition("=")
-        key = key.replace("-", "_")
-        if not (re.fullmatch("[a-z]\\w*", key) and value):
-            raise ValueError(f"--slurm: expected key=value,key=value, got {part!r}")
-        if key in OURS:
-            raise ValueError(f"--slurm: {key} is set by the sweep, got {part!r}")
-        if key not in ("mem_gb", *NUMBERS):
-            others[key] = value
-        elif not re.fullmatch("0*[1-9][0-9]{0,6}", value):
-            raise ValueError(f"--slurm: {key}: expected a whole number from 1, got {value!r}")
-        elif key == "mem_gb":
-            others["mem"] = f"{value}G"
-        else:
-            numbers[key] = int(value)
-    if 60 * numbers["time"] <= (delay := numbers["signal_delay_s"]):
-        raise ValueError(f"--slurm: time: expected more than signal_delay_s, {delay} s, "
-                         f"got {numbers['time']} min")  # fmt: skip
-    return Options(numbers, others)
-
-
-def asks_for_gpus(options: Options) -> bool:
-    return any(key.startswith("gpus") or (key.startswith(("gres", "tres")) and "gpu" in value)
-               for key, value in options.others.items())  # fmt: skip
 
 
 class Queued(NamedTuple):
@@ -122,8 +77,10 @@ def states(points: list[Point]) -> dict[int, str]:
     return found
 
 
-def submit(points: list[Point], options: Options, parallel: int, root: pathlib.Path) -> list[str]:
-    """Queues the points that are neither done nor queued, as one array; returns their tasks.
+def submit(
+    points: list[Point], options: Options, parallel: int, root: pathlib.Path, at_once: int = 1
+) -> list[str]:
+    """Queues the points that are neither done nor queued, as one array; returns its tasks.
 
     Raises:
       ValueError: if Slurm is not here or takes no such job, or another process submits.
@@ -137,9 +94,10 @@ def submit(points: list[Point], options: Options, parallel: int, root: pathlib.P
         raise ValueError("--backend: slurm: expected sbatch on the PATH, found none")
     with locked(root):  # one at a time, so that nothing is queued twice
         found = states(points)
-        todo = [points[i] for i in found if found[i] in ("missing", "failed")]
+        todo = [points[i] for i in found if found[i] in TO_DO]
         if not todo:
             return []
+        groups = [[todo[k] for k in group] for group in in_groups(todo, at_once)]
         executor = submitit.SlurmExecutor(root / LOGS, options.numbers["max_num_timeout"])
         executor.update_parameters(**parameters(options, parallel, root.absolute().name))
         narrow = options.numbers["cpus_per_task"] == 1 and not asks_for_gpus(options)
@@ -147,11 +105,12 @@ def submit(points: list[Point], options: Options, parallel: int, root: pathlib.P
         held = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
         try:
             with contextlib.redirect_stderr(io.StringIO()) as said:
-                jobs = executor.submit_array([Task(point, narrow) for point in todo])
-            for point, job in zip(todo, jobs, strict=True):
-                point.path.mkdir(parents=True, exist_ok=True)
-                (point.path / workdir.REASON).unlink(missing_ok=True)
-                (point.path / TASK).write_text(f"{job.job_id}\n")
+                jobs = executor.submit_array([Task(group, narrow) for group in groups])
+            for group, job in zip(groups, jobs, strict=True):
+                for point in group:
+                    point.path.mkdir(parents=True, exist_ok=True)
+                    (point.path / workdir.REASON).unlink(missing_ok=True)
+                    (point.path / TASK).write_text(f"{job.job_id}\n")
         except submitit.core.utils.FailedJobError:
             why = [line.removeprefix("sbatch: ") for line in said.getvalue().splitlines()]
             raise ValueError(f"--slurm: {'; '.join(why)}") from None
@@ -160,29 +119,15 @@ def submit(points: list[Point], options: Options, parallel: int, root: pathlib.P
     return [job.job_id for job in jobs]
 
 
-def parameters(options: Options, parallel: int, name: str) -> dict[str, Any]:
-    """As submitit takes them."""
-    cores = options.numbers["cpus_per_task"]
-    return {
-        "job_name": name,
-        "time": options.numbers["time"],
-        "signal_delay_s": options.numbers["signal_delay_s"],
-        "cpus_per_task": cores,
-        "srun_args": [f"--cpus-per-task={cores}"],  # which srun does not take from sbatch
-        "array_parallelism": parallel,
-        "additional_parameters": options.others | {"requeue": True},
-    }
-
-
 # Slurm sends its warning to all processes of a task: to the run, too, which would end unsaved.
 WARNINGS = {signal.SIGUSR1, signal.SIGUSR2}
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What Slurm runs: one point, to its end or to a signal."""
+    """What Slurm runs: points that are trained together, to their end or to a signal."""
 
-    point: Point
+    points: list[Point]
     narrow: bool  # one core: one thread
 
     def __call__(self) -> str:
@@ -203,16 +148,17 @@ class Task:
         self.note_task()
         submitits = {n: signal.signal(n, note) for n in (signal.SIGTERM, *WARNINGS)}
         environment = one_thread() if self.narrow else dict(os.environ)
-        found = "done" if is_done(self.point) else "running"
+        found = "done" if all(map(is_done, self.points)) else "running"
         while found == "running" and not received:
             signal.pthread_sigmask(signal.SIG_BLOCK, WARNINGS)  # as the run inherits it
-            found = attempt(self.point, environment, started, lambda: bool(received))
+            found = attempt(self.points, environment, started, lambda: bool(received))
             if found == "running":  # of a node that is gone, say, whose lock is not yet let go
                 time.sleep(SECONDS_BETWEEN_TRIES)
         for number, handler in submitits.items():
             signal.signal(number, handler)
         if found == "failed":
-            raise RuntimeError((self.point.path / workdir.REASON).read_text().strip())
+            left = next(point for point in self.points if not is_done(point))
+            raise RuntimeError((left.path / workdir.REASON).read_text().strip())
         if found != "done":
             if self.is_to_go_on(received):
                 self.queue_again(submitits)
@@ -225,8 +171,9 @@ class Task:
         """As `submit` does, in case it was killed between sbatch and that."""
         names = ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
         if numbers := [os.environ[name] for name in names if name in os.environ]:
-            self.point.path.mkdir(parents=True, exist_ok=True)
-            (self.point.path / TASK).write_text(f"{'_'.join(numbers)}\n")
+            for point in self.points:
+                point.path.mkdir(parents=True, exist_ok=True)
+                (point.path / TASK).write_text(f"{'_'.join(numbers)}\n")
 
     def checkpoint(self):
         """For submitit: what to run when the task is started anew."""
@@ -253,13 +200,16 @@ class Task:
         try:
             submitits[number](number, None)
         except Exception as error:
-            (self.point.path / workdir.REASON).write_text(f"{error}\n")
+            for point in self.points:
+                (point.path / workdir.REASON).write_text(f"{error}\n")
             raise
 
 
-def run(points: list[Point], options: Options, parallel: int, root: pathlib.Path) -> dict[int, str]:
+def run(
+    points: list[Point], options: Options, parallel: int, root: pathlib.Path, at_once: int = 1
+) -> dict[int, str]:
     """Submits what is missing, and waits; the state of each at the end."""
-    tasks = submit(points, options, parallel or len(points), root)
+    tasks = submit(points, options, parallel or len(points), root, at_once)
     jobs = ", ".join(dict.fromkeys(task.partition("_")[0] for task in tasks)) or "none"
     console.print(f"sweep    {len(points)} runs, {len(tasks)} submitted; new jobs: {jobs}")
     return follow(points, parallel or len(points), root)

@@ -18,15 +18,18 @@ from typing import Any
 from absl import app, flags
 from ml_collections import config_flags
 
-from experiments import choices, slurm, watch, workdir
+from experiments import choices, slurm, slurm_options, watch, workdir
 from experiments.command import CONFIG, DATA_DIR, parse, refuse
-from experiments.pool import Point, Pool, visible_gpus
+from experiments.pool import TO_DO, Point, Pool, command, in_groups, visible_gpus
 from experiments.progress import console
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the runs' directories.", required=True)
 LIST = flags.DEFINE_bool("list", False, "Show the points and their state, and stop.")
 BACKEND = flags.DEFINE_string("backend", "local", "local; slurm; print: the commands alone.")
 SLURM = flags.DEFINE_string("slurm", "", "What sbatch is given: partition=gpu,gres=gpu:1,time=120.")
+AT_ONCE = flags.DEFINE_integer(
+    "seeds_at_once", 1, "Train so many seeds of a point in one process, at once where that pays."
+)
 WORKERS = flags.DEFINE_integer("workers", 0, "Runs at a time; 0: one a GPU, or else one a core.")
 
 
@@ -65,10 +68,13 @@ def expand(
         # One place for a point, by whatever sweep it was reached first.
         same = [path for path in there if path.name.endswith(f"-{sha256[:8]}")]
         path = same[0] if len(same) == 1 else root / f"{readable(own)[:200]}-{sha256[:8]}"
-        command = [sys.executable, "-m", "experiments.main", f"--config={file}"]
-        command += [f"--config.{k}={v}" for k, v in (given | own).items() if v is not None]
-        command += [f"--workdir={path}", *([f"--data_dir={data_dir}"] if data_dir else [])]
-        points.setdefault(sha256, Point(path, sha256, command))  # once, however it is reached
+        words = [sys.executable, "-m", "experiments.main", f"--config={file}"]
+        words += [f"--config.{k}={v}" for k, v in (given | own).items() if v is not None]
+        words += [f"--workdir={path}", *([f"--data_dir={data_dir}"] if data_dir else [])]
+        flat = workdir.flattened(full.to_dict())
+        seeds = tuple((key, flat.pop(key)) for key in workdir.SEEDS)
+        family = workdir.config_sha256(flat)
+        points.setdefault(sha256, Point(path, sha256, words, seeds, family))  # once
     if not points:
         why = f"no point of {file} has {given}" if given else f"sweep() of {file} yields nothing"
         raise ValueError(f"--config: {why}")
@@ -85,7 +91,9 @@ def readable(overrides: dict[str, Any]) -> str:
     return "".join(c if (c.isascii() and c.isalnum()) or c in "=,.-_" else "_" for c in name)
 
 
-def local(points: list[Point], states: dict[int, str], pool: Pool, number: int) -> None:
+def local(
+    points: list[Point], states: dict[int, str], pool: Pool, number: int, at_once: int = 1
+) -> None:
     """Trains all points that are missing, and keeps `states` up to date."""
     todo = [i for i, found in states.items() if found not in ("done", "queued")]
     done, queued = ([*states.values()].count(name) for name in ("done", "queued"))
@@ -93,29 +101,32 @@ def local(points: list[Point], states: dict[int, str], pool: Pool, number: int) 
     console.print(f"sweep    {len(points)} runs, {done} done{left_out}, {number} at a time")
     states |= dict.fromkeys(todo, "missing")
 
-    def run(i: int) -> None:
+    def run(group: list[int]) -> None:
         def begun():
-            states[i] = "running"
+            states.update(dict.fromkeys(group, "running"))
 
         try:
-            states[i] = pool.run(points[i], begun)
+            states.update(zip(group, pool.run([points[i] for i in group], begun), strict=True))
         except (OSError, ValueError) as error:  # a full disk, say: the others go on
-            states[i] = "failed"
-            console.print(f"{points[i].path.name}: {error}")
+            states.update(dict.fromkeys(group, "failed"))
+            console.print(f"{points[group[0]].path.name}: {error}")
 
     with (
         concurrent.futures.ThreadPoolExecutor(number) as threads,
         watch.watching(points, states, number) as ended,
     ):
         while todo and not pool.stopped.is_set():
-            futures = {threads.submit(run, i): i for i in todo}
+            groups = in_groups([points[i] for i in todo], at_once)
+            futures = {threads.submit(run, own): own for own in
+                       ([todo[k] for k in group] for group in groups)}  # fmt: skip
             pending = {*futures}
             while pending:  # with a timeout: a signal to another thread does not wake this one
                 finished, pending = concurrent.futures.wait(pending, 0.5, "FIRST_COMPLETED")
                 for future in finished:
                     future.result()
-                    if states[futures[future]] != "running" and not pool.stopped.is_set():
-                        ended(futures[future])
+                    for i in futures[future] if not pool.stopped.is_set() else ():
+                        if states[i] != "running":
+                            ended(i)
             # Running elsewhere: waited for, and done here if that fails.
             todo = [i for i in todo if states[i] == "running"]
             time.sleep(1.0 if todo else 0.0)  # no lock that a signal's handler would wait for
@@ -155,7 +166,8 @@ def main(argv: list[str]) -> None:
     try:
         choices.choose("--backend", BACKEND.value, dict.fromkeys(("local", "slurm", "print")))
         choices.within("--workers", WORKERS.value, 0, 1000)
-        options = slurm.parse(SLURM.value)
+        choices.within("--seeds_at_once", AT_ONCE.value, 1, 1000)
+        options = slurm_options.parse(SLURM.value)
         if SLURM.value and BACKEND.value != "slurm":
             raise ValueError("--slurm: expected with --backend=slurm only")
         given = dict(config_flags.get_override_values(flags.FLAGS["config"]))
@@ -176,9 +188,9 @@ def main(argv: list[str]) -> None:
         print(watch.headline(points, states, number))
         return
     if BACKEND.value == "print":
-        for i, point in enumerate(points):
-            if states[i] in ("missing", "failed"):
-                print(shlex.join(point.command))
+        todo = [point for i, point in enumerate(points) if states[i] in TO_DO]
+        for group in in_groups(todo, AT_ONCE.value):
+            print(shlex.join(command([todo[i] for i in group])))
         return
     try:
         workdir.prepare(root)
@@ -186,11 +198,11 @@ def main(argv: list[str]) -> None:
             for ending in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C does
                 if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup
                     signal.signal(ending, signal.default_int_handler)
-            states = slurm.run(points, options, WORKERS.value, root)
+            states = slurm.run(points, options, WORKERS.value, root, AT_ONCE.value)
         else:
             pool = Pool(gpus)
             with stopped_by_signals(pool):
-                local(points, states, pool, number)
+                local(points, states, pool, number, AT_ONCE.value)
             if pool.stopped.is_set():
                 refuse(InterruptedError("interrupted: saved; the same command goes on"), 130)
     except (OSError, ValueError) as error:

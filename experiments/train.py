@@ -65,15 +65,12 @@ def train(config, run: Run, path, signal: Callable[[], int | None] = lambda: Non
             start, left = time.perf_counter(), loop.steps - int(state.step) % loop.steps
             state = run_epoch(loop, state, rows, epoch, progress)
             evaluated = {name: evaluate(state, *arrays) for name, arrays in parts.items()}
-            samples = diagnostics.samples(run.dataset.train, state.seen, state.loss_state)
-            rows.append(epoch_row(epoch, state.sums, evaluated, state.loss_state, samples))
-            if config.report.losses:
-                diagnostics.write_losses(path, epoch, samples)
+            told = state.sums, state.seen, state.loss_state, evaluated
+            rows.append(write_row(config, run, path, epoch, *told))
             state = state._replace(sums=devices.replicate(np.zeros_like(state.sums), run.layout))
             seconds = time.perf_counter() - start
             images = min(left * config.batch_size, len(host.labels))
             speed = {"seconds": seconds, "images_per_second": images / seconds}
-            workdir.append_row(path / workdir.METRICS, rows[-1])
             workdir.append_row(path / workdir.TIMING, {"epoch": epoch} | speed)
             progress(epoch * loop.steps, heading(config, epoch, rows, speed))
             if due(config, epoch, saved):
@@ -85,12 +82,24 @@ def train(config, run: Run, path, signal: Callable[[], int | None] = lambda: Non
     return finish(config, run, rows, state, path)
 
 
-def finish(config, run: Run, rows: list[dict], state: TrainState, path, **more) -> dict:
+def write_row(config, run: Run, path, epoch: int, sums, seen, loss_state, evaluated) -> dict:
+    """Writes what there is to say of an epoch, and returns it."""
+    samples = diagnostics.samples(run.dataset.train, seen, loss_state)
+    row = epoch_row(epoch, sums, evaluated, loss_state, samples)
+    if config.report.losses:
+        diagnostics.write_losses(path, epoch, samples)
+    workdir.append_row(path / workdir.METRICS, row)
+    return row
+
+
+def finish(config, run: Run, rows: list[dict], state: TrainState, path) -> dict:
     """Writes what a finished run has to say; its result last, since that says that it is."""
     samples = diagnostics.samples(run.dataset.train, state.seen, state.loss_state)
     diagnostics.write(path, samples)
     workdir.replace(path / workdir.METRICS, lines(rows).encode())  # as whole as the result
-    results = summary(config, run, rows, state.params, samples) | more
+    results = summary(config, run, rows, state.params, samples)
+    if (number := workdir.number_at_once(path) or 1) > 1:
+        results["vmapped"] = number  # in the last bits, another's
     workdir.write_json(path / workdir.RESULTS, results)
     return results
 
@@ -171,7 +180,8 @@ def begin(config, run: Run, path) -> tuple[TrainState, list[dict]]:
     if config.data.exclude is not None:
         kept, resumed = run.dataset.train, restored is not None
         devices.by_the_first(lambda: diagnostics.check_examples(path, kept, resumed))
-    devices.by_the_first(lambda: workdir.begin(path, config.to_dict(), len(rows), lines(rows)))
+    files = path, config.to_dict(), len(rows), lines(rows), restored is None
+    devices.by_the_first(lambda: workdir.begin(*files))
     return state, rows
 
 

@@ -15,6 +15,7 @@ from experiments import cache
 
 CONFIG, METRICS, TIMING, RESULTS = "config.json", "metrics.jsonl", "timing.jsonl", "results.json"
 FAILED = "FAILED.json"
+AT_ONCE = "at_once.json"  # with how many runs it began, itself one of them
 REASON = "failed.txt"  # a sweep's
 
 
@@ -35,6 +36,8 @@ def prepare(path: str | os.PathLike) -> pathlib.Path:
     return workdir
 
 
+# And what each decides.
+SEEDS = {"seed": "training", "noise.seed": "noise", "data.split_seed": "split"}
 MAY_CHANGE = ("checkpoint", "report")
 SHARES = {"start", "every", "burn_in", "second_from", "warmup"}  # of a run, in a method's section
 
@@ -43,6 +46,22 @@ def config_sha256(config: dict) -> str:
     """Of all that a result depends on."""
     kept = {key: value for key, value in plain(config).items() if key not in MAY_CHANGE}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def is_done(path: pathlib.Path, sha256: str) -> bool:
+    """Whether a whole result is there, of the config with this hash."""
+    try:
+        return json.loads((path / RESULTS).read_text())["config_sha256"] == sha256
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def number_at_once(path: pathlib.Path) -> int | None:
+    """With how many runs a run began; None if nobody decided it."""
+    try:
+        return json.loads((path / AT_ONCE).read_text())["number"]
+    except FileNotFoundError:
+        return None
 
 
 def flattened(config: dict, prefix: str = "") -> dict[str, Any]:
@@ -175,8 +194,13 @@ def append_row(path: pathlib.Path, row: dict) -> None:
             file.write(line(row))
 
 
-def begin(path: pathlib.Path, config: dict, epochs: int, metrics: str) -> None:
-    """Makes the files of a run what they were after so many epochs."""
+def begin(path: pathlib.Path, config: dict, epochs: int, metrics: str, alone: bool = False) -> None:
+    """Makes the files of a run what they were after so many epochs.
+
+    `alone`: of one that begins from nothing, and by itself.
+    """
+    if alone and (number_at_once(path) or 1) > 1:
+        (path / AT_ONCE).unlink()
     (path / RESULTS).unlink(missing_ok=True)  # of fewer epochs
     write_json(path / CONFIG, config)
     replace(path / METRICS, metrics.encode())

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import digits
-from experiments import batches, data, devices, one_step, seeds, setup
+from experiments import batches, data, devices, one_step, setup, together
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Multiplications and additions an image, forward and backward: three times the forward ones.
@@ -57,8 +57,8 @@ def images_per_second(model, dtype, batch, steps, number=1):
         step, state = one_step.make_train_step(run), one_step.init_state(run, 0)
         order = batches.epoch_order(0, 1, len(host.labels), batch, run.layout)
     else:
-        step, state = seeds.make_steps(run)[0], seeds.init_states(run, range(number))
-        order = seeds.orders(config, run, range(number), 1, len(host.labels))
+        step, state = together.make_steps(run)[0], together.init_states(run, range(number))
+        order = together.orders(config, run, range(number), 1, len(host.labels))
 
     def take(count):
         nonlocal state

@@ -1,6 +1,7 @@
-"""Seeds trained at once are the seeds trained one by one."""
+"""Runs trained at once are the runs trained one by one."""
 
 import json
+import shutil
 import types
 
 import jax
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 
 from configs import digits
-from experiments import batches, devices, one_step, safety, seeds, setup, train, workdir
+from experiments import batches, devices, one_step, safety, seeds, setup, together, train, workdir
+from experiments.together import Member
 
 X64 = bool(jax.config.read("jax_enable_x64"))
 
@@ -30,15 +32,15 @@ def run():
 def test_a_step_of_all_is_a_step_of_each(run):
     config, numbers = config_of(), [3, 4]
     data = devices.replicate(batches.train_data(run.dataset.train, run.augment), run.layout)
-    order = seeds.orders(config, run, numbers, 1, len(data.labels))
+    order = together.orders(config, run, numbers, 1, len(data.labels))
     wide = jax.tree.map(lambda x: x.astype(jnp.float64) if X64 and x.dtype == jnp.float32 else x,
-                        seeds.init_states(run, numbers))  # fmt: skip
+                        together.init_states(run, numbers))  # fmt: skip
     singles = [jax.tree.map(lambda x, i=i: x[i].copy(), wide) for i in range(2)]
     count, tolerance = (20, 1e-12) if X64 else (1, 1e-6)
     run = run._replace(model=run.model.clone(dtype=jnp.float64)) if X64 else run
-    together, alone = seeds.make_steps(run)[0], one_step.make_train_step(run)
+    at_once, alone = together.make_steps(run)[0], one_step.make_train_step(run)
     for _ in range(count):
-        wide, failed = together(wide, data, order)
+        wide, failed = at_once(wide, data, order)
     for i, state in enumerate(singles):
         for _ in range(count):
             state, _ = alone(state, data, order[i])
@@ -85,12 +87,21 @@ def test_a_changed_config_is_noticed(run, tmp_path, monkeypatch):
 
 def test_what_is_faster_is_measured(run, monkeypatch):
     """The clock decides: here it says that a step of all takes a tenth, then ten times, of one."""
-    host = batches.train_data(run.dataset.train, run.augment)
+    members = [Member(config_of(), run, None)] * 2
     for factor, expected in ((0.1, True), (10, False)):
-        ticks = iter([0, factor, 0, 1])
+        ticks = iter([0, 1, 0, factor])
         clock = types.SimpleNamespace(perf_counter=ticks.__next__)
         monkeypatch.setattr(seeds, "time", clock)
-        assert seeds.pays(config_of(), run, host) == expected
+        assert seeds.pays(members) == expected
+
+
+def test_what_has_no_room_goes_one_by_one(run, monkeypatch, capsys):
+    def full(*unused):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    monkeypatch.setattr(seeds, "make_steps", lambda *unused: (full, None))
+    assert not seeds.pays([Member(config_of(), run, None)] * 2)
+    assert "no memory for 2 at once" in capsys.readouterr().err
 
 
 def test_seeds_need_one_device(run, tmp_path):
@@ -98,3 +109,108 @@ def test_seeds_need_one_device(run, tmp_path):
     config.devices = 2
     with pytest.raises(ValueError, match=r"config\.vmap_seeds: expected one device"):
         seeds.train_seeds(config, setup.build(config), tmp_path)
+
+
+def points(root, number=2, **values):
+    """As a sweep has them: each with noise and split of its own."""
+    members = []
+    for seed in range(number):
+        config = config_of()
+        config.vmap_seeds = 1
+        config.seed = config.noise.seed = config.data.split_seed = seed
+        config.update_from_flattened_dict(values)
+        (root / str(seed)).mkdir(parents=True)
+        members.append(Member(config, setup.build(config), root / str(seed)))
+    return members
+
+
+def results(members):
+    return [json.loads((one.path / workdir.RESULTS).read_text()) for one in members]
+
+
+def test_points_of_a_sweep_at_once(tmp_path, monkeypatch):
+    """As those trained alone; ended and begun again, at once or alone, as those never ended."""
+    monkeypatch.setattr(seeds, "pays", lambda unused: True)
+    kinds = ("alone", "at_once", "ended", "goes_on_alone")
+    alone, at_once, ended, goes_on = (points(tmp_path / kind) for kind in kinds)
+    for one in alone:
+        train.train(*one)
+    seeds.train_all(at_once)
+    for single, own in zip(results(alone), results(at_once), strict=True):
+        assert own["noise"] == single["noise"]
+        assert own["vmapped"] == 2
+        for key, value in single["last_epoch"].items():
+            assert own["last_epoch"][key] == pytest.approx(value, rel=1e-3), key
+    assert results(at_once)[0]["noise"] != results(at_once)[1]["noise"]
+    assert [row["epoch"] for row in workdir.read_rows(at_once[1].path / workdir.TIMING)] == [1, 2]
+    for members in (ended, goes_on):
+        asked = iter([None] * 8)
+        with pytest.raises(safety.Stopped):
+            seeds.train_all(members, lambda asked=asked: next(asked, 15))
+    monkeypatch.setattr(seeds, "pays", None)  # it is not asked again
+    seeds.train_all(ended)
+    assert results(ended) == results(at_once)
+    for one in goes_on:
+        seeds.train_all([one])
+    for single, own in zip(results(alone), results(goes_on), strict=True):
+        assert own["vmapped"] == 2  # for a part of it
+        assert own["last_epoch"]["test_loss"] == pytest.approx(
+            single["last_epoch"]["test_loss"], rel=1e-3
+        )
+    seeds.train_all(ended)  # which are done
+
+
+def test_the_newest_step_that_all_have(tmp_path, monkeypatch):
+    """One was killed before its last save: all go on from the one before."""
+    monkeypatch.setattr(seeds, "pays", lambda unused: True)
+    straight, killed = points(tmp_path / "straight"), points(tmp_path / "killed")
+    seeds.train_all(straight)
+    seeds.train_all(killed)
+    folder = killed[0].path / "checkpoints"
+    first, last = sorted(folder.iterdir())
+    shutil.rmtree(last)
+    for one in killed:
+        (one.path / workdir.RESULTS).unlink()
+    seeds.train_all(killed)
+    assert results(killed) == results(straight)
+    assert (folder / last.name).exists()
+    # None in common: not begun anew in silence.
+    for one, name in zip(killed, (first.name, last.name), strict=True):
+        (one.path / workdir.RESULTS).unlink()
+        shutil.rmtree(one.path / "checkpoints" / name)
+    with pytest.raises(ValueError, match="no checkpoint is whole in all"):
+        seeds.train_all(killed)
+
+
+def test_one_that_fails_stops_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(seeds, "pays", lambda unused: True)
+    members, good = points(tmp_path / "fails"), points(tmp_path / "good")
+    seeds.train_all(good)
+    begin = together.begin
+
+    def poisoned(members):
+        state, rows = begin(members)
+        params = jax.tree.map(lambda x: x.at[0].set(jnp.nan), state.params)
+        return state._replace(params=params), rows
+
+    monkeypatch.setattr(together, "begin", poisoned)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        seeds.train_all(members)
+    assert json.loads((members[0].path / workdir.FAILED).read_text())["step"] == 0
+    assert not (members[0].path / workdir.RESULTS).exists()
+    assert results(members[1:]) == results(good[1:])
+    assert not seeds.at_once([members[0]] * 2)  # it goes on alone
+
+
+def test_what_cannot_be_together(tmp_path):
+    members = points(tmp_path)
+    assert seeds.fit_together(members)
+    imbalanced = points(tmp_path / "more", **{"data.imbalance": 20.0})
+    assert not seeds.fit_together(imbalanced)  # seeds leave out unlike numbers of examples
+    assert not seeds.at_once(imbalanced)
+    assert not seeds.at_once(imbalanced)  # as it was decided
+    size = batches.train_data(members[0].run.dataset.train, members[0].run.augment)
+    for part, expected in ((1.5, False), (2.5, True)):
+        budget = part * sum(array.nbytes for array in size) / 1e6
+        members[0].config.data.device_budget_mb = budget
+        assert seeds.fit_together(members) == expected

@@ -14,15 +14,16 @@ import pytest
 from submitit.core import utils
 
 from experiments import pool as pools
-from experiments import slurm, workdir
+from experiments import slurm, slurm_options, workdir
 from tests.test_main import ROOT
 
 
 def test_options_are_numbers_or_for_sbatch():
-    numbers, others = slurm.parse("partition=gpu,cpu,gres=gpu:1,time=30,mem_gb=16,cpus-per-task=4")
+    text = "partition=gpu,cpu,gres=gpu:1,time=30,mem_gb=16,cpus-per-task=4"
+    numbers, others = slurm_options.parse(text)
     assert others == {"partition": "gpu,cpu", "gres": "gpu:1", "mem": "16G"}
-    assert numbers == slurm.NUMBERS | {"time": 30, "cpus_per_task": 4}
-    assert slurm.parse("") == (slurm.NUMBERS, {})
+    assert numbers == slurm_options.NUMBERS | {"time": 30, "cpus_per_task": 4}
+    assert slurm_options.parse("") == (slurm_options.NUMBERS, {})
 
 
 @pytest.mark.parametrize(("text", "message"), [
@@ -37,7 +38,7 @@ def test_options_are_numbers_or_for_sbatch():
 ])  # fmt: skip
 def test_a_wrong_option_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
-        slurm.parse(text)
+        slurm_options.parse(text)
 
 
 @pytest.mark.parametrize(("text", "asked"), [
@@ -45,7 +46,7 @@ def test_a_wrong_option_is_refused(text, message):
     ("gpus_per_node=2", True), ("constraint=gpu", False),
 ])  # fmt: skip
 def test_which_options_ask_for_gpus(text, asked):
-    assert slurm.asks_for_gpus(slurm.parse(text)) == asked
+    assert slurm_options.asks_for_gpus(slurm_options.parse(text)) == asked
 
 
 FAKES = {
@@ -106,7 +107,7 @@ def wait_for_a_look(cluster):
 def test_nothing_is_submitted_twice(cluster, tmp_path):
     points = [point(tmp_path, name) for name in "abcd"]
     finish(points[1])
-    options = slurm.parse("partition=p,cpus_per_task=2")
+    options = slurm_options.parse("partition=p,cpus_per_task=2")
     assert slurm.submit(points, options, 2, tmp_path) == ["7_0", "7_1", "7_2"]
     assert [slurm.task_of(one) for one in points] == ["7_0", "", "7_1", "7_2"]
     script = (cluster / "script").read_text()
@@ -132,19 +133,32 @@ def test_nothing_is_submitted_twice(cluster, tmp_path):
     assert [*slurm.states([point(tmp_path, "e")]).values()] == ["queued"]
 
 
+def test_seeds_of_a_point_are_one_task(cluster, tmp_path):
+    points = [point(tmp_path, name)._replace(family=name[0]) for name in ("a0", "b0", "a1", "a2")]
+    options = slurm_options.parse("")
+    assert slurm.submit(points, options, 4, tmp_path, at_once=2) == ["7_0", "7_1", "7_2"]
+    assert [slurm.task_of(one) for one in points] == ["7_0", "7_1", "7_0", "7_2"]
+    assert {*slurm.states(points).values()} == {"queued"}
+    assert slurm.submit(points, options, 4, tmp_path, at_once=2) == []
+    tasks = [utils.DelayedSubmission.load(path) for path in (tmp_path / slurm.LOGS).glob("*.pkl")]
+    assert {tuple(one.sha256 for one in task.function.points) for task in tasks} == {
+        ("a0", "a1"), ("b0",), ("a2",)
+    }  # fmt: skip
+
+
 def test_sbatch_says_what_is_wrong(cluster, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"^--slurm: unrecognized option$"):
-        slurm.submit([point(tmp_path, "a")], slurm.parse("wrong=1"), 1, tmp_path)
+        slurm.submit([point(tmp_path, "a")], slurm_options.parse("wrong=1"), 1, tmp_path)
     assert slurm.task_of(point(tmp_path, "a")) == ""
     (cluster / "sbatch").unlink()
     monkeypatch.setenv("PATH", str(cluster))
     with pytest.raises(ValueError, match="expected sbatch on the PATH"):
-        slurm.submit([point(tmp_path, "a")], slurm.parse(""), 1, tmp_path)
+        slurm.submit([point(tmp_path, "a")], slurm_options.parse(""), 1, tmp_path)
 
 
 def test_squeue_without_an_answer(cluster, tmp_path):
     one = point(tmp_path, "a")
-    slurm.submit([one], slurm.parse(""), 1, tmp_path)
+    slurm.submit([one], slurm_options.parse(""), 1, tmp_path)
     squeue = cluster / "squeue"
     squeue.write_text(
         "#!/bin/bash\necho 'slurm_load_jobs error: Invalid job id specified' >&2\nexit 1"
@@ -154,7 +168,7 @@ def test_squeue_without_an_answer(cluster, tmp_path):
     with pytest.raises(OSError, match="Unable to contact"):
         slurm.states([one])
     with pytest.raises(OSError, match="Unable to contact"):  # and nothing is submitted meanwhile
-        slurm.submit([one], slurm.parse(""), 1, tmp_path)
+        slurm.submit([one], slurm_options.parse(""), 1, tmp_path)
 
 
 def test_the_queue_is_followed_to_its_end(cluster, tmp_path, monkeypatch, capsys):
@@ -171,7 +185,7 @@ def test_the_queue_is_followed_to_its_end(cluster, tmp_path, monkeypatch, capsys
 
     thread = threading.Thread(target=changes)
     thread.start()
-    states = slurm.run(points, slurm.parse(""), 0, tmp_path)
+    states = slurm.run(points, slurm_options.parse(""), 0, tmp_path)
     thread.join()
     assert [*states.values()] == ["done", "failed", "missing", "failed", "missing", "done"]
     assert "6 runs, 5 submitted; new jobs: 7" in (said := capsys.readouterr().err)
@@ -218,7 +232,7 @@ from submitit.core import job_environment, utils
 import submitit
 path = pathlib.Path({path!r})
 delayed = utils.DelayedSubmission(
-    slurm.Task(pool.Point(path, "a", [sys.executable, "-c", {run!r}]), True))
+    slurm.Task([pool.Point(path, "a", [sys.executable, "-c", {run!r}])], True))
 delayed.set_timeout(120, {timeouts})
 env = submitit.JobEnvironment()
 env._handle_signals(env.paths, delayed)
@@ -261,7 +275,7 @@ def test_a_signalled_task_saves_and_is_queued_again(cluster, tmp_path, number, k
     assert (calls.read_text() if calls.exists() else "") == ("requeue 7_0\n" if again else "")
     if again:  # what submitit starts then is the same point
         delayed = utils.DelayedSubmission.load(cluster / "7_0_submitted.pkl")
-        assert delayed.function.point.path == tmp_path / "run"
+        assert [one.path for one in delayed.function.points] == [tmp_path / "run"]
         assert delayed._timeout_countdown == 3
 
 
@@ -299,14 +313,14 @@ def test_a_done_point_is_not_run_and_one_in_use_is_waited_for(tmp_path, monkeypa
     finish(one)
     before = {n: signal.getsignal(n) for n in (signal.SIGTERM, *slurm.WARNINGS)}
     try:
-        assert slurm.Task(one, True)() == "done"
+        assert slurm.Task([one], True)() == "done"
         code = ("import pathlib as p; c = p.Path({count!r}); c.write_text(c.read_text() + 'x')\n"
                 "if len(c.read_text()) < 3: raise SystemExit('error: is in use by another')\n"
                 "p.Path({result!r}).write_text('{{\"config_sha256\": \"b\"}}')")  # fmt: skip
         (count := tmp_path / "count").write_text("")
         result = tmp_path / "b" / workdir.RESULTS
         other = point(tmp_path, "b", code.format(count=str(count), result=str(result)))
-        assert slurm.Task(other, True)() == "done"
+        assert slurm.Task([other], True)() == "done"
         assert count.read_text() == "xxx"
     finally:
         for number, handler in before.items():
@@ -322,7 +336,7 @@ def test_tasks_can_be_pickled_and_one_core_has_one_thread(tmp_path, monkeypatch)
     try:
         for narrow, expected in ((True, "1"), (False, "")):
             place = tmp_path / f"threads{narrow}"
-            one = slurm.Task(point(tmp_path, "a", code.format(str(place))), narrow)
+            one = slurm.Task([point(tmp_path, "a", code.format(str(place)))], narrow)
             with pytest.raises(RuntimeError, match="exit code 0"):  # it leaves no result
                 pickle.loads(pickle.dumps(one))()
             assert place.read_text() == expected

@@ -128,6 +128,26 @@ def test_two_sweeps_share_the_work_and_a_torn_result_is_done_again(config, tmp_p
     assert [(point.path / workdir.RESULTS).read_bytes() for point in found] == before
 
 
+def test_seeds_of_a_point_in_one_process(config, tmp_path):
+    root, flags = tmp_path / "runs", ("--seeds_at_once=2", "--workers=1", "--config.devices=1")
+    found = points(config, root, {"devices": 1})
+    assert pools.in_groups(found, 2) == [[0], [1, 2]]
+    assert pools.in_groups(found[1:] * 2, 3) == [[0, 1, 2], [3]]
+    printed = run(config, root, *flags, "--backend=print").stdout.splitlines()
+    assert [line.count("--beside=") for line in printed] == [0, 1]
+    done = run(config, root, *flags, "--config.loss.method=superloss")
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, second = ((point.path / "log.txt").read_text() for point in found[1:])
+    assert "seeds    a step of all 2" in first
+    assert first.count("in the last epoch; results in") == 2
+    assert second == f"trained together: see {found[1].path}/log.txt\n"
+    for point, seed in zip(found[1:], (0, 1), strict=True):
+        own = json.loads((point.path / workdir.RESULTS).read_text())["config"]
+        assert (own["seed"], own["noise"]["seed"], own["data"]["split_seed"]) == (seed, seed, 0)
+    listed = run(config, root, *flags, "--list").stdout
+    assert "3 runs: 2 done, 1 missing" in listed
+
+
 def test_a_failed_point_says_why_and_stops_no_other(config, tmp_path):
     flags = ("--config.optimizer.learning_rate=1e30", "--config.loss.method=cross_entropy")
     done = run(config, tmp_path / "runs", *flags)
@@ -189,13 +209,13 @@ def test_a_finished_result_is_never_set_aside(tmp_path):
     command = [sys.executable, "-c", code, str(tmp_path / "run" / workdir.RESULTS), "abc"]
     point = pools.Point(tmp_path / "run", "abc", command)
     pool = pools.Pool([])
-    assert pool.run(point) == "done"  # whatever the process said
+    assert pool.run([point]) == ["done"]  # whatever the process said
     before = (point.path / workdir.RESULTS).read_text()
     never = point._replace(command=["/no/such/command"])
-    assert pools.attempt(never, {}, lambda p: None, lambda: False) == "done"
+    assert pools.attempt([never], {}, lambda p: None, lambda: False) == "done"
     assert (point.path / workdir.RESULTS).read_text() == before
     foreign = point._replace(sha256="other", command=[sys.executable, "-c", "pass"])
-    assert pool.run(foreign) == "failed"
+    assert pool.run([foreign]) == ["failed"]
     assert "was the config's file changed?" in (point.path / workdir.REASON).read_text()
 
 
@@ -258,8 +278,8 @@ def run_all(gpus, root, number):
         points.append(pools.Point(root / str(i), "x", command))
     with ThreadPoolExecutor(number) as threads:
         two = pools.Pool(gpus), pools.Pool(gpus)
-        futures = [threads.submit(two[i % 2].run, point) for i, point in enumerate(points)]
-        assert [future.result() for future in futures] == ["done"] * number
+        futures = [threads.submit(two[i % 2].run, [point]) for i, point in enumerate(points)]
+        assert [future.result() for future in futures] == [["done"]] * number
     return [json.loads((point.path / workdir.RESULTS).read_text()) for point in points]
 
 
@@ -281,7 +301,7 @@ def test_a_gpu_for_each_and_never_one_for_two(monkeypatch, tmp_path):
     point = pools.Point(tmp_path / "outlives", "x", ["sleep", "60"])
     begun: queue.Queue = queue.Queue()
     with pools.one_of(["2"], lambda: False) as (_, file):
-        args = point, dict(os.environ), begun.put, lambda: True
+        args = [point], dict(os.environ), begun.put, lambda: True
         thread = threading.Thread(target=pools.attempt, args=args, kwargs={"held": (file,)})
         thread.start()
         process = begun.get()
@@ -303,7 +323,8 @@ def test_a_gpu_for_each_and_never_one_for_two(monkeypatch, tmp_path):
         for i in range(8 if name == "many" else 1):
             path = tmp_path / f"{name}{i}"
             command = [sys.executable, "-c", code, str(path / workdir.RESULTS)]
-            assert pool.run(pools.Point(path, "x", command), lambda: order.append(name)) == "done"
+            point = pools.Point(path, "x", command)
+            assert pool.run([point], lambda: order.append(name)) == ["done"]
 
     with ThreadPoolExecutor(2) as threads:
         [*threads.map(run, ("many", "few"))]

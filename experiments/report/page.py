@@ -164,7 +164,7 @@ def configs(found: list[FinishedRun], order: list[str]) -> str:
             values.setdefault(key, {}).setdefault(row, set()).add(one)
     common = {key: of for key, of in values.items() if len(set().union(*of.values())) == 1}
     more = {key for run in found for key, _ in run.column.more}
-    known = {*common, *runs.SEEDS, *runs.CONDITIONS, *more, "loss.method"}  # said elsewhere
+    known = {*common, *workdir.SEEDS, *runs.CONDITIONS, *more, "loss.method"}  # said elsewhere
     differing = [key for key in values if key not in known]
     lines = [[row, *(" / ".join(sorted(values[key][row])) for key in differing)] for row in order]
     shared = "\n".join(f"{key} = {next(iter(of[order[0]]))}" for key, of in common.items())

@@ -10,9 +10,7 @@ import numpy as np
 
 from experiments import choices, workdir
 from experiments.selection import SELECTIONS
-
-# And what each decides.
-SEEDS = {"seed": "training", "noise.seed": "noise", "data.split_seed": "split"}
+from experiments.workdir import SEEDS
 
 
 class Condition(NamedTuple):
@@ -93,8 +91,7 @@ def values(configs: list[dict], keys: list[str]) -> list[tuple[tuple[str, Any], 
 def made_with(results: dict) -> str:
     """On what numbers depend beside the config: runs that differ in it are not averaged."""
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
-    numbers = f"{results['devices']} of {results['platform']}, x64 {results['x64']}"
-    return f"{versions}; {numbers}; seeds at once: {results.get('vmapped', 1)}"
+    return f"{versions}; {results['devices']} of {results['platform']}, x64 {results['x64']}"
 
 
 def condition(config: dict) -> Condition:
