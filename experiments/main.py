@@ -46,11 +46,20 @@ def main(argv: list[str]) -> None:
 
 def wanted() -> list:
     """The config and work directory of each run that is asked for."""
+    from experiments.workdir import SEEDS
+
     found = [(CONFIG.value, WORKDIR.value)]
     for text in BESIDE.value:
-        config, own = CONFIG.value.copy_and_resolve_references(), json.loads(text)
-        folder = own.pop("workdir")
-        config.update_from_flattened_dict(own)
+        config = CONFIG.value.copy_and_resolve_references()
+        try:
+            own = json.loads(text)
+            folder = own.pop("workdir")
+            if not {*own} <= {*SEEDS}:
+                raise KeyError
+            config.update_from_flattened_dict(own)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            said = f"--beside: expected a JSON object of workdir, {', '.join(SEEDS)}, got {text}"
+            raise ValueError(said) from None
         found.append((config, folder))
     return found
 
@@ -72,21 +81,42 @@ def run(stack: contextlib.ExitStack) -> list:
             workdir.check_config(path, config.to_dict(), resumable)
         return path
 
-    members = []
-    for config, folder in wanted():
-        path = devices.by_the_first(functools.partial(claim, config, folder))
-        path = path or pathlib.Path(folder).expanduser().absolute()
+    def build(config):
         try:
-            members.append(seeds.Member(config, setup.build(config, DATA_DIR.value), path))
+            return setup.build(config, DATA_DIR.value)
         except (AttributeError, KeyError) as error:  # a config of the user's own
             raise ValueError(f"--config: {' '.join(map(str, error.args))}") from error
-    if len(members) > 1:
-        seeds.train_all(members, signal)
-        files = [one.path / workdir.RESULTS for one in members]
-        return [(json.loads(file.read_text()), file) for file in files]
+
+    if BESIDE.value:
+        return run_all(wanted(), claim, build, signal)
+    path = devices.by_the_first(functools.partial(claim, CONFIG.value, WORKDIR.value))
+    path = path or pathlib.Path(WORKDIR.value).expanduser().absolute()
     trainer = seeds.train_seeds if CONFIG.value.vmap_seeds > 1 else train.train
-    config, built, path = members[0]
-    return [(trainer(config, built, path, signal), path / workdir.RESULTS)]
+    return [(trainer(CONFIG.value, build(CONFIG.value), path, signal), path / workdir.RESULTS)]
+
+
+def run_all(asked: list, claim, build, signal) -> list:
+    """Trains those that can be; at the end, raises what stopped the first that cannot."""
+    import jax
+
+    from experiments import seeds, workdir
+    from experiments.progress import console
+
+    if jax.process_count() > 1 or CONFIG.value.vmap_seeds > 1:
+        raise ValueError("--beside: expected one process, and vmap_seeds of 1")
+    members, errors = [], []
+    for config, folder in asked:
+        try:
+            path = claim(config, folder)
+            members.append(seeds.Member(config, build(config), path))
+        except ValueError as error:  # in use, say: the others are trained
+            console.print(f"failed   {pathlib.Path(folder).absolute()}: {error}")
+            errors.append(error)
+    seeds.train_all(members, signal)
+    if errors:
+        raise errors[0]
+    files = [one.path / workdir.RESULTS for one in members]
+    return [(json.loads(file.read_text()), file) for file in files]
 
 
 if __name__ == "__main__":

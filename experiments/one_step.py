@@ -212,7 +212,8 @@ def make_evaluate(run: Run, over_runs: bool = False, axis: int | None = None):
 
     def evaluate(state: TrainState, images, labels):
         size, number = labels.shape[-1], devices.size(run.layout)
-        batch = -(-min(EVALUATION_BATCH, size) // number) * number
+        runs = len(state.step) if over_runs else 1
+        batch = -(-min(max(EVALUATION_BATCH // runs, 1), size) // number) * number
         index = np.pad(np.arange(size, dtype=np.int32), (0, -size % batch), constant_values=-1)
         return sum(
             batch_sums(state.params, state.batch_stats, images, labels, part)

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import NamedTuple
 
 from experiments import cache, workdir
@@ -40,8 +40,8 @@ class Point(NamedTuple):
     family: str = ""
 
 
-def in_groups(points: Sequence[Point], size: int) -> list[list[int]]:
-    """Which are to be trained together, up to `size` of one family; by number, in order."""
+def in_groups(points: Sequence[Point], size: int, todo: Container[int]) -> list[list[int]]:
+    """Which of `todo` are to be trained together: up to `size` of one family, always the same."""
     groups: list[list[int]] = []
     last: dict[str, list[int]] = {}
     for i, point in enumerate(points):
@@ -50,7 +50,7 @@ def in_groups(points: Sequence[Point], size: int) -> list[list[int]]:
             group = last[point.family] = []
             groups.append(group)
         group.append(i)
-    return groups
+    return [own for group in groups if (own := [i for i in group if i in todo])]
 
 
 def command(points: Sequence[Point]) -> list[str]:
@@ -100,7 +100,8 @@ def attempt(
         point.path.mkdir(parents=True, exist_ok=True)
         (point.path / workdir.REASON).unlink(missing_ok=True)
         if point is not left[0]:
-            (point.path / LOG).write_text(f"trained together: see {left[0].path / LOG}\n")
+            with open(point.path / LOG, "a") as log:
+                log.write(f"trained together: see {left[0].path / LOG}\n")
     with open(left[0].path / LOG, "a+", errors="replace") as log:
         before = log.tell()
         process = subprocess.Popen(
@@ -122,7 +123,9 @@ def attempt(
     if code == 0:
         last = "its result is of another config: was the config's file changed?"
     for point in left:
-        (point.path / workdir.REASON).write_text(f"exit code {code}: {last}\n")
+        head = f"failed   {point.path.absolute()}: "  # as those that are trained together say it
+        own = [line.removeprefix(head) for line in said.splitlines() if line.startswith(head)]
+        (point.path / workdir.REASON).write_text(f"exit code {code}: {[last, *own][-1]}\n")
     return "failed"
 
 

@@ -13,12 +13,15 @@ import jax
 import numpy as np
 
 from experiments import batches, checkpoint, devices, methods, train, workdir
+from experiments.batches import epoch_order
 from experiments.one_step import init_state, make_train_step
 from experiments.progress import console
 from experiments.setup import Run
+from experiments.stream import within_budget
 from experiments.together import (
     Member,
     axis_of,
+    held_out,
     host_data,
     init_states,
     make_steps,
@@ -33,7 +36,7 @@ def train_seeds(config, run: Run, path, signal: Callable[[], int | None] = lambd
     """Trains seeds config.seed and up on the same data; returns the first's result.
 
     Raises:
-      ValueError: for more than one device, or a data set that is streamed.
+      ValueError: for more than one device, a data set that is streamed, or a changed config.
     """
     seeds = range(config.seed, config.seed + config.vmap_seeds)
     members = []
@@ -42,6 +45,9 @@ def train_seeds(config, run: Run, path, signal: Callable[[], int | None] = lambd
         own.seed = seed
         members.append(Member(own, run, path / f"seed_{seed}"))
         members[-1].path.mkdir(exist_ok=True)
+        if not is_done(members[-1]):
+            resumable = bool(checkpoint.steps(members[-1].path / checkpoint.FOLDER))
+            workdir.check_config(members[-1].path, own.to_dict(), resumable)
     if not fit_together(members):
         raise ValueError("config.vmap_seeds: expected one device that holds the data set")
     (path / workdir.RESULTS).unlink(missing_ok=True)  # of fewer epochs
@@ -55,18 +61,18 @@ def train_all(members: list[Member], signal: Callable[[], int | None] = lambda: 
     """Trains what is not finished, at once or one after another; a failure stops no other.
 
     Raises:
-      FloatingPointError: at the end, for the first run whose loss was not finite.
+      FloatingPointError: at the end, for the first run whose loss was not finite; or what else
+        stopped a run.
       safety.Stopped: after saving, if `signal` returned one.
     """
     left = [one for one in members if not is_done(one)]
-    if len(left) > 1 and at_once(left):
-        failures = together(left, signal)
-    else:
+    failures = together(left, signal) if len(left) > 1 and at_once(left) else None
+    if failures is None:
         failures = []
         for config, run, path in left:
             try:
                 train.train(config, run, path, signal)
-            except FloatingPointError as error:
+            except (FloatingPointError, OSError, ValueError) as error:
                 console.print(f"failed   {path}: {error}")
                 failures.append(error)
     if failures:
@@ -80,15 +86,20 @@ def is_done(member: Member) -> bool:
 def at_once(members: list[Member]) -> bool:
     """Whether to train them at once: as it was decided when they began, or as is now measured."""
     paths = [one.path for one in members]
-    decided = {workdir.number_at_once(path) for path in paths}
-    if decided != {None} or any(checkpoint.steps(path / checkpoint.FOLDER) for path in paths):
-        # As long as all of them are there, and are where they were together.
+    whole = {"number": len(members), "of": [path.name for path in paths]}
+    decided = [workdir.at_once(path) for path in paths]
+    steps = [checkpoint.steps(path / checkpoint.FOLDER) for path in paths]
+    if any(decided) or any(steps):
+        # As long as the same are left, and none has gone on alone; a kill may come between the
+        # last saves of two.
+        newest = [{step.name for step in own[:2]} for own in steps]
         failed = any((path / workdir.FAILED).exists() for path in paths)
-        return not failed and decided == {len(members)} and fit_together(members)
-    number = len(members) if fit_together(members) and pays(members) else 1
+        near = not any(steps) or bool(set.intersection(*newest))
+        return near and not failed and decided == [whole] * len(paths)
+    decision = whole if fit_together(members) and pays(members) else whole | {"number": 1}
     for path in paths:
-        workdir.write_json(path / workdir.AT_ONCE, {"number": number})
-    return number > 1
+        workdir.write_json(path / workdir.AT_ONCE, decision)
+    return decision == whole
 
 
 def fit_together(members: list[Member]) -> bool:
@@ -104,7 +115,7 @@ def fit_together(members: list[Member]) -> bool:
     host = batches.train_data(run.dataset.train, run.augment)
     if not shared:  # as large as theirs, without being made
         host = jax.tree.map(lambda x: np.broadcast_to(x, (len(members), *x.shape)), host)
-    return train.fits(host, config.data.device_budget_mb)
+    return within_budget(host, config.data.device_budget_mb)
 
 
 def parts_of(run: Run):
@@ -113,32 +124,42 @@ def parts_of(run: Run):
 
 def pays(members: list[Member]) -> bool:
     """Whether all at once take less time than one after another, over a few steps."""
-    (config, run, _), seeds = members[0], [one.config.seed for one in members]
-    axis, host = axis_of(members), host_data(members)
-    order = orders(config, run, seeds, 1, host.labels.shape[-1])
+    config, run, _ = members[0]
     own = batches.train_data(run.dataset.train, run.augment)
-    cases = {
-        "one by one": (make_train_step(run), init_state(run, config.seed), own, order[0]),
-        "at once": (make_steps(run, axis)[0], init_states(run, seeds), host, order),
-    }
-    seconds = {}
-    for name, (step, state, arrays, rows) in cases.items():
-        resident = devices.replicate(arrays, run.layout)
-        try:
-            state, _ = step(state, resident, rows)
-            jax.block_until_ready(state)
-        except jax.errors.JaxRuntimeError as error:
-            if name == "one by one" or "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            console.print(f"seeds    no memory for {len(members)} at once; going one by one")
-            return False
-        start = time.perf_counter()
-        for _ in range(STEPS):
-            state, _ = step(state, resident, rows)
-        jax.block_until_ready(state)
-        seconds[name] = (time.perf_counter() - start) / STEPS
-    seconds["one by one"] *= len(members)
-    chosen = min(seconds, key=lambda name: seconds[name])
-    text = ", ".join(f"{name} {1e3 * value:.1f} ms" for name, value in seconds.items())
-    console.print(f"seeds    a step of all {len(members)}: {text}; going {chosen}")
-    return chosen == "at once"
+    order = epoch_order(config.seed, 1, len(own.labels), config.batch_size, run.layout)
+    resident = devices.replicate(own, run.layout)
+    alone = len(members) * seconds_of(
+        make_train_step(run), init_state(run, config.seed), resident, order
+    )
+    try:
+        together = seconds_at_once(members)
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if "RESOURCE_EXHAUSTED" not in str(error) and not isinstance(error, MemoryError):
+            raise
+        console.print(f"seeds    no memory for {len(members)} at once; going one by one")
+        return False
+    chosen = "at once" if together < alone else "one by one"
+    text = f"one by one {1e3 * alone:.1f} ms, at once {1e3 * together:.1f} ms; going {chosen}"
+    console.print(f"seeds    a step of all {len(members)}: {text}")
+    return together < alone
+
+
+def seconds_at_once(members: list[Member]) -> float:
+    """Of a step; all that needs memory is tried."""
+    (config, run, _), seeds = members[0], [one.config.seed for one in members]
+    resident = devices.replicate(host_data(members), run.layout)
+    step, evaluate = make_steps(run, axis_of(members))
+    order, state = orders(config, run, seeds, 1, resident.labels.shape[-1]), init_states(run, seeds)
+    for arrays in held_out(members).values():
+        jax.block_until_ready(evaluate(state, *arrays))
+    return seconds_of(step, state, resident, order)
+
+
+def seconds_of(step, state, resident, order) -> float:
+    state, _ = step(state, resident, order)
+    jax.block_until_ready(state)
+    start = time.perf_counter()
+    for _ in range(STEPS):
+        state, _ = step(state, resident, order)
+    jax.block_until_ready(state)
+    return (time.perf_counter() - start) / STEPS

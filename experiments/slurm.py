@@ -94,10 +94,10 @@ def submit(
         raise ValueError("--backend: slurm: expected sbatch on the PATH, found none")
     with locked(root):  # one at a time, so that nothing is queued twice
         found = states(points)
-        todo = [points[i] for i in found if found[i] in TO_DO]
-        if not todo:
+        numbers = in_groups(points, at_once, [i for i in found if found[i] in TO_DO])
+        groups = [[points[i] for i in own] for own in numbers]
+        if not groups:
             return []
-        groups = [[todo[k] for k in group] for group in in_groups(todo, at_once)]
         executor = submitit.SlurmExecutor(root / LOGS, options.numbers["max_num_timeout"])
         executor.update_parameters(**parameters(options, parallel, root.absolute().name))
         narrow = options.numbers["cpus_per_task"] == 1 and not asks_for_gpus(options)

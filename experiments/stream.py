@@ -17,14 +17,19 @@ from experiments.batches import TrainData
 AHEAD = 4  # batches in flight to the device
 
 
-def fits(data: TrainData, budget_mb: float) -> bool:
+def within_budget(data: TrainData, budget_mb: float) -> bool:
     """Whether the data set may lie on the device; a budget of 0 sets no limit."""
-    size = sum(array.nbytes for array in data)
-    if budget_mb == 0 or size <= budget_mb * 1e6:
+    return budget_mb == 0 or sum(array.nbytes for array in data) <= budget_mb * 1e6
+
+
+def fits(data: TrainData, budget_mb: float) -> bool:
+    """As `within_budget`; raises ValueError where it may not, and cannot be streamed."""
+    if within_budget(data, budget_mb):
         return True
     if importlib.util.find_spec("grain") is None:
+        size = sum(array.nbytes for array in data) / 1e6
         raise ValueError(
-            f"data set of {size / 1e6:,.0f} MB, over config.data.device_budget_mb of"
+            f"data set of {size:,.0f} MB, over config.data.device_budget_mb of"
             f" {budget_mb:,.0f}: streaming it needs: pip install grain"
         )
     return False

@@ -5,6 +5,7 @@ python -m experiments.sweep --config=configs/rivals.py --workdir=DIR [--config.x
 
 import concurrent.futures
 import contextlib
+import json
 import os
 import pathlib
 import runpy
@@ -20,7 +21,7 @@ from ml_collections import config_flags
 
 from experiments import choices, slurm, slurm_options, watch, workdir
 from experiments.command import CONFIG, DATA_DIR, parse, refuse
-from experiments.pool import TO_DO, Point, Pool, command, in_groups, visible_gpus
+from experiments.pool import TO_DO, Point, Pool, command, in_groups, is_done, visible_gpus
 from experiments.progress import console
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the runs' directories.", required=True)
@@ -71,16 +72,22 @@ def expand(
         words = [sys.executable, "-m", "experiments.main", f"--config={file}"]
         words += [f"--config.{k}={v}" for k, v in (given | own).items() if v is not None]
         words += [f"--workdir={path}", *([f"--data_dir={data_dir}"] if data_dir else [])]
-        flat = workdir.flattened(full.to_dict())
-        seeds = tuple((key, flat.pop(key)) for key in workdir.SEEDS)
-        family = workdir.config_sha256(flat)
-        points.setdefault(sha256, Point(path, sha256, words, seeds, family))  # once
+        points.setdefault(sha256, Point(path, sha256, words, *without_seeds(full)))  # once
     if not points:
         why = f"no point of {file} has {given}" if given else f"sweep() of {file} yields nothing"
         raise ValueError(f"--config: {why}")
     if left_out := len(swept) - len(meant):
         console.print(f"sweep    without {left_out} points of other values than the command line's")
     return [*points.values()]
+
+
+def without_seeds(config) -> tuple[tuple[tuple[str, int], ...], str]:
+    """The seeds of a config, by name, and all the rest of it."""
+    config = config.copy_and_resolve_references()
+    flat = workdir.flattened(config.to_dict())
+    seeds = {key: flat[key] for key in workdir.SEEDS if key in flat}
+    config.update_from_flattened_dict(dict.fromkeys(seeds, 0))
+    return tuple(seeds.items()), json.dumps(workdir.plain(config.to_dict()), sort_keys=True)
 
 
 def readable(overrides: dict[str, Any]) -> str:
@@ -108,7 +115,7 @@ def local(
         try:
             states.update(zip(group, pool.run([points[i] for i in group], begun), strict=True))
         except (OSError, ValueError) as error:  # a full disk, say: the others go on
-            states.update(dict.fromkeys(group, "failed"))
+            states.update((i, "done" if is_done(points[i]) else "failed") for i in group)
             console.print(f"{points[group[0]].path.name}: {error}")
 
     with (
@@ -116,9 +123,7 @@ def local(
         watch.watching(points, states, number) as ended,
     ):
         while todo and not pool.stopped.is_set():
-            groups = in_groups([points[i] for i in todo], at_once)
-            futures = {threads.submit(run, own): own for own in
-                       ([todo[k] for k in group] for group in groups)}  # fmt: skip
+            futures = {threads.submit(run, own): own for own in in_groups(points, at_once, todo)}
             pending = {*futures}
             while pending:  # with a timeout: a signal to another thread does not wake this one
                 finished, pending = concurrent.futures.wait(pending, 0.5, "FIRST_COMPLETED")
@@ -188,9 +193,9 @@ def main(argv: list[str]) -> None:
         print(watch.headline(points, states, number))
         return
     if BACKEND.value == "print":
-        todo = [point for i, point in enumerate(points) if states[i] in TO_DO]
-        for group in in_groups(todo, AT_ONCE.value):
-            print(shlex.join(command([todo[i] for i in group])))
+        todo = [i for i, found in states.items() if found in TO_DO]
+        for group in in_groups(points, AT_ONCE.value, todo):
+            print(shlex.join(command([points[i] for i in group])))
         return
     try:
         workdir.prepare(root)

@@ -63,19 +63,22 @@ def nth(tree, i: int):
     return jax.tree.map(lambda leaf: leaf[i], tree)
 
 
-def together(members: list[Member], signal) -> list[FloatingPointError]:
+def together(members: list[Member], signal) -> list[Exception] | None:
     """The loop of train.py, over a leading axis of runs; returns what failed among them.
 
-    A run that fails stays as it was, and the others go on.
+    A run that fails stays as it was, and the others go on. None if they have no place in common
+    to go on from.
     """
+    if (begun_at := begin(members)) is None:
+        return None
+    state, rows = begun_at
     (config, run, _), axis = members[0], axis_of(members)
     train.describe(config, run)
     resident = devices.replicate(host_data(members), run.layout)
     size, steps = resident.labels.shape[-1], steps_per_epoch(config, run.dataset)
     (step, evaluate), parts = make_steps(run, axis), held_out(members)
     savers = [checkpoint.saver(one.path, config.checkpoint.keep) for one in members]
-    state, rows = begin(members)
-    failures: dict[int, FloatingPointError] = {}
+    failures: dict[int, Exception] = {}
     begun, saved = int(state.step[0]), time.monotonic()
 
     def save():
@@ -137,8 +140,7 @@ def together(members: list[Member], signal) -> list[FloatingPointError]:
 def begin(members: list[Member]):
     """The newest step of which all have a whole checkpoint, or the start; and their rows.
 
-    Raises:
-      ValueError: if all have checkpoints, but none in common that is whole.
+    None if they have checkpoints, but none in common that is whole.
     """
     run = members[0].run
     states: list = [init_state(run, one.config.seed) for one in members]
@@ -153,9 +155,9 @@ def begin(members: list[Member]):
             rows = [[json.loads(line) for line in text.splitlines()] for _, text in found]
             console.print(f"resume   at step {int(name)}, after {len(rows[0])} whole epochs")
             break
-    else:  # killed in the midst of its first save, a run has none yet
-        if all(names):
-            raise ValueError(f"{folders[0]}: no checkpoint is whole in all; delete it")
+    else:
+        if any(names):
+            return None
     for one, done in zip(members, rows, strict=True):
         workdir.begin(one.path, one.config.to_dict(), len(done), train.lines(done))
     return devices.replicate(stacked(states), run.layout), rows

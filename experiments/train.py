@@ -98,7 +98,7 @@ def finish(config, run: Run, rows: list[dict], state: TrainState, path) -> dict:
     diagnostics.write(path, samples)
     workdir.replace(path / workdir.METRICS, lines(rows).encode())  # as whole as the result
     results = summary(config, run, rows, state.params, samples)
-    if (number := workdir.number_at_once(path) or 1) > 1:
+    if (number := workdir.at_once(path).get("number", 1)) > 1:
         results["vmapped"] = number  # in the last bits, another's
     workdir.write_json(path / workdir.RESULTS, results)
     return results

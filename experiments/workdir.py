@@ -15,7 +15,7 @@ from experiments import cache
 
 CONFIG, METRICS, TIMING, RESULTS = "config.json", "metrics.jsonl", "timing.jsonl", "results.json"
 FAILED = "FAILED.json"
-AT_ONCE = "at_once.json"  # with how many runs it began, itself one of them
+AT_ONCE = "at_once.json"  # how many runs it began with, itself one of them, and which
 REASON = "failed.txt"  # a sweep's
 
 
@@ -56,12 +56,12 @@ def is_done(path: pathlib.Path, sha256: str) -> bool:
         return False
 
 
-def number_at_once(path: pathlib.Path) -> int | None:
-    """With how many runs a run began; None if nobody decided it."""
+def at_once(path: pathlib.Path) -> dict:
+    """How many runs a run began with, and their names; empty if nobody decided it."""
     try:
-        return json.loads((path / AT_ONCE).read_text())["number"]
+        return json.loads((path / AT_ONCE).read_text())
     except FileNotFoundError:
-        return None
+        return {}
 
 
 def flattened(config: dict, prefix: str = "") -> dict[str, Any]:
@@ -199,7 +199,7 @@ def begin(path: pathlib.Path, config: dict, epochs: int, metrics: str, alone: bo
 
     `alone`: of one that begins from nothing, and by itself.
     """
-    if alone and (number_at_once(path) or 1) > 1:
+    if alone and at_once(path).get("number", 1) > 1:
         (path / AT_ONCE).unlink()
     (path / RESULTS).unlink(missing_ok=True)  # of fewer epochs
     write_json(path / CONFIG, config)

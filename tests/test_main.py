@@ -42,6 +42,11 @@ def test_mistakes(tmp_path):
         (digits, f"--workdir={file}"): "expected a directory, got a file",
         (digits, "--workdir=/proc/run"): "cannot write to /proc/run",
         (digits, good, "extra"): "extra",
+        (
+            digits,
+            good,
+            '--beside={"epochs": 2}',
+        ): "--beside: expected a JSON object of workdir,",
         (digits,): "Flag --workdir must have a value",
         ("--config=configs/none.py", good): "configs/none.py",
     }

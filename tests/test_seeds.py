@@ -85,6 +85,17 @@ def test_a_changed_config_is_noticed(run, tmp_path, monkeypatch):
         assert len(workdir.read_rows(tmp_path / f"seed_{seed}" / workdir.METRICS)) == 3
 
 
+def test_a_changed_config_is_noticed_in_the_midst(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(seeds, "pays", lambda unused: True)
+    asked = iter([None] * 3)
+    with pytest.raises(safety.Stopped):
+        seeds.train_seeds(config_of(), run, tmp_path, lambda: next(asked, 15))
+    changed = config_of()
+    changed.optimizer.learning_rate = 0.2
+    with pytest.raises(ValueError, match=r"learning_rate: 0\.1 -> 0\.2"):
+        seeds.train_seeds(changed, setup.build(changed), tmp_path)
+
+
 def test_what_is_faster_is_measured(run, monkeypatch):
     """The clock decides: here it says that a step of all takes a tenth, then ten times, of one."""
     members = [Member(config_of(), run, None)] * 2
@@ -99,7 +110,7 @@ def test_what_has_no_room_goes_one_by_one(run, monkeypatch, capsys):
     def full(*unused):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
 
-    monkeypatch.setattr(seeds, "make_steps", lambda *unused: (full, None))
+    monkeypatch.setattr(seeds, "make_steps", lambda *unused: (full, full))
     assert not seeds.pays([Member(config_of(), run, None)] * 2)
     assert "no memory for 2 at once" in capsys.readouterr().err
 
@@ -160,7 +171,7 @@ def test_points_of_a_sweep_at_once(tmp_path, monkeypatch):
     seeds.train_all(ended)  # which are done
 
 
-def test_the_newest_step_that_all_have(tmp_path, monkeypatch):
+def test_the_newest_step_that_all_have(tmp_path, monkeypatch, capsys):
     """One was killed before its last save: all go on from the one before."""
     monkeypatch.setattr(seeds, "pays", lambda unused: True)
     straight, killed = points(tmp_path / "straight"), points(tmp_path / "killed")
@@ -174,12 +185,25 @@ def test_the_newest_step_that_all_have(tmp_path, monkeypatch):
     seeds.train_all(killed)
     assert results(killed) == results(straight)
     assert (folder / last.name).exists()
-    # None in common: not begun anew in silence.
+    # None in common: each goes on from its own.
     for one, name in zip(killed, (first.name, last.name), strict=True):
         (one.path / workdir.RESULTS).unlink()
         shutil.rmtree(one.path / "checkpoints" / name)
-    with pytest.raises(ValueError, match="no checkpoint is whole in all"):
+    assert not seeds.at_once(killed)
+    seeds.train_all(killed)
+    assert results(killed)[0] == results(straight)[0]
+    said = capsys.readouterr().err
+    assert f"resume   at step {int(first.name)}, after 1 whole epochs" in said
+    # So where what they have in common is damaged.
+    for one in killed:
+        (one.path / workdir.RESULTS).unlink()
+    for step in sorted((killed[1].path / "checkpoints").iterdir())[:-1]:
+        shutil.rmtree(step)
+    (folder / last.name / "manifest.json").write_text("{}")
+    assert seeds.at_once(killed)
+    with pytest.raises(ValueError, match="no checkpoint is whole"):
         seeds.train_all(killed)
+    assert [seeds.is_done(one) for one in killed] == [False, True]
 
 
 def test_one_that_fails_stops_no_other(tmp_path, monkeypatch):
@@ -199,7 +223,9 @@ def test_one_that_fails_stops_no_other(tmp_path, monkeypatch):
     assert json.loads((members[0].path / workdir.FAILED).read_text())["step"] == 0
     assert not (members[0].path / workdir.RESULTS).exists()
     assert results(members[1:]) == results(good[1:])
-    assert not seeds.at_once([members[0]] * 2)  # it goes on alone
+    assert not seeds.at_once(members)  # it goes on alone
+    regrouped = [members[0], *good[:1]]
+    assert not seeds.at_once(regrouped)
 
 
 def test_what_cannot_be_together(tmp_path):

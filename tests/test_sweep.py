@@ -131,8 +131,11 @@ def test_two_sweeps_share_the_work_and_a_torn_result_is_done_again(config, tmp_p
 def test_seeds_of_a_point_in_one_process(config, tmp_path):
     root, flags = tmp_path / "runs", ("--seeds_at_once=2", "--workers=1", "--config.devices=1")
     found = points(config, root, {"devices": 1})
-    assert pools.in_groups(found, 2) == [[0], [1, 2]]
-    assert pools.in_groups(found[1:] * 2, 3) == [[0, 1, 2], [3]]
+    assert pools.in_groups(found, 2, range(3)) == [[0], [1, 2]]
+    assert pools.in_groups(found[1:] * 2, 2, (0, 2, 3)) == [[0], [2, 3]]
+    other = points(config, root, {"devices": 1, "report.losses": True})
+    assert other[1].sha256 == found[1].sha256  # one result, but not by one command
+    assert pools.in_groups([found[1], other[2]], 2, range(2)) == [[0], [1]]
     printed = run(config, root, *flags, "--backend=print").stdout.splitlines()
     assert [line.count("--beside=") for line in printed] == [0, 1]
     done = run(config, root, *flags, "--config.loss.method=superloss")

@@ -272,9 +272,10 @@ def caption(runs: list[FinishedRun]) -> str:
     wrong += " (of some runs unknown)" if known and None in rates else ""
     seeds = zip(*(run.seeds for run in runs), strict=True)
     varied = [name for name, of in zip(SEEDS.values(), seeds, strict=True) if len({*of}) > 1]
+    vmapped = sum("vmapped" in run.results for run in runs)
     parts = (
         f"mean ± sample standard deviation over n seeds{' of ' * bool(varied)}{', '.join(varied)}",
-        number(len(runs)),
+        number(len(runs)) + f", {vmapped} of them with other seeds at once" * bool(vmapped),
         f"{common(lambda r: r['config']['data']['name'])}",
         f"{common(lambda r: r['config']['model']['name'])}",
         f"{common(lambda r: r['config']['epochs'])} epochs",
