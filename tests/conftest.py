@@ -23,8 +23,9 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 # Tests of what the program does, most of whose time XLA's optimizations took. All others see what
 # users do: the library's ask for last bits, and a resumed run for the same ones.
-QUICK = {f"test_{name}" for name in ("batches", "devices", "diagnostics", "models", "plots",
-                                     "seeds", "train")}  # fmt: skip
+QUICK = {
+    f"test_{name}" for name in ("batches", "devices", "diagnostics", "models", "seeds", "train")
+}
 
 
 def pytest_collection_modifyitems(items):
