@@ -23,19 +23,21 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 # Tests of what the program does, most of whose time XLA's optimizations took. All others see what
 # users do: the library's ask for last bits, and a resumed run for the same ones.
-QUICK = {
-    f"test_{name}" for name in ("batches", "devices", "diagnostics", "models", "seeds", "train")
-}
+QUICK = ("batches", "devices", "diagnostics", "models", "seeds", "train")
+
+
+def is_quick(item) -> bool:
+    return item.path.stem.removeprefix("test_") in QUICK
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.stem in QUICK)  # so that a worker switches once
+    items.sort(key=is_quick)  # so that a worker switches once
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     """Without most optimizations for a QUICK test; with x64, for none."""
-    quick = item.path.stem in QUICK and not jax.config.read("jax_enable_x64")
+    quick = is_quick(item) and not jax.config.read("jax_enable_x64")
     if jax.config.read("jax_disable_most_optimizations") != quick:
         jax.clear_caches()  # which would hand on what was compiled in the other way
         jax.config.update("jax_disable_most_optimizations", quick)
