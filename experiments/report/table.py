@@ -189,7 +189,7 @@ def pairs_caption(made: Table) -> str:
         n = max(small)
         text += (
             f" n too small for a test: the sign-flip p of n = {n} cannot go below {least_p(n):.2g},"
-            f" and {number} comparisons need {LEVEL / number:.2g}."
+            f" and {number} comparison{'s need' if number > 1 else ' needs'} {LEVEL / number:.2g}."
         )
     return text
 
