@@ -139,6 +139,11 @@ def steps(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted((path for path in folder.glob("[0-9]*") if path.is_dir()), reverse=True)
 
 
+def check_config(run: pathlib.Path, config) -> None:
+    """Raises ValueError unless a run of this config can begin or go on there."""
+    workdir.check_config(run, config.to_dict(), resumable=bool(steps(run / FOLDER)))
+
+
 def restore(run: pathlib.Path, template: Any) -> tuple[Any, str] | None:
     """What `save` was given, from the newest step that is whole; None if there was none yet.
 

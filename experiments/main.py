@@ -77,8 +77,7 @@ def run(stack: contextlib.ExitStack) -> list:
         path = workdir.prepare(folder)
         stack.enter_context(safety.locked(path))
         if not BESIDE.value or not workdir.is_done(path, workdir.config_sha256(config.to_dict())):
-            resumable = bool(checkpoint.steps(path / checkpoint.FOLDER))
-            workdir.check_config(path, config.to_dict(), resumable)
+            checkpoint.check_config(path, config)
         return path
 
     def build(config):

@@ -46,8 +46,7 @@ def train_seeds(config, run: Run, path, signal: Callable[[], int | None] = lambd
         members.append(Member(own, run, path / f"seed_{seed}"))
         members[-1].path.mkdir(exist_ok=True)
         if not is_done(members[-1]):
-            resumable = bool(checkpoint.steps(members[-1].path / checkpoint.FOLDER))
-            workdir.check_config(members[-1].path, own.to_dict(), resumable)
+            checkpoint.check_config(members[-1].path, own)
     if not fit_together(members):
         raise ValueError("config.vmap_seeds: expected one device that holds the data set")
     (path / workdir.RESULTS).unlink(missing_ok=True)  # of fewer epochs

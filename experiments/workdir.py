@@ -36,7 +36,7 @@ def prepare(path: str | os.PathLike) -> pathlib.Path:
     return workdir
 
 
-# And what each decides.
+# A config's seeds, and what each decides.
 SEEDS = {"seed": "training", "noise.seed": "noise", "data.split_seed": "split"}
 MAY_CHANGE = ("checkpoint", "report")
 SHARES = {"start", "every", "burn_in", "second_from", "warmup"}  # of a run, in a method's section
