@@ -141,7 +141,8 @@ def steps(folder: pathlib.Path) -> list[pathlib.Path]:
 
 def check_config(run: pathlib.Path, config) -> None:
     """Raises ValueError unless a run of this config can begin or go on there."""
-    workdir.check_config(run, config.to_dict(), resumable=bool(steps(run / FOLDER)))
+    own = (run, *run.glob("seed_*"))  # of vmap_seeds
+    workdir.check_config(run, config.to_dict(), any(steps(one / FOLDER) for one in own))
 
 
 def restore(run: pathlib.Path, template: Any) -> tuple[Any, str] | None:

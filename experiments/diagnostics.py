@@ -12,8 +12,6 @@ from experiments.choices import within
 from experiments.data import Dataset, Examples
 from superloss_jax import memory
 
-FILE = "samples.npz"
-
 
 def samples(train: Examples, seen, loss_state=()) -> dict[str, np.ndarray]:
     """Of each training example, as the last epoch saw it; `seen` is the state's, by index.
@@ -155,7 +153,7 @@ def check_examples(path: pathlib.Path, train: Examples, resumed: bool) -> None:
 def write(path: pathlib.Path, rows: dict[str, np.ndarray]) -> None:
     content = io.BytesIO()
     np.savez_compressed(content, **rows)  # type: ignore[arg-type]
-    workdir.replace(path / FILE, content.getvalue())
+    workdir.replace(path / workdir.SAMPLES, content.getvalue())
 
 
 LOSSES = "losses"
@@ -191,9 +189,9 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     """
     try:
         # Opened here: NumPy leaves a torn archive open.
-        with open(path / FILE, "rb") as file, np.load(file, allow_pickle=False) as rows:
+        with open(path / workdir.SAMPLES, "rb") as file, np.load(file, allow_pickle=False) as rows:
             return {name: rows[name] for name in rows.files}
     except OSError:
         raise
     except Exception as error:  # zipfile's, zlib's, NumPy's: damage has many names
-        raise ValueError(f"{path / FILE} is torn: {error}") from None
+        raise ValueError(f"{path / workdir.SAMPLES} is torn: {error}") from None

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import importlib.util
 import json
 import os
 import pathlib
@@ -90,7 +91,8 @@ def attempt(
 ) -> str:
     """Runs the command of points that are trained together to its end.
 
-    Returns their state then, or that of those that are not done; missing if it was `stopped`.
+    Returns their state then, or that of those that are neither done nor another's; missing if it
+    was `stopped`.
     It inherits the open files `held`, and so their locks, which it has for as long as it runs.
     """
     left = [point for point in points if not is_done(point)]
@@ -115,14 +117,17 @@ def attempt(
     left = [point for point in left if not is_done(point)]
     if not left:
         return "done"
-    if "is in use by" in said:  # by another sweep, which came first
+    last = (said.strip().splitlines() or ["no message"])[-1]
+    # By another sweep, which came first, and may write to the same log.
+    if "is in use by" in last or all(state(point) == "running" for point in left):
         return "running"
     if stopped():
         return "missing"
-    last = (said.strip().splitlines() or ["no message"])[-1]
     if code == 0:
         last = "its result is of another config: was the config's file changed?"
     for point in left:
+        if state(point) == "running":
+            continue
         head = f"failed   {point.path.absolute()}: "  # as those that are trained together say it
         own = [line.removeprefix(head) for line in said.splitlines() if line.startswith(head)]
         (point.path / workdir.REASON).write_text(f"exit code {code}: {[last, *own][-1]}\n")
@@ -164,7 +169,7 @@ def one_of(gpus: list[str], stopped: Callable[[], bool]) -> Iterator[tuple[str |
 
 
 class Pool:
-    """Runs points in processes: each has a GPU, if there are any, or else one thread."""
+    """Runs points in processes: each has a GPU, or all chips of a TPU, or else one thread."""
 
     def __init__(self, gpus: list[str]):
         self.gpus = gpus
@@ -181,7 +186,11 @@ class Pool:
         if self.stopped.is_set() or not left:
             return before
         found = self._run(left, begun)
-        return ["done" if is_done(p) else found if p in left else "running" for p in points]
+        after = [state(point) for point in points]
+        return [
+            one if one not in TO_DO else found if p in left else "running"
+            for p, one in zip(points, after, strict=True)
+        ]
 
     def _run(self, points: Sequence[Point], begun: Callable[[], None]) -> str:
         mine: list[subprocess.Popen] = []
@@ -200,7 +209,7 @@ class Pool:
 
         try:
             if not self.gpus:
-                return go(one_thread())
+                return go(dict(os.environ) if has_tpu() else one_thread())
             with one_of(self.gpus, self.stopped.is_set) as (gpu, file):
                 if gpu is None:
                     return "missing"
@@ -215,6 +224,16 @@ class Pool:
         for process in [*self.running]:
             with contextlib.suppress(ProcessLookupError):
                 process.kill() if again else process.terminate()
+
+
+DEVICES = pathlib.Path("/dev")
+
+
+def has_tpu() -> bool:
+    """Whether a run would have a TPU, and all chips of it; not by starting JAX, as below."""
+    if os.environ.get("JAX_PLATFORMS") == "cpu" or not importlib.util.find_spec("libtpu"):
+        return False
+    return any(any(DEVICES.glob(name)) for name in ("accel[0-9]*", "vfio/[0-9]*"))
 
 
 def visible_gpus() -> list[str]:

@@ -21,7 +21,16 @@ from ml_collections import config_flags
 
 from experiments import choices, slurm, slurm_options, watch, workdir
 from experiments.command import CONFIG, DATA_DIR, parse, refuse
-from experiments.pool import TO_DO, Point, Pool, command, in_groups, is_done, visible_gpus
+from experiments.pool import (
+    TO_DO,
+    Point,
+    Pool,
+    command,
+    has_tpu,
+    in_groups,
+    is_done,
+    visible_gpus,
+)
 from experiments.progress import console
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the runs' directories.", required=True)
@@ -180,9 +189,11 @@ def main(argv: list[str]) -> None:
     except ValueError as error:
         refuse(error)
     gpus = visible_gpus() if BACKEND.value != "slurm" else []  # others than where it is submitted
-    number = WORKERS.value or len(gpus) or len(os.sched_getaffinity(0))
-    if gpus and number > len(gpus):
-        text = f"expected at most one a GPU, {len(gpus)}, got {number}; JAX_PLATFORMS=cpu: on cores"
+    places = len(gpus) or int(BACKEND.value != "slurm" and has_tpu())
+    number = WORKERS.value or places or len(os.sched_getaffinity(0))
+    if places and number > places:
+        said = f"one a GPU, {places}" if gpus else "1: it has the whole TPU"
+        text = f"expected at most {said}, got {number}; JAX_PLATFORMS=cpu: on cores"
         refuse(ValueError(f"--workers: {text}"))
     try:
         states = slurm.states(points)
@@ -190,7 +201,8 @@ def main(argv: list[str]) -> None:
         refuse(error, 1)
     if LIST.value:
         show(points, states)
-        print(watch.headline(points, states, number))
+        running = [*states.values()].count("running")  # in Slurm, say: more than there are here
+        print(watch.headline(points, states, max(number, running)))
         return
     if BACKEND.value == "print":
         todo = [i for i, found in states.items() if found in TO_DO]

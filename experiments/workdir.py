@@ -14,6 +14,7 @@ from typing import Any
 from experiments import cache
 
 CONFIG, METRICS, TIMING, RESULTS = "config.json", "metrics.jsonl", "timing.jsonl", "results.json"
+SAMPLES = "samples.npz"
 FAILED = "FAILED.json"
 AT_ONCE = "at_once.json"  # how many runs it began with, itself one of them, and which
 REASON = "failed.txt"  # a sweep's
@@ -91,11 +92,14 @@ def check_config(path: pathlib.Path, config: dict, resumable: bool) -> None:
     """A run is finished once, and goes on as it began, but for more epochs.
 
     Raises:
-      ValueError: for a finished run, or one of another config, with the differences.
+      ValueError: for a finished run, or one of another config, with the differences, or of none.
     """
     try:
         old = json.loads((path / CONFIG).read_text())
     except (FileNotFoundError, json.JSONDecodeError):
+        if resumable or (path / RESULTS).exists():
+            said = f"holds a run without a whole {CONFIG}; choose another directory"
+            raise ValueError(f"--workdir: {path} {said}") from None
         return
     finished = (path / RESULTS).exists()
     if finished and not _is_of(path / RESULTS, old):  # torn, or another's
@@ -117,8 +121,9 @@ def check_config(path: pathlib.Path, config: dict, resumable: bool) -> None:
     if differing:
         changes = ", ".join(f"{key}: {old!r} -> {new!r}" for key, (old, new) in differing.items())
         raise ValueError(f"--workdir: {path} holds a run of another config: {changes}")
-    if finished and now == before:
-        raise ValueError(f"--workdir: {path} holds a finished run; choose another directory")
+    if finished and (now == before or not resumable):
+        why = "" if now == before else " without checkpoints, from which more epochs would go on"
+        raise ValueError(f"--workdir: {path} holds a finished run{why}; choose another directory")
 
 
 def _is_of(path: pathlib.Path, config: dict) -> bool:
@@ -201,7 +206,8 @@ def begin(path: pathlib.Path, config: dict, epochs: int, metrics: str, alone: bo
     """
     if alone and at_once(path).get("number", 1) > 1:
         (path / AT_ONCE).unlink()
-    (path / RESULTS).unlink(missing_ok=True)  # of fewer epochs
+    for name in (RESULTS, SAMPLES):  # of fewer epochs
+        (path / name).unlink(missing_ok=True)
     write_json(path / CONFIG, config)
     replace(path / METRICS, metrics.encode())
     timing = whole_rows(path / TIMING) if (path / TIMING).exists() else []

@@ -152,6 +152,25 @@ def test_a_save_that_fails_is_not_silent(run, tmp_path):
         checkpoint.wait(saver)
 
 
+def test_what_is_finished_is_not_begun_anew(straight, tmp_path):
+    config = config_of(epochs=9)
+    for name in (workdir.CONFIG, workdir.RESULTS):
+        shutil.copy(straight / name, tmp_path)
+    with pytest.raises(ValueError, match="a finished run without checkpoints"):
+        checkpoint.check_config(tmp_path, config)
+    shutil.copytree(straight / checkpoint.FOLDER, tmp_path / "seed_0" / checkpoint.FOLDER)
+    checkpoint.check_config(tmp_path, config)  # several seeds, each with its own
+    (tmp_path / workdir.CONFIG).unlink()
+    with pytest.raises(ValueError, match=r"a run without a whole config\.json"):
+        checkpoint.check_config(tmp_path, config)
+    (tmp_path / workdir.RESULTS).unlink()
+    with pytest.raises(ValueError, match=r"a run without a whole config\.json"):
+        checkpoint.check_config(tmp_path, config)
+    shutil.copy(straight / workdir.SAMPLES, tmp_path)
+    workdir.begin(tmp_path, config.to_dict(), 0, "")
+    assert not {workdir.RESULTS, workdir.SAMPLES} & {file.name for file in tmp_path.iterdir()}
+
+
 def test_what_may_change_and_what_may_not(straight):
     config = config_of().to_dict()
     with pytest.raises(ValueError, match="holds a finished run"):

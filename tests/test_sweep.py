@@ -18,7 +18,7 @@ from rich.console import Console
 
 from configs import digits
 from experiments import pool as pools
-from experiments import sweep, watch, workdir
+from experiments import safety, sweep, watch, workdir
 from tests.test_main import ROOT
 
 CONFIG = """
@@ -222,6 +222,28 @@ def test_a_finished_result_is_never_set_aside(tmp_path):
     assert "was the config's file changed?" in (point.path / workdir.REASON).read_text()
 
 
+def test_who_failed_is_told_by_locks_and_last_lines_not_by_anothers_words(tmp_path):
+    """Two sweeps write to one log, and of points trained together one may be another sweep's."""
+    say = "import sys; print('x is in use by y', flush=True); sys.exit({!r})"
+    mine, other = (
+        pools.Point(tmp_path / name, "x", [sys.executable, "-c", say.format("not finite")])
+        for name in ("mine", "other")
+    )
+    assert pools.Pool([]).run([mine]) == ["failed"]  # though the log has another's refusal
+    assert (mine.path / workdir.REASON).read_text() == "exit code 1: not finite\n"
+    other.path.mkdir()
+    with safety.locked(other.path):
+        args = dict(os.environ), lambda process: None, lambda: False
+        assert pools.attempt([other], *args) == "running"
+        assert pools.attempt([mine, other], *args) == "failed"
+        assert pools.Pool([]).run([mine, other]) == ["failed", "running"]
+        assert not (other.path / workdir.REASON).exists()
+    refused = other._replace(
+        command=[sys.executable, "-c", "import sys; sys.exit('is in use by y')"]
+    )
+    assert pools.Pool([]).run([refused]) == ["running"]  # and was let go since
+
+
 def test_what_goes_wrong_with_one_point_stops_no_other(tmp_path):
     (tmp_path / "file").write_text("in the way")
     write = 'import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(\'{"config_sha256": "x"}\')'
@@ -340,3 +362,18 @@ def test_a_gpu_for_each_and_never_one_for_two(monkeypatch, tmp_path):
     flags = ["--xla_force_host_platform_device_count=2", pools.ONE_THREAD["XLA_FLAGS"]]
     assert seen["XLA_FLAGS"].split() == flags
     assert seen["OMP_NUM_THREADS"] == "1"
+
+
+def test_a_tpu_is_for_one_run_at_a_time(monkeypatch, tmp_path):
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(pools.importlib.util, "find_spec", lambda name: name == "libtpu")
+    monkeypatch.setattr(pools, "DEVICES", tmp_path)
+    assert not pools.has_tpu()  # the package alone
+    (tmp_path / "vfio").mkdir()
+    (tmp_path / "vfio" / "0").touch()
+    assert pools.has_tpu()
+    (seen,) = run_all([], tmp_path / "runs", 1)
+    assert "OMP_NUM_THREADS" not in seen
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    assert not pools.has_tpu()

@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from configs import cifar10, digits
-from experiments import batches, data, diagnostics, models, one_step, setup, train, workdir
+from experiments import batches, data, models, one_step, setup, train, workdir
 from superloss_jax import closed_form
 
 
@@ -65,7 +65,7 @@ def test_a_run_writes_its_files(tmp_path):
     run = setup.build(config)
     paths = [workdir.prepare(str(tmp_path / name)) for name in ("a", "b")]
     results = [train.train(config, run, path) for path in paths]
-    names = {workdir.CONFIG, workdir.METRICS, workdir.TIMING, workdir.RESULTS, diagnostics.FILE}
+    names = {workdir.CONFIG, workdir.METRICS, workdir.TIMING, workdir.RESULTS, workdir.SAMPLES}
     assert set(os.listdir(paths[0])) == names
     for name in names - {workdir.TIMING}:  # the others are a function of config and platform
         assert (paths[0] / name).read_bytes() == (paths[1] / name).read_bytes()

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from experiments import diagnostics
+from experiments import diagnostics, workdir
 from experiments.choices import within
 from experiments.report.runs import FinishedRun
 
@@ -54,7 +54,7 @@ def read(run: FinishedRun, split: int) -> Summary:
         try:
             rows = diagnostics.read(run.path)
         except OSError as error:
-            raise ValueError(f"{run.path}: expected {diagnostics.FILE}: {error}") from None
+            raise ValueError(f"{run.path}: expected {workdir.SAMPLES}: {error}") from None
         return summarise(rows, losses, split)
     path, names = run.path / FILE, COLUMNS[4:]
     with open(path, newline="") as file:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import diagnostics
+from experiments import diagnostics, workdir
 from experiments.report import drawing, loss_groups, runs
 from experiments.report.drawing import STYLES
 from experiments.report.plots_metrics import wrong_rate
@@ -30,7 +30,7 @@ def sources(found, order, has: Callable[[FinishedRun], bool]) -> list[FinishedRu
 
 def weighs(run: FinishedRun) -> bool:
     """Whether what each example weighed in the last epoch is there, and differs."""
-    if not (run.path / diagnostics.FILE).is_file():
+    if not (run.path / workdir.SAMPLES).is_file():
         return False
     weight = diagnostics.read(run.path)["weight"]
     return bool(np.isfinite(weight).any() and np.nanmax(weight) > np.nanmin(weight))
