@@ -5,7 +5,7 @@
     python -m experiments.report choose --workdir=results/cifar_cpu_tuning
 
 Chosen for all rates by accuracy on noisy validation labels, which needs no clean label, with a seed
-that the table does not have. 30 runs of 5 minutes on a CPU core.
+that the table does not have. 30 runs of 6 minutes on a CPU core.
 """
 
 import math

@@ -4,8 +4,8 @@
         --workdir=results/rivals_cifar10 --data_dir=~/tensorflow_datasets
     python -m experiments.report table --workdir=results/rivals_cifar10
 
-26 runs of 3 to 8 minutes on one CPU core. Adam 1e-3, batch 128, crop and flip, 45,000 / 5,000
-(noisy) / 10,000 images.
+26 runs of 5 to 36 minutes on one CPU core, half of them under 9, beside other work. Adam 1e-3,
+batch 128, crop and flip, 45,000 / 5,000 (noisy) / 10,000 images.
 """
 
 from configs import cifar10, rivals
