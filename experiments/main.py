@@ -68,6 +68,7 @@ def run(stack: contextlib.ExitStack) -> list:
     """Trains, and returns each result with its path."""
     from experiments import checkpoint, devices, fast, safety, seeds, setup, train, workdir
 
+    workdir.note_content(CONFIG.value)
     fast.keep_freed_memory()
     workdir.compilation_cache()
     devices.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)

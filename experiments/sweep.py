@@ -74,6 +74,7 @@ def expand(
             raise ValueError(f"--config: sweep() of {file}: None in {own}: set it in get_config()")
         if full.vmap_seeds > 1:
             raise ValueError("--config: a sweep has one seed a point: vmap_seeds must be 1")
+        workdir.note_content(full)
         sha256 = workdir.config_sha256(full.to_dict())
         # One place for a point, by whatever sweep it was reached first.
         same = [path for path in there if path.name.endswith(f"-{sha256[:8]}")]

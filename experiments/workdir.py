@@ -1,6 +1,7 @@
 """Files of a run. JSON files are there whole or not at all; the others grow by whole lines."""
 
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -41,6 +42,24 @@ def prepare(path: str | os.PathLike) -> pathlib.Path:
 SEEDS = {"seed": "training", "noise.seed": "noise", "data.split_seed": "split"}
 MAY_CHANGE = ("checkpoint", "report")
 SHARES = {"start", "every", "burn_in", "second_from", "warmup"}  # of a run, in a method's section
+
+
+def note_content(config) -> None:
+    """Adds a hash of the user's own file to a config that names one: another content, another run.
+
+    One that cannot be read has none: the reader says why.
+    """
+    data = config.get("data", {})
+    if data.get("name") == "npz" and data.get("path"):
+        path = pathlib.Path(data.path).expanduser()
+        with contextlib.suppress(OSError), config.unlocked():
+            data.sha256 = _content(path, path.stat().st_size, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache
+def _content(path: pathlib.Path, size: int, changed: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def config_sha256(config: dict) -> str:

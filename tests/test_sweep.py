@@ -1,10 +1,9 @@
 """Points of a sweep: which they are, where they lie, when one is done."""
 
+import argparse
 import io
-import itertools
 import json
 import os
-import queue
 import runpy
 import signal
 import subprocess
@@ -13,12 +12,14 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from configs import digits
 from experiments import pool as pools
-from experiments import safety, sweep, watch, workdir
+from experiments import sweep, watch, workdir
+from experiments.report import suspects
 from tests.test_main import ROOT
 
 CONFIG = """
@@ -202,46 +203,27 @@ def test_what_is_left_is_estimated_from_finished_and_running_ones(tmp_path):
     ]
 
 
-def test_a_finished_result_is_never_set_aside(tmp_path):
-    """Neither by one who comes later nor by one who lost the race for the directory."""
-    code = (
-        "import json, pathlib, sys; path = pathlib.Path(sys.argv[1]);"
-        "path.write_text(json.dumps({'config_sha256': sys.argv[2], 'by': 'first'}));"
-        "sys.exit('holds a finished run')"
+def test_another_content_of_a_users_file_is_another_run(config, tmp_path):
+    images, labels = np.zeros((60, 8, 8), np.uint8), np.arange(60) % 3
+    file = tmp_path / "own.npz"
+    np.savez(file, images=images, labels=labels, test_images=images, test_labels=labels)
+    given = {"data.name": "npz", "data.path": str(file), "data.validation": 9, "batch_size": 16}
+    found = points(config, tmp_path / "runs", given)
+    assert pools.Pool([]).run(found[:1]) == ["done"]  # by what the run itself has read
+    os.utime(file)
+    again = points(config, tmp_path / "runs", given)
+    assert [point.path for point in again] == [point.path for point in found]
+    assert pools.state(again[0]) == "done"
+    np.savez(file, images=images, labels=labels[::-1], test_images=images, test_labels=labels)
+    cleaned = points(config, tmp_path / "runs", given)
+    assert not {point.path for point in cleaned} & {point.path for point in found}
+    assert pools.state(cleaned[0]) == "missing"
+    with pytest.raises(ValueError, match=r"own\.npz has changed since the run"):
+        suspects.suspects(argparse.Namespace(workdir=found[0].path))
+    file.unlink()
+    assert {point.sha256 for point in points(config, tmp_path / "runs", given)}.isdisjoint(
+        point.sha256 for point in found
     )
-    command = [sys.executable, "-c", code, str(tmp_path / "run" / workdir.RESULTS), "abc"]
-    point = pools.Point(tmp_path / "run", "abc", command)
-    pool = pools.Pool([])
-    assert pool.run([point]) == ["done"]  # whatever the process said
-    before = (point.path / workdir.RESULTS).read_text()
-    never = point._replace(command=["/no/such/command"])
-    assert pools.attempt([never], {}, lambda p: None, lambda: False) == "done"
-    assert (point.path / workdir.RESULTS).read_text() == before
-    foreign = point._replace(sha256="other", command=[sys.executable, "-c", "pass"])
-    assert pool.run([foreign]) == ["failed"]
-    assert "was the config's file changed?" in (point.path / workdir.REASON).read_text()
-
-
-def test_who_failed_is_told_by_locks_and_last_lines_not_by_anothers_words(tmp_path):
-    """Two sweeps write to one log, and of points trained together one may be another sweep's."""
-    say = "import sys; print('x is in use by y', flush=True); sys.exit({!r})"
-    mine, other = (
-        pools.Point(tmp_path / name, "x", [sys.executable, "-c", say.format("not finite")])
-        for name in ("mine", "other")
-    )
-    assert pools.Pool([]).run([mine]) == ["failed"]  # though the log has another's refusal
-    assert (mine.path / workdir.REASON).read_text() == "exit code 1: not finite\n"
-    other.path.mkdir()
-    with safety.locked(other.path):
-        args = dict(os.environ), lambda process: None, lambda: False
-        assert pools.attempt([other], *args) == "running"
-        assert pools.attempt([mine, other], *args) == "failed"
-        assert pools.Pool([]).run([mine, other]) == ["failed", "running"]
-        assert not (other.path / workdir.REASON).exists()
-    refused = other._replace(
-        command=[sys.executable, "-c", "import sys; sys.exit('is in use by y')"]
-    )
-    assert pools.Pool([]).run([refused]) == ["running"]  # and was let go since
 
 
 def test_what_goes_wrong_with_one_point_stops_no_other(tmp_path):
@@ -288,92 +270,3 @@ def test_a_first_signal_lets_runs_save_and_a_second_ends_them(tmp_path):
     assert [*states.values()] == ["missing"] * 3
     assert not points[2].path.exists()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def run_all(gpus, root, number):
-    """What each run saw, of points that two pools share out: its environment, begin and end."""
-    code = (
-        "import json, os, pathlib, sys, time; begin = time.monotonic(); time.sleep(0.2);"
-        "path = pathlib.Path(sys.argv[1]); seen = {**os.environ, 'config_sha256': 'x'};"
-        "path.write_text(json.dumps(seen | {'begin': begin, 'end': time.monotonic()}))"
-    )
-    points = []
-    for i in range(number):
-        command = [sys.executable, "-c", code, str(root / str(i) / workdir.RESULTS)]
-        points.append(pools.Point(root / str(i), "x", command))
-    with ThreadPoolExecutor(number) as threads:
-        two = pools.Pool(gpus), pools.Pool(gpus)
-        futures = [threads.submit(two[i % 2].run, [point]) for i, point in enumerate(points)]
-        assert [future.result() for future in futures] == [["done"]] * number
-    return [json.loads((point.path / workdir.RESULTS).read_text()) for point in points]
-
-
-def test_a_gpu_for_each_and_never_one_for_two(monkeypatch, tmp_path):
-    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(pools, "POLL", 0.05)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-a/b")
-    gpus = pools.visible_gpus()
-    assert gpus == ["2", "GPU-a/b"]
-    monkeypatch.setenv("SLURM_NTASKS", "4")  # a run is none of them
-    seen = run_all(gpus, tmp_path / "runs", 6)
-    assert all("SLURM_NTASKS" not in one for one in seen)
-    for gpu in gpus:
-        times = sorted((e["begin"], e["end"]) for e in seen if e["CUDA_VISIBLE_DEVICES"] == gpu)
-        assert times
-        assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(times))
-    # A run that outlives its sweep keeps its GPU.
-    point = pools.Point(tmp_path / "outlives", "x", ["sleep", "60"])
-    begun: queue.Queue = queue.Queue()
-    with pools.one_of(["2"], lambda: False) as (_, file):
-        args = [point], dict(os.environ), begun.put, lambda: True
-        thread = threading.Thread(target=pools.attempt, args=args, kwargs={"held": (file,)})
-        thread.start()
-        process = begun.get()
-    with pools.one_of(gpus, lambda: False) as (gpu, _):
-        assert gpu == "GPU-a/b"
-    asked = iter((False, True))
-    with pools.one_of(["2"], lambda: next(asked)) as (gpu, _):
-        assert gpu is None
-    process.kill()
-    thread.join()
-    with pools.one_of(["2"], lambda: False) as (gpu, _):
-        assert gpu == "2"
-    # A sweep with many points leaves a turn to one with few.
-    code = 'import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(\'{"config_sha256": "x"}\')'
-    order: list[str] = []
-
-    def run(name):
-        pool = pools.Pool(["2"])
-        for i in range(8 if name == "many" else 1):
-            path = tmp_path / f"{name}{i}"
-            command = [sys.executable, "-c", code, str(path / workdir.RESULTS)]
-            point = pools.Point(path, "x", command)
-            assert pool.run([point], lambda: order.append(name)) == ["done"]
-
-    with ThreadPoolExecutor(2) as threads:
-        [*threads.map(run, ("many", "few"))]
-    assert order.index("few") < 4
-    for none in ("", "-1"):
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", none)
-        assert pools.visible_gpus() == []
-    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
-    (seen,) = run_all([], tmp_path / "cpu", 1)
-    flags = ["--xla_force_host_platform_device_count=2", pools.ONE_THREAD["XLA_FLAGS"]]
-    assert seen["XLA_FLAGS"].split() == flags
-    assert seen["OMP_NUM_THREADS"] == "1"
-
-
-def test_a_tpu_is_for_one_run_at_a_time(monkeypatch, tmp_path):
-    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(pools.importlib.util, "find_spec", lambda name: name == "libtpu")
-    monkeypatch.setattr(pools, "DEVICES", tmp_path)
-    assert not pools.has_tpu()  # the package alone
-    (tmp_path / "vfio").mkdir()
-    (tmp_path / "vfio" / "0").touch()
-    assert pools.has_tpu()
-    (seen,) = run_all([], tmp_path / "runs", 1)
-    assert "OMP_NUM_THREADS" not in seen
-    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    assert not pools.has_tpu()

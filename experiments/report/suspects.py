@@ -19,6 +19,10 @@ def suspects(args) -> None:
         rows = diagnostics.read(path)
     except (OSError, ValueError) as error:
         raise ValueError(f"--workdir: expected a finished run: {error}") from None
+    recorded = config.data.get("sha256")
+    workdir.note_content(config)
+    if config.data.get("sha256") != recorded:
+        raise ValueError(f"config.data.path: {config.data.path} has changed since the run")
     dataset, _ = data.build(config.data, config.noise, args.data_dir)
     # Of the whole training set, whatever the run left out: found by the published position.
     place = {int(index): i for i, index in enumerate(dataset.train.indices)}
