@@ -14,7 +14,7 @@ the best validation epoch, published for CIFAR-10 (cross entropy, SuperLoss):
     resnet18  92.33 +- 0.16, 92.27 +- .22  82.75 +- 2.06, 84.54 +- .40  75.49 +- .87, 76.43 +- .96
     vit       79.90 +- 0.38, 79.42 +- .25  64.19 +- 0.51, 66.13 +- .49  52.12 +- .81, 51.86 +- .60
 
-LeNet takes some 30 minutes a run and core, 12 at imbalance 50; ResNet-18 on an H100 10, or 8 in
+LeNet takes 35 to 40 minutes a run and core, 12 at imbalance 50; ResNet-18 on an H100 10, or 8 in
 bfloat16, at the steps that were measured (docs/training.md); ViT was not timed there. Yuwei Zhou et
 al., "CurBench: Curriculum Learning Benchmark", ICML 2024.
 """
