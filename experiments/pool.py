@@ -119,15 +119,14 @@ def attempt(
         return "done"
     last = (said.strip().splitlines() or ["no message"])[-1]
     # By another sweep, which came first, and may write to the same log.
-    if "is in use by" in last or all(state(point) == "running" for point in left):
+    left = [point for point in left if state(point) != "running"]
+    if not left or "is in use by" in last:
         return "running"
     if stopped():
         return "missing"
     if code == 0:
         last = "its result is of another config: was the config's file changed?"
     for point in left:
-        if state(point) == "running":
-            continue
         head = f"failed   {point.path.absolute()}: "  # as those that are trained together say it
         own = [line.removeprefix(head) for line in said.splitlines() if line.startswith(head)]
         (point.path / workdir.REASON).write_text(f"exit code {code}: {[last, *own][-1]}\n")

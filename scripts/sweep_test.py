@@ -7,6 +7,7 @@ all its runs, once alone, once by Ctrl-C; and by two sweeps at once.
 """
 
 import argparse
+import contextlib
 import os
 import pathlib
 import random
@@ -57,7 +58,8 @@ def kill(process: subprocess.Popen, how: str) -> None:
     else:
         below = descendants(process.pid) if how == "SIGKILL to all" else []
         for pid in (process.pid, *below):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # ended since it was listed
+                os.kill(pid, signal.SIGKILL)
     process.wait()
 
 
