@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 
-from experiments.rivals import halley
+from experiments.report.drawing import COLOURS
 from superloss_jax import closed_form, lambertw
 from superloss_jax.confidence import (
     confidence_cross_entropy,
@@ -22,8 +22,16 @@ from superloss_jax.confidence import (
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-# Okabe and Ito's colours, told apart by colour-blind readers and in print.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+def halley(z, steps=2):
+    """W without this library: a start from the branch point or the logarithm, then Halley steps."""
+    near = jnp.sqrt(jnp.maximum(2 * (1 + np.e * z), 0)) - 1
+    w = jnp.where(z < 1, near, jnp.log1p(jnp.maximum(z, 0)))
+    for _ in range(steps):
+        e = jnp.exp(w)
+        f = w * e - z
+        w = w - f / (e * (w + 1) - (w + 2) * f / (2 * w + 2 + 1e-8))
+    return w
 
 
 def save(figure, path: pathlib.Path) -> None:

@@ -10,7 +10,7 @@ import pathlib
 
 from absl import app, flags, logging
 
-from experiments.command import CONFIG, DATA_DIR, parse, refuse
+from experiments.flags import CONFIG, DATA_DIR, parse, refuse
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory for what the run writes.", required=True)
 COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0 of several.")
@@ -25,12 +25,13 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         refuse(ValueError(f"unexpected argument {argv[1]!r}: values are given as --name=value"))
     logging.set_verbosity(logging.WARNING)  # JAX reports each backend it does not find
-    from experiments import safety  # after the flags: a typo is answered at once
+
+    from experiments.runs import lock  # after the flags: a typo is answered at once
 
     with contextlib.ExitStack() as stack:
         try:
             trained = run(stack)
-        except safety.Stopped as stopped:
+        except lock.Stopped as stopped:
             refuse(InterruptedError(f"{stopped}: saved; the same command goes on"), stopped.code)
         except KeyboardInterrupt:  # before anything was trained
             refuse(InterruptedError("interrupted"), code=130)
@@ -46,7 +47,7 @@ def main(argv: list[str]) -> None:
 
 def wanted() -> list:
     """The config and work directory of each run that is asked for."""
-    from experiments.workdir import SEEDS
+    from experiments.runs.files import SEEDS
 
     found = [(CONFIG.value, WORKDIR.value)]
     for text in BESIDE.value:
@@ -66,41 +67,44 @@ def wanted() -> list:
 
 def run(stack: contextlib.ExitStack) -> list:
     """Trains, and returns each result with its path."""
-    from experiments import checkpoint, devices, fast, safety, seeds, setup, train, workdir
+    from experiments.models import cpu
+    from experiments.runs import files, lock
+    from experiments.training import build, checkpoint, devices, loop, seeds
 
-    workdir.note_content(CONFIG.value)
-    fast.keep_freed_memory()
-    workdir.compilation_cache()
+    files.note_content(CONFIG.value)
+    cpu.keep_freed_memory()
+    files.compilation_cache()
     devices.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
-    signal = stack.enter_context(safety.signals())  # after JAX, which would take SIGTERM
+    signal = stack.enter_context(lock.signals())  # after JAX, which would take SIGTERM
 
     def claim(config, folder):
-        path = workdir.prepare(folder)
-        stack.enter_context(safety.locked(path))
-        if not BESIDE.value or not workdir.is_done(path, workdir.config_sha256(config.to_dict())):
+        path = files.prepare(folder)
+        stack.enter_context(lock.locked(path))
+        if not BESIDE.value or not files.is_done(path, files.config_sha256(config.to_dict())):
             checkpoint.check_config(path, config)
         return path
 
-    def build(config):
+    def built(config):
         try:
-            return setup.build(config, DATA_DIR.value)
+            return build.build(config, DATA_DIR.value)
         except (AttributeError, KeyError) as error:  # a config of the user's own
             raise ValueError(f"--config: {' '.join(map(str, error.args))}") from error
 
     if BESIDE.value:
-        return run_all(wanted(), claim, build, signal)
+        return run_all(wanted(), claim, built, signal)
     path = devices.by_the_first(functools.partial(claim, CONFIG.value, WORKDIR.value))
     path = path or pathlib.Path(WORKDIR.value).expanduser().absolute()
-    trainer = seeds.train_seeds if CONFIG.value.vmap_seeds > 1 else train.train
-    return [(trainer(CONFIG.value, build(CONFIG.value), path, signal), path / workdir.RESULTS)]
+    trainer = seeds.train_seeds if CONFIG.value.vmap_seeds > 1 else loop.train
+    return [(trainer(CONFIG.value, built(CONFIG.value), path, signal), path / files.RESULTS)]
 
 
-def run_all(asked: list, claim, build, signal) -> list:
+def run_all(asked: list, claim, built, signal) -> list:
     """Trains those that can be; at the end, raises what stopped the first that cannot."""
     import jax
 
-    from experiments import seeds, workdir
     from experiments.progress import console
+    from experiments.runs import files
+    from experiments.training import seeds
 
     if jax.process_count() > 1 or CONFIG.value.vmap_seeds > 1:
         raise ValueError("--beside: expected one process, and vmap_seeds of 1")
@@ -108,15 +112,15 @@ def run_all(asked: list, claim, build, signal) -> list:
     for config, folder in asked:
         try:
             path = claim(config, folder)
-            members.append(seeds.Member(config, build(config), path))
+            members.append(seeds.Member(config, built(config), path))
         except ValueError as error:  # in use, say: the others are trained
             console.print(f"failed   {pathlib.Path(folder).absolute()}: {error}")
             errors.append(error)
     seeds.train_all(members, signal)
     if errors:
         raise errors[0]
-    files = [one.path / workdir.RESULTS for one in members]
-    return [(json.loads(file.read_text()), file) for file in files]
+    found = [one.path / files.RESULTS for one in members]
+    return [(json.loads(file.read_text()), file) for file in found]
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from configs import digits
-from experiments import choices, workdir
-from experiments.pool import ONE_THREAD
+from experiments import checks
 from experiments.progress import progress_line
+from experiments.runs import files
+from experiments.sweep.pool import ONE_THREAD
 
 METHODS = {"cross_entropy": "cross entropy", "superloss": "SuperLoss"}
 COLOURS = {"cross_entropy": "#D55E00", "superloss": "#0072B2"}  # told apart by colour-blind readers
@@ -27,12 +28,12 @@ COLOURS = {"cross_entropy": "#D55E00", "superloss": "#0072B2"}  # told apart by 
 
 def is_finished(path: pathlib.Path, overrides: dict[str, Any]) -> bool:
     """Whether the point's results are there; raises ValueError if they are of something else."""
-    if not (path / workdir.RESULTS).exists():
+    if not (path / files.RESULTS).exists():
         return False
-    results = json.loads((path / workdir.RESULTS).read_text())
+    results = json.loads((path / files.RESULTS).read_text())
     config = digits.get_config()
     config.update_from_flattened_dict(overrides)
-    expected = workdir.plain(config.to_dict()), workdir.versions()
+    expected = files.plain(config.to_dict()), files.versions()
     if (results["config"], results["versions"]) != expected:
         raise ValueError(
             f"{path} holds a run of another configuration or version; delete {path.parent}"
@@ -75,8 +76,8 @@ def run_all(root: pathlib.Path, seeds: int, epochs: int) -> dict:
             progress(done, "training")
     runs: dict[str, list] = {method: [] for method in METHODS}
     for path, point in points.items():
-        results = json.loads((path / workdir.RESULTS).read_text())
-        runs[point["loss.method"]].append((results, workdir.read_rows(path / workdir.METRICS)))
+        results = json.loads((path / files.RESULTS).read_text())
+        runs[point["loss.method"]].append((results, files.read_rows(path / files.METRICS)))
     return runs
 
 
@@ -143,7 +144,7 @@ def main() -> None:
     args = parser.parse_args()
     root = pathlib.Path(args.workdir)
     try:
-        choices.within("--seeds", args.seeds, 1, 1000)
+        checks.within("--seeds", args.seeds, 1, 1000)
         runs = run_all(root, args.seeds, args.epochs)
     except ValueError as error:
         sys.exit(f"error: {error}")

@@ -21,7 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import digits
-from experiments import batches, data, devices, one_step, setup, together
+from experiments import data
+from experiments.tasks import images as batches
+from experiments.training import build, devices, together
+from experiments.training import step as one_step
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Multiplications and additions an image, forward and backward: three times the forward ones.
@@ -50,7 +53,7 @@ def images_per_second(model, dtype, batch, steps, number=1):
     config.data.name, config.model.name, config.batch_size = "cifar10", model, batch
     config.model.dtype, config.devices = dtype, 1
     config.augment.pad, config.augment.flip = 4, True
-    run = setup.build(config)
+    run = build.build(config)
     host = batches.train_data(run.dataset.train, run.augment)
     resident = devices.replicate(host, run.layout)
     if number == 1:

@@ -19,7 +19,9 @@ os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
 import jax
 import jax.numpy as jnp
 
-from experiments import fast, models, one_step
+from experiments.models import cpu
+from experiments.models import images as networks
+from experiments.training import step as one_step
 from scripts.bench_train import Worker
 
 LAYERS = ((64, 32), (128, 16), (256, 8), (512, 4))  # channels, side of the image
@@ -37,7 +39,7 @@ def best(function, *arguments) -> float:
 
 
 def conv(x, kernel):
-    return fast.conv(x, kernel, (1, 1), "SAME")
+    return cpu.conv(x, kernel, (1, 1), "SAME")
 
 
 @jax.jit
@@ -52,7 +54,7 @@ def to_kernel(x, kernel, gradient):
 
 def forms() -> collections.Counter:
     """Of the convolutions in the optimised program of ResNet-18's gradients."""
-    model = models.create("resnet18", 10, (32, 32, 3))
+    model = networks.create("resnet18", 10, (32, 32, 3))
     images, labels = jnp.ones((BATCH, 32, 32, 3)), jnp.zeros(BATCH, int)
     variables = model.init(jax.random.key(0), images, train=False)
 
@@ -70,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--torch_python", help="interpreter with torch, to compare")
     args = parser.parse_args()
-    fast.keep_freed_memory()
+    cpu.keep_freed_memory()
     square = jnp.ones((1024, 1024))
     rate = 2 * 1024**3 / best(jax.jit(lambda x: x @ x), square) / 1e9
     print(f"matrix product: {rate:.0f} GFLOP/s")

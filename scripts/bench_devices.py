@@ -24,7 +24,7 @@ CASES = {"digits, MLP, batch 64": 200, "CIFAR-10's size, LeNet, batch 128": 30} 
 
 def work(index: int, processes: int, port: int) -> None:
     """One process of a run: seconds of a step for each case, as a line of JSON."""
-    from experiments import devices
+    from experiments.training import devices
 
     if processes > 1:
         devices.start_processes(f"localhost:{port}", processes, index)
@@ -32,7 +32,9 @@ def work(index: int, processes: int, port: int) -> None:
     import numpy as np
 
     from configs import digits
-    from experiments import batches, data, one_step, setup, train
+    from experiments import data
+    from experiments.tasks import images
+    from experiments.training import build, loop, step
 
     rng = np.random.default_rng(0)
     arrays = {"train_images": rng.integers(0, 256, (5000, 32, 32, 3), np.uint8)}
@@ -45,19 +47,19 @@ def work(index: int, processes: int, port: int) -> None:
         config = digits.get_config()
         if "LeNet" in name:
             config.data.name, config.model.name, config.batch_size = "cifar10", "lenet", 128
-        run = setup.build(config)
-        host = batches.train_data(run.dataset.train, run.augment)
+        run = build.build(config)
+        host = images.train_data(run.dataset.train, run.augment)
         size = len(host.labels)
         resident = devices.replicate(host, run.layout)
-        order = batches.epoch_order(0, 1, size, config.batch_size, run.layout)
-        step, state = one_step.make_train_step(run), one_step.init_state(run, 0)
+        order = images.epoch_order(0, 1, size, config.batch_size, run.layout)
+        step, state = step.make_train_step(run), step.init_state(run, 0)
         for count in (3, number):
             cpu, wall = time.process_time(), time.perf_counter()
             dispatched: list = []
             for _ in range(count):
                 state, failed = step(state, resident, order)
                 dispatched.append(failed)
-                if len(dispatched) > train.LATE:  # as in the program
+                if len(dispatched) > loop.LATE:  # as in the program
                     assert not dispatched.pop(0)
             jax.block_until_ready(state)
             cpu, wall = time.process_time() - cpu, time.perf_counter() - wall

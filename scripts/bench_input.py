@@ -24,31 +24,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import batches, keys
+from experiments import rng
 from experiments.data import base
+from experiments.tasks import images
 from superloss_jax import noise
 
 SIZE, BATCH = 50_000, 128
-AUGMENT = batches.Augment(pad=4, flip=True, cutout=0)
+AUGMENT = images.Augment(pad=4, flip=True, cutout=0)
 
 
 def forms(dataset, padded):
     """The same draw in five ways; each takes (positions, step)."""
 
     def offsets(step):
-        bits = keys.bits(keys.key_for(0, keys.AUGMENT, step), (BATCH, 5)).T
+        bits = rng.bits(rng.key_for(0, rng.AUGMENT, step), (BATCH, 5)).T
         y, x = ((bits[i] >> 16) * 9 >> 16 for i in (0, 1))
         return y.astype(jnp.int32), x.astype(jnp.int32), bits[2] >> 31 == 1
 
     def window(padded, positions, step):
-        return batches.draw(padded, positions, dataset, AUGMENT, 0, step)
+        return images.draw(padded, positions, dataset, AUGMENT, 0, step)
 
     def gather(padded, positions, step):
         y, x, flip = offsets(step)
         r = jnp.arange(32)[None]
         rows, columns = y[:, None] + r, x[:, None] + jnp.where(flip[:, None], 31 - r, r)
         drawn = padded[positions[:, None, None], rows[:, :, None], columns[:, None, :]]
-        return batches.normalise(drawn, dataset)
+        return images.normalise(drawn, dataset)
 
     def one_hot(padded, positions, step):
         y, x, flip = offsets(step)
@@ -57,7 +58,7 @@ def forms(dataset, padded):
         columns = jax.nn.one_hot(x[:, None] + jnp.where(flip[:, None], 31 - r, r), 40)
         pixels = padded[positions].astype(jnp.float32)
         drawn = jnp.einsum("byi,bijc,bxj->byxc", rows, pixels, columns)
-        return batches.normalise(drawn, dataset)
+        return images.normalise(drawn, dataset)
 
     def selects(padded, positions, step):
         y, x, flip = offsets(step)
@@ -69,7 +70,7 @@ def forms(dataset, padded):
         pixels = pick(y, [pixels[:, i : i + 32] for i in range(9)])
         pixels = pick(x, [pixels[:, :, i : i + 32] for i in range(9)])
         pixels = jnp.where(flip[:, None, None, None], pixels[:, :, ::-1], pixels)
-        return batches.normalise(pixels, dataset)
+        return images.normalise(pixels, dataset)
 
     return {f.__name__: jax.jit(f) for f in (window, gather, one_hot, selects)}
 
@@ -114,8 +115,8 @@ def main():
     arrays = {"train_images": images, "train_labels": labels}
     arrays |= {"test_images": images[:0], "test_labels": labels[:0]}
     dataset = base.dataset("random", [str(i) for i in range(10)], arrays)
-    padded = jnp.asarray(batches.train_data(dataset.train, AUGMENT).images)
-    order = list(jnp.asarray(batches.epoch_order(0, 1, SIZE, BATCH))[:-1])
+    padded = jnp.asarray(images.train_data(dataset.train, AUGMENT).images)
+    order = list(jnp.asarray(images.epoch_order(0, 1, SIZE, BATCH))[:-1])
     steps = 100
 
     def run(form):

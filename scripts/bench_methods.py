@@ -13,7 +13,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from experiments.methods import METHODS
+from experiments.training.methods import METHODS
 from scripts.bench_train import Worker
 
 KINDS = ("lenet 128", "bare 4096")

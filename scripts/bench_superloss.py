@@ -61,7 +61,7 @@ def jax_cases(size: int, dtype) -> dict:
     import jax.numpy as jnp
     from scipy import special
 
-    from experiments.rivals import halley
+    from experiments.figures import halley
     from superloss_jax import closed_form, lambertw
 
     jax.config.update("jax_enable_x64", dtype == np.float64)

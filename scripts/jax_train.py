@@ -16,7 +16,11 @@ import jax
 import numpy as np
 
 from configs import digits
-from experiments import batches, data, devices, fast, methods, models, one_step, setup
+from experiments import data
+from experiments.models import cpu, images
+from experiments.tasks import images as batches
+from experiments.training import build, devices, methods
+from experiments.training import step as one_step
 
 
 class PlainLeNet(nn.Module):
@@ -49,8 +53,8 @@ class PlainConvNet(nn.Module):
         return nn.Dense(self.num_classes)(x.reshape(x.shape[0], -1))
 
 
-fast.keep_freed_memory()  # as the program does
-models.MODELS |= {"plain_lenet": PlainLeNet, "plain_convnet": PlainConvNet}
+cpu.keep_freed_memory()  # as the program does
+images.MODELS |= {"plain_lenet": PlainLeNet, "plain_convnet": PlainConvNet}
 
 
 def images_of_cifar10_s_size(**unused):
@@ -70,7 +74,7 @@ def step_of(name, batch, *, method="cross_entropy", crop=False, scan=0):
     config.data.name, config.model.name, config.batch_size = "cifar10", name, batch
     config.loss.method, config.devices = method, 1
     config.augment.pad, config.augment.flip = (4, True) if crop else (0, False)
-    run = setup.build(config)
+    run = build.build(config)
     state = one_step.init_state(run, 0)
     on_device = devices.replicate(batches.train_data(run.dataset.train, run.augment), run.layout)
     order = batches.epoch_order(0, 1, 5000, batch, run.layout)

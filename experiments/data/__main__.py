@@ -16,9 +16,10 @@ from experiments.data import check, download
 def main(argv: list[str]) -> None:
     if argv[1:2] == ["show"]:
         from experiments.data import show
+        from experiments.flags import parse
 
         logging.set_verbosity(logging.WARNING)
-        app.run(show.main, [argv[0], *argv[2:]], flags_parser=show.parse)
+        app.run(show.main, [argv[0], *argv[2:]], flags_parser=parse)
     parser = argparse.ArgumentParser(
         prog="python -m experiments.data", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -4,7 +4,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments import choices
+from experiments import checks
 from experiments.data import human
 from experiments.data.base import NotThere, moments
 from experiments.data.labels import realised_rate
@@ -29,7 +29,7 @@ def check(names: list[str], data_dir: str | None) -> bool:
     """Prints a table; whether every data set named is there and as it should be."""
     allowed = [name for name in DATASETS if name != "npz"]
     for name in names:
-        choices.choose("data set", name, dict.fromkeys(allowed))
+        checks.choose("data set", name, dict.fromkeys(allowed))
     table = Table(title="data set, what was found, what is known")
     for column in ("data set", "train", "test", "classes", "shape", "mean", "std", "wrong labels"):
         table.add_column(column)

@@ -5,7 +5,7 @@ import hashlib
 import jax
 import numpy as np
 
-from experiments import choices, keys
+from experiments import checks, rng
 from experiments.data.base import Dataset, Examples, wrong
 from superloss_jax import noise
 
@@ -16,12 +16,12 @@ HUMAN = ("cifar10n", "cifar100n")
 
 def check_noise(dataset: str, kind: str, rate: float, exact: bool, seed: int) -> None:
     """Raises ValueError for noise that cannot be meant, before any data is read."""
-    choices.seed("config.noise.seed", seed)
-    choices.within("config.noise.rate", rate, 0, 1)
+    checks.seed("config.noise.seed", seed)
+    checks.within("config.noise.rate", rate, 0, 1)
     if dataset in HUMAN and kind != "given":
         raise ValueError(f"config.noise.kind: {dataset} brings its own wrong labels: choose given")
     if kind not in noise.KINDS and kind != "symmetric":  # of which noise has more to say
-        choices.choose("config.noise.kind", kind, dict.fromkeys(KINDS))
+        checks.choose("config.noise.kind", kind, dict.fromkeys(KINDS))
         if exact:
             raise ValueError(f"config.noise.exact: {kind} noise has no transition matrix")
         return
@@ -81,10 +81,10 @@ def split(
     "CurBench: Curriculum Learning Benchmark", ICML 2024.
     """
     train = dataset.train
-    choices.within("config.data.validation", validation, 0, len(train.labels) - 1)
-    choices.within("config.data.imbalance", imbalance, 1, 1e6)
-    choices.choose("config.data.validation_labels", validation_labels, {"noisy": 0, "clean": 0})
-    drawn = np.asarray(keys.bits(keys.key_for(split_seed, keys.VALIDATION), train.labels.shape))
+    checks.within("config.data.validation", validation, 0, len(train.labels) - 1)
+    checks.within("config.data.imbalance", imbalance, 1, 1e6)
+    checks.choose("config.data.validation_labels", validation_labels, {"noisy": 0, "clean": 0})
+    drawn = np.asarray(rng.bits(rng.key_for(split_seed, rng.VALIDATION), train.labels.shape))
     order = np.argsort(drawn, kind="stable")
     held_out = train.rows(np.sort(order[:validation]))
     if validation_labels == "clean" and validation:
@@ -102,7 +102,7 @@ def split(
 def _thin_out(train: Examples, seed: int, num_classes: int, ratio: float, exact: bool) -> Examples:
     classes = np.where(train.clean_labels < 0, train.labels, train.clean_labels)
     part = ratio ** (-np.arange(num_classes) / (num_classes - 1))
-    drawn = np.asarray(keys.bits(keys.key_for(seed, keys.IMBALANCE), classes.shape))
+    drawn = np.asarray(rng.bits(rng.key_for(seed, rng.IMBALANCE), classes.shape))
     keep = drawn < np.rint(part[classes] * 2.0**32)
     if exact:
         for i in range(num_classes):

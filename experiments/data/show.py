@@ -3,22 +3,21 @@
 import numpy as np
 from absl import flags
 
-from experiments import command
 from experiments.data import base, build, labels
+from experiments.flags import CONFIG, DATA_DIR, refuse
 
 OUTPUT = flags.DEFINE_string("output", "noise.png", "Picture file to write.")
-parse = command.parse
 
 
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
-        command.refuse(ValueError(f"unexpected argument {argv[1]!r}"))
-    config = command.CONFIG.value
+        refuse(ValueError(f"unexpected argument {argv[1]!r}"))
+    config = CONFIG.value
     try:
-        dataset, _ = build(config.data, config.noise, command.DATA_DIR.value)
+        dataset, _ = build(config.data, config.noise, DATA_DIR.value)
         draw(dataset, config.noise, OUTPUT.value)
     except (OSError, ValueError) as error:
-        command.refuse(error)
+        refuse(error)
     print(f"picture: {OUTPUT.value}")
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from experiments import cache, choices
+from experiments import cache, checks
 from experiments.data import archives, human
 from experiments.data.base import Dataset, NotThere, dataset
 from experiments.progress import console, track
@@ -108,7 +108,7 @@ def _cifar_n(name: str):
     """The images of CIFAR-10 or CIFAR-100 with the labels that people gave."""
 
     def load(data_dir, variant, **unused) -> Dataset:
-        choices.choose("config.data.variant", variant, human.VARIANTS[name])
+        checks.choose("config.data.variant", variant, human.VARIANTS[name])
         path = human.find(name, roots(data_dir))
         source = DATASETS[name.removesuffix("n")](data_dir=data_dir)
         clean = source.train.labels
@@ -146,12 +146,12 @@ def load(
     Raises:
       ValueError: for what is missing, damaged, or not what it should be.
     """
-    choices.seed("config.data.split_seed", split_seed)
+    checks.seed("config.data.split_seed", split_seed)
     if path and name != "npz":
         raise ValueError(f"config.data.path: {name} reads no file; choose config.data.name=npz")
     if variant and name not in human.VARIANTS:
         raise ValueError(f"config.data.variant: {name} has none, got {variant!r}")
-    reader = choices.choose("config.data.name", name, DATASETS)
+    reader = checks.choose("config.data.name", name, DATASETS)
     return reader(split_seed=split_seed, path=path, variant=variant, data_dir=data_dir)
 
 

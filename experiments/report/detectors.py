@@ -4,9 +4,8 @@ import pathlib
 
 import numpy as np
 
-from experiments.figures import COLOURS
 from experiments.report import runs
-from experiments.report.drawing import plt
+from experiments.report.drawing import COLOURS, plt
 from experiments.report.plots import split_labels
 from experiments.report.runs import FinishedRun
 

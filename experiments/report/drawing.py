@@ -10,11 +10,11 @@ import matplotlib
 import numpy as np
 from scipy import optimize
 
-from experiments.figures import COLOURS
-
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
+# Okabe and Ito's colours, told apart by colour-blind readers and in print.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LOOK: dict[Any, Any] = {
     "svg.hashsalt": "superloss_jax",  # ids that depend on the content alone
     "font.size": 9,

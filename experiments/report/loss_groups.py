@@ -5,9 +5,9 @@ import pathlib
 
 import numpy as np
 
-from experiments import diagnostics, workdir
-from experiments.choices import within
+from experiments.checks import within
 from experiments.report.runs import FinishedRun
+from experiments.runs import files, samples
 
 FILE = "losses.csv"
 GROUPS = ("easy", "hard", "wrong")
@@ -20,7 +20,7 @@ Summary = dict[str, np.ndarray]
 
 def members(rows: dict[str, np.ndarray], losses: np.ndarray) -> dict[str, np.ndarray]:
     """Easy and hard: the clean examples of the lowest and of the highest quarter of losses."""
-    wrong = diagnostics.is_wrong(rows)
+    wrong = samples.is_wrong(rows)
     if wrong is None:
         raise ValueError("it is not known which labels are wrong, or none is")
     if not np.isfinite(losses[~wrong]).any():
@@ -44,17 +44,17 @@ def summarise(rows: dict[str, np.ndarray], losses: np.ndarray, split: int) -> Su
 
 
 def kept(run: FinishedRun) -> bool:
-    return (run.path / diagnostics.LOSSES).is_dir() or (run.path / FILE).is_file()
+    return (run.path / samples.LOSSES).is_dir() or (run.path / FILE).is_file()
 
 
 def read(run: FinishedRun, split: int) -> Summary:
     """From every example's losses, or, where they are gone, from the losses.csv in their place."""
-    if (run.path / diagnostics.LOSSES).is_dir():
-        losses = diagnostics.read_losses(run.path, run.results["config"]["epochs"])
+    if (run.path / samples.LOSSES).is_dir():
+        losses = samples.read_losses(run.path, run.results["config"]["epochs"])
         try:
-            rows = diagnostics.read(run.path)
+            rows = samples.read(run.path)
         except OSError as error:
-            raise ValueError(f"{run.path}: expected {workdir.SAMPLES}: {error}") from None
+            raise ValueError(f"{run.path}: expected {files.SAMPLES}: {error}") from None
         return summarise(rows, losses, split)
     path, names = run.path / FILE, COLUMNS[4:]
     with open(path, newline="") as file:

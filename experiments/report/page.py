@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from experiments import workdir
 from experiments.report import drawing, plots, runs, statistics, table
 from experiments.report.plots_metrics import foremost, history
 from experiments.report.runs import FinishedRun
 from experiments.report.unfinished import unfinished
+from experiments.runs import files
 
 CURVES = {  # of a run's own picture: key and name
     "accuracy_clean": "right labels fitted",
@@ -156,7 +156,7 @@ def each_run(found: list[FinishedRun], order: list[str]) -> Iterator[str]:
 
 def configs(found: list[FinishedRun], order: list[str]) -> str:
     """In what rows differ beside seeds and conditions, and what all runs share."""
-    flat = [(run.row, workdir.flattened(run.results["config"])) for run in found]
+    flat = [(run.row, files.flattened(run.results["config"])) for run in found]
     values: dict[str, dict[str, set[str]]] = {}  # by key and row
     for key in sorted({key for _, config in flat for key in config}):
         for row, config in flat:
@@ -164,7 +164,7 @@ def configs(found: list[FinishedRun], order: list[str]) -> str:
             values.setdefault(key, {}).setdefault(row, set()).add(one)
     common = {key: of for key, of in values.items() if len(set().union(*of.values())) == 1}
     more = {key for run in found for key, _ in run.column.more}
-    known = {*common, *workdir.SEEDS, *runs.CONDITIONS, *more, "loss.method"}  # said elsewhere
+    known = {*common, *files.SEEDS, *runs.CONDITIONS, *more, "loss.method"}  # said elsewhere
     differing = [key for key in values if key not in known]
     lines = [[row, *(" / ".join(sorted(values[key][row])) for key in differing)] for row in order]
     shared = "\n".join(f"{key} = {next(iter(of[order[0]]))}" for key, of in common.items())

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from matplotlib.figure import Figure
 
-from experiments import diagnostics
 from experiments.report import drawing, loss_groups, plots_examples, plots_metrics, runs
 from experiments.report.drawing import STYLES, plt
 from experiments.report.plots_metrics import foremost
 from experiments.report.runs import FinishedRun
 from experiments.report.statistics import make_table
+from experiments.runs import samples
 
 FIGURES = {one.__name__: one for one in (
     plots_metrics.accuracy_over_noise, plots_metrics.accuracy_over_epochs,
@@ -103,7 +103,7 @@ def keep_losses(root: pathlib.Path, found, order: list[str], split: int, folder)
     loss_groups.write(folder / loss_groups.FILE, split, shown)
     count = 0
     for run in found:
-        if (run.path / diagnostics.LOSSES).is_dir():
+        if (run.path / samples.LOSSES).is_dir():
             with contextlib.suppress(ValueError):  # of a run without clean labels, or of mixtures
                 lines = {".": loss_groups.read(run, split)}
                 loss_groups.write(run.path / loss_groups.FILE, split, lines)

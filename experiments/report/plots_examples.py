@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import diagnostics, workdir
 from experiments.report import drawing, loss_groups, runs
 from experiments.report.drawing import STYLES
 from experiments.report.plots_metrics import wrong_rate
 from experiments.report.runs import Condition, FinishedRun
+from experiments.runs import files, samples
 
 PANELS = 3  # runs beside each other
 SEEN = 3000  # examples drawn of a run
@@ -30,9 +30,9 @@ def sources(found, order, has: Callable[[FinishedRun], bool]) -> list[FinishedRu
 
 def weighs(run: FinishedRun) -> bool:
     """Whether what each example weighed in the last epoch is there, and differs."""
-    if not (run.path / workdir.SAMPLES).is_file():
+    if not (run.path / files.SAMPLES).is_file():
         return False
-    weight = diagnostics.read(run.path)["weight"]
+    weight = samples.read(run.path)["weight"]
     return bool(np.isfinite(weight).any() and np.nanmax(weight) > np.nanmin(weight))
 
 
@@ -54,8 +54,8 @@ def sigma_over_loss(found, order, split) -> Figure:
     )
     unknown = []
     for (upper, lower), run in zip(grid.T, drawn, strict=True):
-        rows = diagnostics.read(run.path)
-        wrong = diagnostics.is_wrong(rows)
+        rows = samples.read(run.path)
+        wrong = samples.is_wrong(rows)
         groups = {"all": np.isfinite(rows["loss"])}
         if wrong is not None:
             groups = {"right label": ~wrong, "wrong label": wrong}

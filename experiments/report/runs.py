@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import choices, workdir
-from experiments.selection import SELECTIONS
-from experiments.workdir import SEEDS
+from experiments import checks
+from experiments.runs import files
+from experiments.runs.files import SEEDS
+from experiments.runs.selection import SELECTIONS
 
 
 class Condition(NamedTuple):
@@ -40,7 +41,7 @@ class FinishedRun(NamedTuple):
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        flat = workdir.flattened(self.results["config"])
+        flat = files.flattened(self.results["config"])
         return tuple(flat[key] for key in SEEDS)
 
 
@@ -53,7 +54,7 @@ def read(root: pathlib.Path, columns: str | None = None) -> list[FinishedRun]:
       ValueError: if there is none, a file is torn, or no config has such a key.
     """
     found: dict[str, tuple[pathlib.Path, dict]] = {}
-    for path in sorted(root.expanduser().glob(f"**/{workdir.RESULTS}")):
+    for path in sorted(root.expanduser().glob(f"**/{files.RESULTS}")):
         try:
             results = json.loads(path.read_text())
         except ValueError as error:
@@ -61,7 +62,7 @@ def read(root: pathlib.Path, columns: str | None = None) -> list[FinishedRun]:
         if "config" not in results:  # of several seeds, which have files of their own
             continue
         # A copy is no further seed.
-        key = workdir.config_sha256(results["config"]) + made_with(results)
+        key = files.config_sha256(results["config"]) + made_with(results)
         found.setdefault(key, (path.parent, results))
     if not found:
         raise ValueError(f"--workdir: no finished run in {root}")
@@ -76,11 +77,11 @@ def read(root: pathlib.Path, columns: str | None = None) -> list[FinishedRun]:
 
 def values(configs: list[dict], keys: list[str]) -> list[tuple[tuple[str, Any], ...]]:
     """What each config has for keys; numbers, or texts if not all are."""
-    flat = [workdir.flattened(config) for config in configs]
+    flat = [files.flattened(config) for config in configs]
     known = {key for one in flat for key in one} - {*SEEDS, *CONDITIONS, "loss.method"}
     differing = [key for key in sorted(known) if len({str(one.get(key)) for one in flat}) > 1]
     for key in keys:
-        choices.choose("--columns", key, dict.fromkeys(differing or ["none, for no key differs"]))
+        checks.choose("--columns", key, dict.fromkeys(differing or ["none, for no key differs"]))
     texts = {k for k in keys if not all(isinstance(one.get(k), int | float) for one in flat)}
     return [
         tuple((key, str(one.get(key)) if key in texts else one[key]) for key in keys)
@@ -95,7 +96,7 @@ def made_with(results: dict) -> str:
 
 
 def condition(config: dict) -> Condition:
-    flat = workdir.flattened(config)
+    flat = files.flattened(config)
     kind, rate = flat["noise.kind"], flat["noise.rate"]
     return Condition(
         data=flat["data.name"],
@@ -127,7 +128,7 @@ def heading(column: Condition, columns: list[Condition]) -> str:
 
 def further(column: Condition, pairs: Iterable[tuple[str, Any]]) -> list[str]:
     """Some of a condition's further keys, by as much of their names as tells them apart."""
-    short = workdir.short_names(key for key, _ in column.more)
+    short = files.short_names(key for key, _ in column.more)
     return [f"{short[key]} {value}" for key, value in pairs]
 
 
@@ -139,7 +140,7 @@ def labels(configs: list[dict], columns: Iterable[str] = ()) -> list[tuple[str, 
 
     Runs of one row differ in their seeds and conditions alone, or in keys that older ones lack.
     """
-    flat = [workdir.flattened(config) for config in configs]
+    flat = [files.flattened(config) for config in configs]
     keys = {key for one in flat for key in one} - {*SEEDS, *CONDITIONS, *columns, "loss.method"}
     usual = {}
     for key in sorted(keys):
@@ -148,7 +149,7 @@ def labels(configs: list[dict], columns: Iterable[str] = ()) -> list[tuple[str, 
         most = max(counts, key=counts.__getitem__)
         if len(counts) > 1:  # where no value is that of most, each is named
             usual[key] = most if 2 * counts[most] > len(values) else None
-    short = workdir.short_names(usual)
+    short = files.short_names(usual)
     names, told = [], []
     for one in flat:
         own = [key for key in short if key in one and str(one[key]) != usual[key]]
@@ -188,7 +189,7 @@ def by_cell(found: Iterable[FinishedRun]) -> dict[tuple[str, Condition], list[Fi
 
 def differences(group: list[FinishedRun]) -> list[str]:
     """In what runs differ beside their seeds: config, versions, device."""
-    configs = [workdir.flattened(run.results["config"]) for run in group]
+    configs = [files.flattened(run.results["config"]) for run in group]
     texts = []
     for key in sorted({key for config in configs for key in config} - {*SEEDS}):
         values = sorted({str(config.get(key)) for config in configs})
@@ -243,9 +244,9 @@ def metrics(run: FinishedRun) -> list[dict]:
     Raises:
       ValueError: if they are not there, or torn.
     """
-    path = run.path / workdir.METRICS
+    path = run.path / files.METRICS
     try:
-        return workdir.read_rows(path)
+        return files.read_rows(path)
     except (OSError, ValueError) as error:
         raise ValueError(f"--workdir: {path}: {error}") from None
 

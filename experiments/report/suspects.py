@@ -7,26 +7,27 @@ import pathlib
 import ml_collections
 import numpy as np
 
-from experiments import data, diagnostics, workdir
+from experiments import data
 from experiments.report.drawing import plt
+from experiments.runs import files, samples
 
 
 def suspects(args) -> None:
     """The training examples whose labels a run trusts least: a list, and a picture."""
     path = pathlib.Path(args.workdir).expanduser()
     try:
-        config = ml_collections.ConfigDict(json.loads((path / workdir.CONFIG).read_text()))
-        rows = diagnostics.read(path)
+        config = ml_collections.ConfigDict(json.loads((path / files.CONFIG).read_text()))
+        rows = samples.read(path)
     except (OSError, ValueError) as error:
         raise ValueError(f"--workdir: expected a finished run: {error}") from None
     recorded = config.data.get("sha256")
-    workdir.note_content(config)
+    files.note_content(config)
     if config.data.get("sha256") != recorded:
         raise ValueError(f"config.data.path: {config.data.path} has changed since the run")
     dataset, _ = data.build(config.data, config.noise, args.data_dir)
     # Of the whole training set, whatever the run left out: found by the published position.
     place = {int(index): i for i, index in enumerate(dataset.train.indices)}
-    first = diagnostics.order(rows)[: args.number]
+    first = samples.order(rows)[: args.number]
     names = dataset.class_names
     with open(path / "suspects.csv", "w", newline="") as file:
         writer = csv.writer(file)
@@ -43,7 +44,7 @@ def suspects(args) -> None:
     ]
     picture(images, titles, path / "suspects.png")
     print(path / "suspects.png")
-    wrong = diagnostics.is_wrong(rows)
+    wrong = samples.is_wrong(rows)
     if wrong is not None:
         part = f"{wrong[first].mean():.1%} are wrong; of all, {wrong.mean():.1%}"
         print(f"of these {len(first)}, {part}")

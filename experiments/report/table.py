@@ -11,12 +11,12 @@ import pathlib
 import re
 import sys
 
-from experiments import choices
+from experiments import checks
 from experiments.report import published, runs
 from experiments.report.runs import Condition, FinishedRun
 from experiments.report.statistics import LEVEL, Table, is_testable, least_p, make_table
 from experiments.report.unfinished import counted
-from experiments.selection import SELECTIONS
+from experiments.runs.selection import SELECTIONS
 
 BEST = "best"  # what --paired alone is
 
@@ -29,7 +29,7 @@ def table(args) -> None:
     with_pairs = args.paired is not None
     baseline = args.paired if with_pairs and args.paired != BEST else None
     if baseline is not None:
-        choices.choose("--paired", baseline, dict.fromkeys(sorted({run.row for run in found})))
+        checks.choose("--paired", baseline, dict.fromkeys(sorted({run.row for run in found})))
     made = make_table(found, selections, baseline)
     if not made.best:
         names = ", ".join(selections)
@@ -73,7 +73,7 @@ def selected(found: list[FinishedRun], select: str | None) -> tuple[str, ...]:
         )
     names = names or (declared[0] if declared else ("last",))
     for name in names:
-        choices.choose("--select" if select else "config.report.selection", name, SELECTIONS)
+        checks.choose("--select" if select else "config.report.selection", name, SELECTIONS)
     return names
 
 

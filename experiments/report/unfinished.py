@@ -3,21 +3,21 @@
 import json
 import pathlib
 
-from experiments import workdir
+from experiments.runs import files
 
 
 def unfinished(root: pathlib.Path) -> list[tuple[str, str]]:
     """Directories of runs without a result, and what is known of them."""
-    begun = {path.parent for path in root.glob(f"**/{workdir.CONFIG}") if is_of_a_run(path)}
-    begun |= {path.parent for path in root.glob(f"**/{workdir.REASON}")}
+    begun = {path.parent for path in root.glob(f"**/{files.CONFIG}") if is_of_a_run(path)}
+    begun |= {path.parent for path in root.glob(f"**/{files.REASON}")}
     found = []
-    for path in sorted(path for path in begun if not (path / workdir.RESULTS).exists()):
-        if (path / workdir.REASON).exists():
-            said = "failed: " + (path / workdir.REASON).read_text().strip()
-        elif (path / workdir.FAILED).exists():
-            said = f"failed: {not_finite(path / workdir.FAILED)}"
+    for path in sorted(path for path in begun if not (path / files.RESULTS).exists()):
+        if (path / files.REASON).exists():
+            said = "failed: " + (path / files.REASON).read_text().strip()
+        elif (path / files.FAILED).exists():
+            said = f"failed: {not_finite(path / files.FAILED)}"
         else:
-            metrics = path / workdir.METRICS
+            metrics = path / files.METRICS
             epochs = metrics.read_text().count("\n") if metrics.exists() else 0
             said = f"not finished: {epochs} epochs"
         found.append((path.relative_to(root).as_posix(), said))

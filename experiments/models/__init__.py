@@ -1,0 +1,1 @@
+"""Flax Linen models that a config can name."""

@@ -1,0 +1,1 @@
+"""What training leaves behind, and sweep and report read."""

@@ -1,0 +1,107 @@
+"""Every point of a config's sweep(), each a run in its own directory; what is done stays done.
+
+python -m experiments.sweep --config=configs/rivals.py --workdir=DIR [--config.x=VALUE] [--list]
+"""
+
+import os
+import pathlib
+import shlex
+import signal
+import sys
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from experiments import checks
+from experiments.flags import CONFIG, DATA_DIR, parse, refuse
+from experiments.runs import files
+from experiments.sweep import slurm, slurm_options, watch
+from experiments.sweep.local import local, stopped_by_signals
+from experiments.sweep.points import Point, expand
+from experiments.sweep.pool import (
+    TO_DO,
+    Pool,
+    command,
+    has_tpu,
+    in_groups,
+    visible_gpus,
+)
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the runs' directories.", required=True)
+LIST = flags.DEFINE_bool("list", False, "Show the points and their state, and stop.")
+BACKEND = flags.DEFINE_string("backend", "local", "local; slurm; print: the commands alone.")
+SLURM = flags.DEFINE_string("slurm", "", "What sbatch is given: partition=gpu,gres=gpu:1,time=120.")
+AT_ONCE = flags.DEFINE_integer(
+    "seeds_at_once", 1, "Train so many seeds of a point in one process, at once where that pays."
+)
+WORKERS = flags.DEFINE_integer("workers", 0, "Runs at a time; 0: one a GPU, or else one a core.")
+
+
+def show(points: list[Point], states: dict[int, str]) -> None:
+    for i, point in enumerate(points):
+        why = f"  {watch.reason(point)}" if states[i] == "failed" else ""
+        print(f"{states[i]:8s} {point.path.name}{why}")
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        refuse(ValueError(f"unexpected argument {argv[1]!r}: values are given as --name=value"))
+    file = config_flags.get_config_filename(flags.FLAGS["config"])
+    root = pathlib.Path(WORKDIR.value).expanduser()
+    try:
+        checks.choose("--backend", BACKEND.value, dict.fromkeys(("local", "slurm", "print")))
+        checks.within("--workers", WORKERS.value, 0, 1000)
+        checks.within("--seeds_at_once", AT_ONCE.value, 1, 1000)
+        options = slurm_options.parse(SLURM.value)
+        if SLURM.value and BACKEND.value != "slurm":
+            raise ValueError("--slurm: expected with --backend=slurm only")
+        given = dict(config_flags.get_override_values(flags.FLAGS["config"]))
+        points = expand(file, CONFIG.value, given, root, DATA_DIR.value)
+    except ValueError as error:
+        refuse(error)
+    gpus = visible_gpus() if BACKEND.value != "slurm" else []  # others than where it is submitted
+    places = len(gpus) or int(BACKEND.value != "slurm" and has_tpu())
+    number = WORKERS.value or places or len(os.sched_getaffinity(0))
+    if places and number > places:
+        said = f"one a GPU, {places}" if gpus else "1: it has the whole TPU"
+        text = f"expected at most {said}, got {number}; JAX_PLATFORMS=cpu: on cores"
+        refuse(ValueError(f"--workers: {text}"))
+    try:
+        states = slurm.states(points)
+    except OSError as error:
+        refuse(error, 1)
+    if LIST.value:
+        show(points, states)
+        running = [*states.values()].count("running")  # in Slurm, say: more than there are here
+        print(watch.headline(points, states, max(number, running)))
+        return
+    if BACKEND.value == "print":
+        todo = [i for i, found in states.items() if found in TO_DO]
+        for group in in_groups(points, AT_ONCE.value, todo):
+            print(shlex.join(command([points[i] for i in group])))
+        return
+    try:
+        files.prepare(root)
+        if BACKEND.value == "slurm":
+            for ending in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C does
+                if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup
+                    signal.signal(ending, signal.default_int_handler)
+            states = slurm.run(points, options, WORKERS.value, root, AT_ONCE.value)
+        else:
+            pool = Pool(gpus)
+            with stopped_by_signals(pool):
+                local(points, states, pool, number, AT_ONCE.value)
+            if pool.stopped.is_set():
+                refuse(InterruptedError("interrupted: saved; the same command goes on"), 130)
+    except (OSError, ValueError) as error:
+        refuse(error)
+    except KeyboardInterrupt:
+        refuse(InterruptedError("interrupted: the jobs go on; the same command goes on"), 130)
+    left = [i for i, found in states.items() if found != "done"]
+    print(f"{len(points) - len(left)} of {len(points)} runs are done, in {root}")
+    show([points[i] for i in left], {k: states[i] for k, i in enumerate(left)})
+    sys.exit(1 if left else 0)
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse)

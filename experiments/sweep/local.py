@@ -1,0 +1,71 @@
+"""A sweep on this machine: its runs as processes, a bounded number at a time."""
+
+import concurrent.futures
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+
+from experiments.progress import console
+from experiments.sweep import watch
+from experiments.sweep.points import Point
+from experiments.sweep.pool import Pool, in_groups, is_done
+
+
+def local(
+    points: list[Point], states: dict[int, str], pool: Pool, number: int, at_once: int = 1
+) -> None:
+    """Trains all points that are missing, and keeps `states` up to date."""
+    todo = [i for i, found in states.items() if found not in ("done", "queued")]
+    done, queued = ([*states.values()].count(name) for name in ("done", "queued"))
+    left_out = f", {queued} queued in Slurm and left to it" if queued else ""
+    console.print(f"sweep    {len(points)} runs, {done} done{left_out}, {number} at a time")
+    states |= dict.fromkeys(todo, "missing")
+
+    def run(group: list[int]) -> None:
+        def begun():
+            states.update(dict.fromkeys(group, "running"))
+
+        try:
+            states.update(zip(group, pool.run([points[i] for i in group], begun), strict=True))
+        except (OSError, ValueError) as error:  # a full disk, say: the others go on
+            states.update((i, "done" if is_done(points[i]) else "failed") for i in group)
+            console.print(f"{points[group[0]].path.name}: {error}")
+
+    with (
+        concurrent.futures.ThreadPoolExecutor(number) as threads,
+        watch.watching(points, states, number) as ended,
+    ):
+        while todo and not pool.stopped.is_set():
+            futures = {threads.submit(run, own): own for own in in_groups(points, at_once, todo)}
+            pending = {*futures}
+            while pending:  # with a timeout: a signal to another thread does not wake this one
+                finished, pending = concurrent.futures.wait(pending, 0.5, "FIRST_COMPLETED")
+                for future in finished:
+                    future.result()
+                    for i in futures[future] if not pool.stopped.is_set() else ():
+                        if states[i] != "running":
+                            ended(i)
+            # Running elsewhere: waited for, and done here if that fails.
+            todo = [i for i in todo if states[i] == "running"]
+            time.sleep(1.0 if todo else 0.0)  # no lock that a signal's handler would wait for
+
+
+@contextlib.contextmanager
+def stopped_by_signals(pool: Pool) -> Iterator[None]:
+    """The first signal lets runs save and end, a second ends them; nohup and & are heeded."""
+
+    def stop(number, frame):
+        text = "ending at once" if pool.stopped.is_set() else "saving; again: at once"
+        pool.stop()
+        console.print(f"{signal.Signals(number).name}: {text}")
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    previous = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
+    for number in previous:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,88 @@
+"""The points of a sweep: what a config and its sweep() mean."""
+
+import json
+import pathlib
+import runpy
+import sys
+from typing import Any, NamedTuple
+
+from experiments.progress import console
+from experiments.runs import files
+
+
+class Point(NamedTuple):
+    """One run: where it lies, the hash of its whole config, and what makes it.
+
+    Points of one family differ in their seeds alone, and can be trained in one process.
+    """
+
+    path: pathlib.Path
+    sha256: str
+    command: list[str]
+    seeds: tuple[tuple[str, int], ...] = ()
+    family: str = ""
+
+
+def expand(
+    file: str, config, given: dict[str, Any], root: pathlib.Path, data_dir: str | None = None
+) -> list[Point]:
+    """The points of the file's sweep(), on top of `config`.
+
+    `given`, from the command line, is part of each; of a key that is swept over, it chooses.
+
+    Raises:
+      ValueError: if the file has no sweep, a point cannot be meant, or none has the values given.
+    """
+    try:
+        module = runpy.run_path(file)
+        swept = [*module["sweep"]()] if "sweep" in module else None
+    except Exception as error:  # of the user's own code
+        raise ValueError(f"--config: sweep() of {file}: {error!r}") from error
+    if swept is None:
+        raise ValueError(f"--config: {file} has no sweep()")
+    points: dict[str, Point] = {}
+    default = files.flattened(config.to_dict())
+    there = [*root.glob("*-*")]
+    meant = [own for own in swept if all(own.get(k, v) == v for k, v in given.items())]
+    for own in meant:
+        full = config.copy_and_resolve_references()
+        try:
+            full.update_from_flattened_dict(given | own)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"--config: sweep() of {file}: {own}: {error}") from None
+        if any(own[key] is None and default.get(key) is not None for key in own):  # no flag says so
+            raise ValueError(f"--config: sweep() of {file}: None in {own}: set it in get_config()")
+        if full.vmap_seeds > 1:
+            raise ValueError("--config: a sweep has one seed a point: vmap_seeds must be 1")
+        files.note_content(full)
+        sha256 = files.config_sha256(full.to_dict())
+        # One place for a point, by whatever sweep it was reached first.
+        same = [path for path in there if path.name.endswith(f"-{sha256[:8]}")]
+        path = same[0] if len(same) == 1 else root / f"{readable(own)[:200]}-{sha256[:8]}"
+        words = [sys.executable, "-m", "experiments.main", f"--config={file}"]
+        words += [f"--config.{k}={v}" for k, v in (given | own).items() if v is not None]
+        words += [f"--workdir={path}", *([f"--data_dir={data_dir}"] if data_dir else [])]
+        points.setdefault(sha256, Point(path, sha256, words, *without_seeds(full)))  # once
+    if not points:
+        why = f"no point of {file} has {given}" if given else f"sweep() of {file} yields nothing"
+        raise ValueError(f"--config: {why}")
+    if left_out := len(swept) - len(meant):
+        console.print(f"sweep    without {left_out} points of other values than the command line's")
+    return [*points.values()]
+
+
+def without_seeds(config) -> tuple[tuple[tuple[str, int], ...], str]:
+    """The seeds of a config, by name, and all the rest of it."""
+    config = config.copy_and_resolve_references()
+    flat = files.flattened(config.to_dict())
+    seeds = {key: flat[key] for key in files.SEEDS if key in flat}
+    config.update_from_flattened_dict(dict.fromkeys(seeds, 0))
+    return tuple(seeds.items()), json.dumps(files.plain(config.to_dict()), sort_keys=True)
+
+
+def readable(overrides: dict[str, Any]) -> str:
+    """A directory's name; of each key, as much as tells it from the others."""
+    short = files.short_names(overrides)
+    words = [f"{short[key]}={value}" for key, value in overrides.items()]
+    name = ",".join(words) or "run"
+    return "".join(c if (c.isascii() and c.isalnum()) or c in "=,.-_" else "_" for c in name)

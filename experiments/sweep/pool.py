@@ -1,0 +1,238 @@
+"""Points of a sweep as processes, a bounded number at a time."""
+
+import contextlib
+import fcntl
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Container, Iterator, Sequence
+
+from experiments import cache
+from experiments.runs import files
+from experiments.runs.lock import LOCK
+from experiments.sweep.points import Point
+
+LOG = "log.txt"
+TO_DO = ("missing", "failed")
+
+# Runs of one thread each, side by side, take less time than one after another on all cores.
+ONE_THREAD = {
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+
+
+def in_groups(points: Sequence[Point], size: int, todo: Container[int]) -> list[list[int]]:
+    """Which of `todo` are to be trained together: up to `size` of one family, always the same."""
+    groups: list[list[int]] = []
+    last: dict[str, list[int]] = {}
+    for i, point in enumerate(points):
+        group = last.get(point.family, [])
+        if len(group) % size == 0:
+            group = last[point.family] = []
+            groups.append(group)
+        group.append(i)
+    return [own for group in groups if (own := [i for i in group if i in todo])]
+
+
+def command(points: Sequence[Point]) -> list[str]:
+    """Of the first, with the others beside it."""
+    others = [json.dumps({"workdir": str(one.path), **dict(one.seeds)}) for one in points[1:]]
+    return points[0].command + [f"--beside={text}" for text in others]
+
+
+def state(point: Point) -> str:
+    """done, running, failed or missing."""
+    if is_done(point):
+        return "done"
+    if not point.path.is_dir():
+        return "missing"
+    with open(point.path / LOCK, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return "running"
+        if is_done(point):  # since it was looked at
+            return "done"
+    return "failed" if (point.path / files.REASON).exists() else "missing"
+
+
+def is_done(point: Point) -> bool:
+    """Whether a whole result of this very config is there."""
+    return files.is_done(point.path, point.sha256)
+
+
+def attempt(
+    points: Sequence[Point],
+    environment: dict[str, str],
+    started: Callable[[subprocess.Popen], None],
+    stopped: Callable[[], bool],
+    own_session: bool = False,
+    held: tuple[int, ...] = (),
+) -> str:
+    """Runs the command of points that are trained together to its end.
+
+    Returns their state then, or that of those that are neither done nor another's; missing if it
+    was `stopped`.
+    It inherits the open files `held`, and so their locks, which it has for as long as it runs.
+    """
+    left = [point for point in points if not is_done(point)]
+    if not left:  # by another sweep
+        return "done"
+    for point in left:
+        point.path.mkdir(parents=True, exist_ok=True)
+        (point.path / files.REASON).unlink(missing_ok=True)
+        if point is not left[0]:
+            with open(point.path / LOG, "a") as log:
+                log.write(f"trained together: see {left[0].path / LOG}\n")
+    with open(left[0].path / LOG, "a+", errors="replace") as log:
+        before = log.tell()
+        process = subprocess.Popen(
+            command(left), env=environment, stdout=log, stderr=log,
+            start_new_session=own_session, pass_fds=held,
+        )  # fmt: skip
+        started(process)
+        code = process.wait()
+        log.seek(before)
+        said = log.read()
+    left = [point for point in left if not is_done(point)]
+    if not left:
+        return "done"
+    last = (said.strip().splitlines() or ["no message"])[-1]
+    # By another sweep, which came first, and may write to the same log.
+    left = [point for point in left if state(point) != "running"]
+    if not left or "is in use by" in last:
+        return "running"
+    if stopped():
+        return "missing"
+    if code == 0:
+        last = "its result is of another config: was the config's file changed?"
+    for point in left:
+        head = f"failed   {point.path.absolute()}: "  # as those that are trained together say it
+        own = [line.removeprefix(head) for line in said.splitlines() if line.startswith(head)]
+        (point.path / files.REASON).write_text(f"exit code {code}: {[last, *own][-1]}\n")
+    return "failed"
+
+
+def one_thread() -> dict[str, str]:
+    """This environment, with one thread for a run."""
+    flags = " ".join(filter(None, (os.environ.get("XLA_FLAGS"), ONE_THREAD["XLA_FLAGS"])))
+    return os.environ | ONE_THREAD | {"XLA_FLAGS": flags}
+
+
+# Of several tasks in whose midst a sweep may have been started: a run is not one of them.
+OF_A_TASK = ("SLURM_PROCID", "SLURM_NTASKS")
+
+
+POLL = 0.5  # s, between two looks for a GPU
+
+
+@contextlib.contextmanager
+def one_of(gpus: list[str], stopped: Callable[[], bool]) -> Iterator[tuple[str | None, int]]:
+    """A GPU that no run of this user's sweeps has, once there is one, and the file that says so."""
+    # What a Slurm step calls its first GPU is another than the next step's.
+    step = [os.environ.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID")]
+    cache.folder().mkdir(parents=True, exist_ok=True)
+    while not stopped():
+        for gpu in gpus:
+            name = re.sub(r"\W", "_", "_".join(["gpu", socket.gethostname(), *step, gpu]))
+            with open(cache.folder() / f"{name}.lock", "a") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                yield gpu, file.fileno()
+            time.sleep(2 * POLL)  # or this sweep would have it again before another has looked
+            return
+        time.sleep(POLL)
+    yield None, -1
+
+
+class Pool:
+    """Runs points in processes: each has a GPU, or all chips of a TPU, or else one thread."""
+
+    def __init__(self, gpus: list[str]):
+        self.gpus = gpus
+        self.running: set[subprocess.Popen] = set()
+        self.stopped = threading.Event()
+
+    def run(self, points: Sequence[Point], begun: Callable[[], None] = lambda: None) -> list[str]:
+        """Trains points together to their end; returns their states then.
+
+        Calls `begun` when there is a GPU for them.
+        """
+        before = [state(point) for point in points]
+        left = [p for p, found in zip(points, before, strict=True) if found in TO_DO]
+        if self.stopped.is_set() or not left:
+            return before
+        found = self._run(left, begun)
+        after = [state(point) for point in points]
+        return [
+            one if one not in TO_DO else found if p in left else "running"
+            for p, one in zip(points, after, strict=True)
+        ]
+
+    def _run(self, points: Sequence[Point], begun: Callable[[], None]) -> str:
+        mine: list[subprocess.Popen] = []
+
+        def started(process):
+            mine.append(process)
+            self.running.add(process)
+            begun()
+            if self.stopped.is_set():  # since it was asked for
+                process.terminate()
+
+        def go(environment: dict[str, str], *held: int) -> str:
+            own = {key: value for key, value in environment.items() if key not in OF_A_TASK}
+            # Ctrl-C is for the sweep, which passes it on once: hence the session.
+            return attempt(points, own, started, self.stopped.is_set, own_session=True, held=held)
+
+        try:
+            if not self.gpus:
+                return go(dict(os.environ) if has_tpu() else one_thread())
+            with one_of(self.gpus, self.stopped.is_set) as (gpu, file):
+                if gpu is None:
+                    return "missing"
+                return go(os.environ | {"CUDA_VISIBLE_DEVICES": gpu}, file)
+        finally:
+            self.running.difference_update(mine)
+
+    def stop(self) -> None:
+        """Asks every run to save and end; a second time, ends them."""
+        again = self.stopped.is_set()
+        self.stopped.set()
+        for process in [*self.running]:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill() if again else process.terminate()
+
+
+DEVICES = pathlib.Path("/dev")
+
+
+def has_tpu() -> bool:
+    """Whether a run would have a TPU, and all chips of it; not by starting JAX, as below."""
+    if os.environ.get("JAX_PLATFORMS") == "cpu" or not importlib.util.find_spec("libtpu"):
+        return False
+    return any(any(DEVICES.glob(name)) for name in ("accel[0-9]*", "vfio/[0-9]*"))
+
+
+def visible_gpus() -> list[str]:
+    """NVIDIA's that the user lets be seen; not by starting JAX, which would take their memory."""
+    if os.environ.get("JAX_PLATFORMS") == "cpu":
+        return []
+    if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        names = [name.strip() for name in given.split(",")]
+        return [name for name in names if name not in ("", "-1")]
+    try:
+        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    found = [line for line in done.stdout.splitlines() if line.startswith("GPU ")]
+    return [str(i) for i in range(len(found))]

@@ -1,0 +1,136 @@
+"""A sweep as it goes: what runs and how far it is, what failed and why, how long the rest takes."""
+
+import contextlib
+import functools
+import json
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from experiments.progress import console
+from experiments.runs import files
+from experiments.sweep.points import Point
+
+
+class Progress(NamedTuple):
+    epochs: int  # finished
+    of: int  # 0: not known yet
+    seconds: float  # of the finished ones
+    last: dict  # the newest row of metrics.jsonl
+
+
+def progress(point: Point) -> Progress:
+    """From the files of a run, which may be growing, not be there, or be another's."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        of = json.loads((point.path / files.CONFIG).read_text())["epochs"]
+        metrics, timing = (_rows(point.path / name) for name in (files.METRICS, files.TIMING))
+        seconds = sum(row["seconds"] for row in timing)
+        return Progress(len(timing), of, seconds, metrics[-1] if metrics else {})
+    return Progress(0, 0, 0.0, {})
+
+
+def _rows(path: pathlib.Path) -> list[dict]:
+    """Of a file that grows by whole lines; read again when it has changed."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return []
+    return _read(path, found.st_mtime_ns, found.st_size)
+
+
+@functools.lru_cache(maxsize=4096)
+def _read(path: pathlib.Path, changed: int, size: int) -> list[dict]:
+    return files.whole_rows(path)
+
+
+def remaining(points: list[Point], states: dict[int, str], number: int) -> float | None:
+    """Seconds, from what was finished and from what runs; None as long as nothing is known."""
+    found = {i: progress(point) for i, point in enumerate(points)}
+    whole = [one.seconds for i, one in found.items() if states[i] == "done" and one.epochs]
+    if not whole:
+        whole = [one.seconds / one.epochs * one.of for one in found.values() if one.epochs]
+    if not whole:
+        return None
+    left = [1 - one.epochs / max(one.of, one.epochs, 1) for i, one in found.items()
+            if states[i] in ("running", "missing", "queued")]  # fmt: skip
+    if not left:
+        return None
+    # No sooner than one after another in so many places, nor than the longest.
+    return float(np.mean(whole)) * max(sum(left) / number, max(left))
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
+
+
+def counts(states: dict[int, str]) -> str:
+    names = [*states.values()]
+    return ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(sorted(names)))
+
+
+def reason(point: Point) -> str:
+    with contextlib.suppress(OSError):
+        return (point.path / files.REASON).read_text().strip()
+    return ""
+
+
+def headline(points: list[Point], states: dict[int, str], number: int) -> str:
+    left = duration(remaining(points, states, number))
+    return f"{len(points)} runs: {counts(states)}{', ' if left else ''}{left}"
+
+
+SHOWN = 12  # rows of one state
+
+
+def view(points: list[Point], states: dict[int, str], number: int) -> Group:
+    """What is running, what failed, and what was finished of late."""
+    head = Text(headline(points, states, number), style="bold")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("state")
+    table.add_column("run", no_wrap=True, overflow="ellipsis", ratio=1)
+    for name in ("epoch", "loss", "test", "s/epoch"):
+        table.add_column(name, justify="right")
+    for state, style in (("running", "cyan"), ("failed", "red"), ("done", "green")):
+        named = [i for i, found in states.items() if found == state]
+        for i in named[:SHOWN] if state == "running" else named[-SHOWN:]:
+            name = points[i].path.name
+            if state == "failed":
+                table.add_row(Text(state, style), f"{name}\n  {reason(points[i])}")
+                continue
+            one = progress(points[i])
+            loss, test = one.last.get("train_loss"), one.last.get("test_accuracy")
+            table.add_row(
+                Text(state, style), name, f"{one.epochs}/{one.of}",
+                "" if loss is None else f"{loss:.3f}",
+                "" if test is None else f"{test:.1%}",
+                f"{one.seconds / one.epochs:.1f}" if one.epochs else "",
+            )  # fmt: skip
+    return Group(head, table)
+
+
+@contextlib.contextmanager
+def watching(
+    points: list[Point], states: dict[int, str], number: int
+) -> Iterator[Callable[[int], None]]:
+    """A live table of `states` on a terminal; yields what elsewhere prints a line: `ended(i)`."""
+    if console.is_terminal:
+        with Live(
+            get_renderable=lambda: view(points, dict(states), number), console=console,
+            refresh_per_second=0.5, transient=True,
+        ):  # fmt: skip
+            yield lambda i: None
+        return
+
+    def ended(i: int) -> None:
+        said = f"{points[i].path.name}: {states[i]} {reason(points[i])}".rstrip()
+        console.print(f"{said}  ({headline(points, states, number)})")
+
+    yield ended

@@ -1,0 +1,273 @@
+"""The curricula against their papers' formulas and official codes, written once more in NumPy."""
+
+import itertools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from superloss_jax import constant, ema, per_class, superloss
+from superloss_jax.curricula import mentornet, self_paced, trend_superloss
+from tests.library import reference
+
+LOSSES = np.array([0.0, 0.3, 0.999, 1.0, 1.5, 2.3, 7.0, 1e4])
+
+
+STEPS = {}
+
+
+def weights_of(transform, losses, state, **inputs):
+    """The derivative of each value by its own loss, the values, and the new state."""
+
+    def total(losses, state, inputs):
+        values, new = transform.update(losses, state, **inputs)
+        return values.sum(), (values, new)
+
+    # By the function, which a transform keeps, jit knows the program again.
+    step = STEPS.setdefault(transform.update, jax.jit(jax.grad(total, has_aux=True)))
+    weights, (values, new) = step(jnp.asarray(losses), state, inputs)
+    return weights, values, new
+
+
+def least(objective, choices):
+    """The smallest value of `objective(v)` over the choices, and where it lies."""
+    table = np.array([objective(v) for v in choices])
+    return table.min(axis=0), choices[table.argmin(axis=0)]
+
+
+@pytest.mark.parametrize("K", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("weights", ["hard", "linear"])
+def test_self_paced_is_the_minimum_over_the_weights(weights, K):
+    objectives = {
+        "hard": (lambda v: v * LOSSES - K * v, np.array([0.0, 1.0])),
+        "linear": (lambda v: v * LOSSES + K * (v**2 / 2 - v), np.linspace(0, 1, 30_001)),
+    }
+    expected, best = least(*objectives[weights])
+    transform = self_paced(threshold=K, weights=weights)
+    v, values, _ = weights_of(transform, LOSSES, transform.init())
+    np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(v, best, atol=4e-5)
+    if weights == "hard":
+        assert v.tolist() == (LOSSES < K).tolist()  # at l = K not
+
+
+def test_self_paced_lets_harder_samples_in_as_the_threshold_grows():
+    grown = optax.exponential_decay(0.8, transition_steps=2, decay_rate=1.3, staircase=True)
+    transform = self_paced(threshold=grown)
+    state = transform.init()
+    for step in range(8):
+        v, _, state = weights_of(transform, LOSSES, state)
+        assert v.tolist() == (0.8 * 1.3 ** (step // 2) > LOSSES).tolist()
+    assert state.step == 8
+
+
+@pytest.mark.parametrize("weights", ["hard", "linear"])
+def test_self_paced_with_a_large_threshold_has_the_gradient_of_cross_entropy(weights):
+    for K in (1e12, 1e30):
+        transform = self_paced(threshold=K, weights=weights)
+        v, values, _ = weights_of(transform, LOSSES, transform.init())
+        np.testing.assert_allclose(v, 1, rtol=1e-6)
+        np.testing.assert_allclose(values, -K if weights == "hard" else -K / 2, rtol=1e-5)
+
+
+def selecting(weights="hard"):
+    return self_paced(threshold=1.0, weights=weights)
+
+
+@pytest.mark.parametrize(
+    "transform", [selecting(), selecting("linear"), mentornet(), mentornet(second=1.0)]
+)
+def test_a_nan_loss_stays_and_an_infinite_one_weighs_nothing(transform):
+    losses = jnp.array([0.5, jnp.nan, jnp.inf, 0.25])
+    v, values, _ = weights_of(transform, losses, transform.init())
+    assert np.isnan(values).tolist() == [False, True, False, False]
+    assert values[2] == v[2] == 0
+    assert v[3] > 0
+
+
+def test_selection_errors():
+    for K in (0, -1.0, float("inf"), float("nan"), None, "1"):
+        with pytest.raises(ValueError, match="threshold: expected a number > 0 or a schedule, got"):
+            self_paced(threshold=K)
+    with pytest.raises(ValueError, match="weights: expected hard or linear, got 'soft'"):
+        self_paced(threshold=1.0, weights="soft")
+    with pytest.raises(ValueError, match=r"percentile: expected a number in \[0, 100\]"):
+        mentornet(percentile=101.0)
+    with pytest.raises(ValueError, match=r"decay: expected a number in \[0, 1\)"):
+        mentornet(decay=1.0)
+    with pytest.raises(ValueError, match="second: expected a finite number >= 0"):
+        mentornet(second=-0.1)
+    with pytest.raises(ValueError, match="burn_in: expected an integer >= 0"):
+        mentornet(burn_in=1.5)
+
+
+@pytest.mark.parametrize("percentile", [0.0, 30.0, 50.0, 75.0, 99.0, 100.0])
+def test_mentornet_follows_numpy_s_percentile_of_what_is_kept(percentile):
+    rng = np.random.default_rng(int(percentile))
+    transform = mentornet(percentile=percentile, decay=0.8)
+    update = jax.jit(transform.update)
+    state, first = transform.init(), None
+    for kept in (0, 7, 1, 0, 2, 12, 5):
+        losses = rng.exponential(size=12).astype(np.float32)
+        where = rng.permutation(12) < kept
+        losses[~where] = rng.choice([np.nan, 1e9, -5.0], (~where).sum())
+        if kept == 5:  # two of the five are not finite
+            losses[np.flatnonzero(where)[:2]] = np.nan, np.inf
+        _, state = update(losses, state, where=where)
+        if kept:
+            current = np.percentile(losses[where & np.isfinite(losses)], percentile)
+            first = current if first is None else 0.8 * first + 0.2 * current
+        np.testing.assert_allclose(state.first, 0 if first is None else first, rtol=1e-5)
+    assert (state.step, state.batches) == (7, 5)
+
+
+def official_weights(losses, first, epoch, gamma=1.0):
+    """google/mentornet's vstar_mentornet_pd, epochs from 0 to 99."""
+    difference = losses - first
+    hard = np.where(difference <= 0, 1.0, 0.0)
+    linear = np.maximum(np.minimum(-1.0 / gamma * difference + 1, 1), 0)
+    return np.ones_like(losses) if epoch <= 18 else linear if epoch >= 90 else hard
+
+
+def test_mentornet_pd_has_the_official_weights():
+    transform = mentornet(
+        percentile=60.0, decay=0.5, burn_in=19, second=lambda step: jnp.where(step >= 90, 1.0, 0.0)
+    )
+    rng, seen, state = np.random.default_rng(0), set(), transform.init()
+    for epoch in range(100):
+        losses = rng.exponential(size=16).astype(np.float32)
+        v, values, state = weights_of(transform, losses, state)
+        expected = official_weights(losses, np.float32(state.first), epoch)
+        np.testing.assert_allclose(v, expected, atol=1e-6)
+        seen |= set(np.round(v, 3).tolist())
+        if epoch < 19:
+            np.testing.assert_array_equal(values, losses)  # cross entropy itself
+    assert {0, 1} < seen  # and weights between
+
+
+@pytest.mark.parametrize("second", [0.0, 0.5, 2.0])
+def test_mentornet_is_the_minimum_over_the_weights(second):
+    transform = mentornet(percentile=40.0, second=second)
+    v, values, state = weights_of(transform, LOSSES, transform.init())
+    first = np.percentile(LOSSES, 40)
+    np.testing.assert_allclose(state.first, first, rtol=1e-6)
+
+    def objective(v):
+        return second / 2 * v**2 - (first + second) * v + v * LOSSES
+
+    expected, best = least(objective, np.linspace(0, 1, 30_001))
+    np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(v, best, atol=4e-5)
+
+
+def test_mentornet_keeps_all_of_equal_losses():
+    """As an untrained network has them; a threshold one bit too low would drop every one."""
+    transform = mentornet(percentile=47.0, decay=0.9)
+    for size, loss in enumerate(np.random.default_rng(0).uniform(1, 4, 40)):
+        state, where = transform.init(), jnp.arange(60) <= size
+        for _ in range(4):
+            v, _, state = weights_of(transform, jnp.full(60, loss), state, where=where)
+            assert v.tolist() == where.tolist()
+
+
+def official_trend(history, loss, window):
+    """CLU-UML's calculate_trend_using_previous_k_loss, for one example after the first epoch."""
+    recent = [*history[-(window - 1) :], loss] if history else [0, loss]
+    steps = [b - a for a, b in itertools.pairwise(recent)]
+    return sum(steps) / sum(map(abs, steps)) if any(steps) else 0.0
+
+
+@pytest.mark.parametrize(("window", "alpha"), [(2, 0.5), (4, 0.7), (4, -0.3)])
+def test_trend_superloss_has_the_official_trend(window, alpha):
+    tau, lam = 1.2, 0.8
+    transform = trend_superloss(
+        num_examples=6, lam=lam, threshold=constant(tau), window=window, alpha=alpha
+    )
+    rng, histories, state = np.random.default_rng(window), [[] for _ in range(6)], transform.init()
+    for t in range(12):
+        index = rng.permutation(6)[:4]
+        where = np.array([True, True, True, t % 3 > 0])
+        losses = rng.exponential(size=4).astype(np.float32)
+        losses[rng.random(4) < 0.2] = 0  # fitted; whole windows of it, too
+        sigma, values, state = weights_of(transform, losses, state, index=index, where=where)
+        for i, loss, counted, s, value in zip(index, losses, where, sigma, values, strict=True):
+            if not counted:
+                assert s == value == 0
+                continue
+            trend = official_trend(histories[i], float(loss), window)
+            expected = reference.superloss(loss, tau - alpha * trend, lam)
+            expected = [float(x) for x in expected[:2]]
+            np.testing.assert_allclose((value, s), expected, rtol=2e-5, atol=2e-6)
+            histories[i].append(float(loss))
+
+
+def test_trend_starts_anew_only_once():
+    """Losses of exactly 0 fill the window, as saturated logits give them: history all the same."""
+    transform = trend_superloss(num_examples=1, threshold=constant(0.0), window=3, alpha=1.0)
+    state, history, index = transform.init(), [], jnp.array([0])
+    for loss in (1.0, 0.0, 0.0, 0.0, 2.0, 1.0):
+        _, values, state = weights_of(transform, [loss], state, index=index)
+        expected, _, _ = reference.superloss(loss, -official_trend(history, loss, 3), 1.0)
+        np.testing.assert_allclose(values[0], float(expected), rtol=1e-5, atol=1e-6)
+        history.append(loss)
+    assert state.history.tolist() == [[0.0, 2.0, 1.0]]
+
+
+@pytest.mark.parametrize("threshold", [ema(0.8), constant(0.7), per_class(3, 0.5)])
+def test_trend_superloss_without_alpha_is_superloss(threshold):
+    plain = superloss(lam=0.6, threshold=threshold)
+    trend = trend_superloss(num_examples=20, lam=0.6, threshold=threshold, alpha=0.0)
+    state, trend_state = plain.init(), trend.init()
+    plain_update, trend_update = jax.jit(plain.update), jax.jit(trend.update)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        losses = jnp.array(rng.exponential(size=8), jnp.bfloat16)
+        inputs = {
+            "labels": jnp.array(rng.integers(0, 3, 8)),
+            "index": jnp.array(rng.integers(0, 20, 8)),
+            "where": jnp.array(rng.random(8) < 0.7),
+        }
+        expected, state = plain_update(losses, state, **inputs)
+        values, trend_state = trend_update(losses, trend_state, **inputs)
+        assert values.dtype == jnp.bfloat16
+        chex.assert_trees_all_equal((values, trend_state.superloss), (expected, state))
+
+
+def test_trend_memory_takes_the_mean_of_repeats_and_no_infinity():
+    transform = trend_superloss(num_examples=4, threshold=constant(1.0), window=3)
+    update = jax.jit(transform.update)
+    _, state = update(jnp.array([1.0, 4.0]), transform.init(), index=jnp.array([0, 1]))
+    losses, index = jnp.array([2.0, jnp.inf, 6.0, jnp.nan]), jnp.array([0, 1, 0, 2])
+    values, state = update(losses, state, index=index)
+    assert state.history[:2].tolist() == [[1.0, 1.0, 4.0], [4.0, 4.0, 4.0]]
+    assert jnp.isinf(state.history[2:]).all()
+    assert jnp.isnan(values).tolist() == [False, False, False, True]
+    expected = [float(reference.superloss(loss, 1.0 - 0.7, 1.0)[0]) for loss in (2.0, 6.0)]
+    np.testing.assert_allclose(values[jnp.array([0, 2])], expected, rtol=1e-5)  # both rising
+
+
+def test_trend_of_an_unknown_example_is_nan():
+    trend = trend_superloss(num_examples=4)
+    index = jnp.array([0, 4, -1])
+    values, state = jax.jit(trend.update)(jnp.ones(3), trend.init(), index=index)
+    assert jnp.isnan(values).tolist() == [False, True, True]
+    assert np.isfinite(state.history).all(axis=1).tolist() == [True, False, False, False]
+
+
+def test_trend_errors():
+    with pytest.raises(ValueError, match="window: expected an integer >= 2, got 1"):
+        trend_superloss(num_examples=4, window=1)
+    with pytest.raises(ValueError, match="alpha: expected a finite number"):
+        trend_superloss(num_examples=4, alpha=float("inf"))
+    with pytest.raises(ValueError, match="num_examples: expected an integer >= 1"):
+        trend_superloss(num_examples=0)
+    with pytest.raises(ValueError, match="lam: expected a number > 0"):
+        trend_superloss(num_examples=4, lam=0)
+    with pytest.raises(ValueError, match="threshold: expected ema"):
+        trend_superloss(num_examples=4, threshold=1.0)
+    transform = trend_superloss(num_examples=4)
+    with pytest.raises(ValueError, match=r"trend_superloss needs index: update\("):
+        transform.update(jnp.ones(2), transform.init())

@@ -1,0 +1,261 @@
+"""What a run knows of each example: recorded, ranked, listed, left out."""
+
+import argparse
+import csv
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import digits
+from experiments.report import detectors
+from experiments.runs import files, samples
+from experiments.tasks import images as batches
+from experiments.training import build, loop, methods, record
+from experiments.training import step as one_step
+from superloss_jax import closed_form
+from tests.program.test_main import ROOT
+
+
+def config_of(**overrides):
+    config = digits.get_config()
+    config.devices, config.epochs, config.checkpoint.every_minutes = 1, 2, 0
+    config.update_from_flattened_dict(overrides)
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    path = tmp_path_factory.mktemp("finished")
+    config = config_of()
+    loop.train(config, build.build(config), path)
+    return path
+
+
+def rows_of(seed, number=60):
+    rng = np.random.default_rng(seed)
+    clean = rng.integers(0, 3, number)
+    label = np.where(rng.random(number) < 0.4, (clean + 1) % 3, clean)
+    weight = rng.integers(0, 4, number) / 3 + (label == clean)  # many equal ones
+    return {
+        "index": np.arange(number), "label": label, "clean_label": clean, "predicted": clean,
+        "loss": rng.random(number), "weight": weight,
+    }  # fmt: skip
+
+
+def test_auroc_is_the_share_of_pairs_in_order_with_ties_counted_half():
+    rows = rows_of(0)
+    wrong = rows["label"] != rows["clean_label"]
+    for name, score in (("weight", -rows["weight"]), ("loss", rows["loss"])):
+        above = score[wrong][:, None] - score[~wrong][None]
+        share = (above > 0).mean() + 0.5 * (above == 0).mean()
+        np.testing.assert_allclose(samples.areas(rows)[f"auroc_{name}"], share)
+        assert samples.detectors(rows)[name]["auroc"] == pytest.approx(share)
+
+
+def test_precision_at_the_rate_counts_the_first():
+    rows = rows_of(1)
+    wrong = rows["label"] != rows["clean_label"]
+    by_hand = sorted(range(len(wrong)), key=lambda i: (rows["weight"][i], -rows["loss"][i]))
+    assert samples.order(rows).tolist() == by_hand
+    found = samples.detectors(rows)["weight"]["precision_at_rate"]
+    assert found == pytest.approx(wrong[by_hand[: wrong.sum()]].mean())
+
+
+def test_nothing_is_said_where_nothing_is_known():
+    rows = rows_of(2)
+    assert samples.areas(rows | {"clean_label": np.full(60, -1)}) == {}
+    assert samples.detectors(rows | {"label": rows["clean_label"]}) == {}
+    without = rows | {"weight": np.full(60, np.nan)}
+    assert set(samples.areas(without)) == {"auroc_loss"}
+    assert samples.order(without).tolist() == np.argsort(-rows["loss"]).tolist()
+
+
+def test_the_last_epoch_s_losses_and_weights_are_recorded():
+    config = config_of()
+    run = build.build(config)
+    host = batches.train_data(run.dataset.train, run.augment)
+    state, step = one_step.init_state(run, 0), one_step.make_train_step(run)
+    order = batches.epoch_order(0, 1, len(host.labels), config.batch_size)
+    before = state.params
+    before = jax.tree.map(jnp.copy, before)
+    state, _ = step(state, host, order)
+    first = np.asarray(order[0])
+    images = run.dataset.train.images[first] / np.float32(16)
+    logits = run.model.apply({"params": before}, images, train=True)
+    expected = one_step.cross_entropy(logits, run.dataset.train.labels[first])
+    rows = samples.samples(run.dataset.train, state.seen)
+    np.testing.assert_allclose(rows["loss"][first], expected, rtol=1e-5)
+    assert (rows["predicted"][first] == logits.argmax(-1)).all()
+    others = np.setdiff1d(np.arange(len(host.labels)), first)
+    assert np.isnan(rows["weight"][others]).all()
+    _, sigma = closed_form(expected, expected.mean(), config.loss.lam)
+    np.testing.assert_allclose(rows["weight"][first], sigma, rtol=1e-4)
+
+
+def test_a_run_s_file_and_metrics_agree(finished):
+    rows = samples.read(finished)
+    last = files.read_rows(finished / files.METRICS)[-1]
+    wrong = samples.is_wrong(rows)
+    assert last["sigma_wrong"] == pytest.approx(rows["weight"][wrong].mean(), rel=1e-4)
+    assert last["loss_clean"] == pytest.approx(rows["loss"][~wrong].mean(), rel=1e-4)
+    assert last["auroc_weight"] == pytest.approx(samples.areas(rows)["auroc_weight"])
+    assert last["auroc_weight"] > 0.9  # SuperLoss finds wrong digits
+
+
+def test_suspects_are_listed_and_drawn(finished):
+    command = [sys.executable, "-m", "experiments.report", "suspects", "--number=50"]
+    said = subprocess.run(
+        [*command, f"--workdir={finished}"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    with open(finished / "suspects.csv") as file:
+        listed = list(csv.DictReader(file))
+    rows = samples.read(finished)
+    assert [int(row["index"]) for row in listed] == rows["index"][samples.order(rows)[:50]].tolist()
+    assert (finished / "suspects.png").stat().st_size > 10_000
+    assert "of these 50, " in said.stdout
+    missing = subprocess.run(
+        [*command, "--workdir=/no/such"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert missing.returncode == 1
+    assert missing.stderr.startswith("error: --workdir: expected a finished run")
+    assert missing.stderr.count("\n") == 1
+
+
+def test_detectors_pool_seeds_and_nothing_else(tmp_path, capsys):
+    def write(name, auroc, numpy="2.0", **changes):
+        config = config_of(**changes)
+        path = tmp_path / name
+        path.mkdir()
+        scores = {"auroc": auroc, "average_precision": auroc / 2, "precision_at_rate": auroc / 4}
+        files.write_json(path / files.RESULTS, {
+            "config": config.to_dict(), "versions": {"jax": "1", "numpy": numpy}, "devices": 1,
+            "platform": "cpu", "x64": False, "detectors": {"loss": scores, "weight": scores},
+            "noise": {"convention": "x", "realised_rate": 0.4},
+        })  # fmt: skip
+        rows = [{"auroc_loss": auroc / (2 - epoch)} for epoch in range(2)]
+        (path / files.METRICS).write_text("".join(map(files.line, rows)))
+
+    def report(*rows):
+        args = (str(tmp_path), str(tmp_path / "picture.png"), *rows)
+        names = ("workdir", "output", "rows")
+        detectors.detectors(argparse.Namespace(**dict(zip(names, (*args, None)[:3], strict=True))))
+        return capsys.readouterr().out
+
+    for seed, auroc in enumerate((0.6, 0.8)):
+        write(f"a{seed}", auroc, seed=seed)
+        write(f"b{seed}", 0.9, seed=seed, **{"loss.lam": 0.25, "loss.threshold": "constant"})
+    said = report()
+    assert "| 2 | loss, largest first | 0.700 ± 0.141 | 0.350 ± 0.071 | 0.175 ± 0.035 |" in said
+    assert "| superloss, lam 0.25, threshold constant | 2 |" in said
+    assert report("superloss, lam 0.25, threshold constant").endswith("picture.png\n")
+    with pytest.raises(ValueError, match=r"--rows: expected some of .*; got 'suprloss'"):
+        report("suprloss")
+    write("c", 0.9, numpy="2.1", seed=3)
+    with pytest.raises(ValueError, match=r"numpy 2\.0 / numpy 2\.1 in those of superloss"):
+        report()
+
+
+def test_suspects_can_be_left_out(finished):
+    overrides = {"data.exclude": str(finished), "data.exclude_rate": 0.25}
+    kept = build.build(config_of(**overrides)).dataset.train
+    rows = samples.read(finished)
+    gone = set(rows["index"]) - set(kept.indices)
+    assert gone == set(rows["index"][samples.order(rows)[: round(0.25 * 1297)]])
+    with pytest.raises(ValueError, match="trained on another label set"):
+        build.build(config_of(**overrides, **{"noise.seed": 5}))
+    with pytest.raises(ValueError, match=r"config\.data\.exclude: expected a finished run"):
+        build.build(config_of(**overrides | {"data.exclude": "/no/such"}))
+    for half in ({"data.exclude": str(finished)}, {"data.exclude_rate": 0.1}):
+        with pytest.raises(ValueError, match=r"config\.data\.exclude"):
+            build.build(config_of(**half))
+
+
+def test_a_run_does_not_go_on_with_other_examples(tmp_path):
+    train_set = build.build(config_of()).dataset.train
+    samples.check_examples(tmp_path, train_set, resumed=False)
+    samples.check_examples(tmp_path, train_set, resumed=True)
+    with pytest.raises(ValueError, match="holds a run on other examples"):
+        samples.check_examples(tmp_path, train_set.rows(slice(1, None)), resumed=True)
+
+
+def test_every_method_trains_through_the_program():
+    """Traced with its own section of the config: the state keeps its shapes and dtypes."""
+    for name in methods.METHODS:
+        config = config_of(**{"loss.method": name, "batch_size": 256})
+        run = build.build(config)
+        state = jax.eval_shape(lambda run=run: one_step.init_state(run, 0))
+        host = batches.train_data(run.dataset.train, run.augment)
+        order = jax.ShapeDtypeStruct((6, 256), jnp.int32)
+        after, _ = jax.eval_shape(one_step.make_train_step(run), state, host, order)
+        assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(
+            lambda x: (x.shape, x.dtype), state
+        ), name
+
+
+def step_of(**overrides):
+    run = build.build(config_of(**{"optimizer.name": "sgd"}, **overrides))
+    data = batches.train_data(run.dataset.train, run.augment)
+    order = batches.epoch_order(0, 1, len(data.labels), 64)
+    return one_step.make_train_step(run)(one_step.init_state(run, 0), data, order)[0]
+
+
+def test_superloss_has_the_base_below_it():
+    plain, on_gce = (step_of(**{"loss.base": base}) for base in ("cross_entropy", "gce"))
+    assert record.tau(on_gce.loss_state) < record.tau(plain.loss_state)
+    assert not np.allclose(plain.params["Dense_2"]["bias"], on_gce.params["Dense_2"]["bias"])
+    for method in ("data_parameters", "nce_rce"):
+        with pytest.raises(ValueError, match=f"{method} works on logits"):
+            build.build(config_of(**{"loss.method": method, "loss.base": "gce"}))
+
+
+def test_what_is_no_example_or_no_weight_is_not_recorded():
+    mixed = step_of(**{"augment.mixup": 1.0})
+    assert np.isnan(np.asarray(mixed.seen.losses)).all()
+    focal = step_of(**{"loss.method": "focal"})  # whose weight rises with the loss
+    assert np.isnan(np.asarray(focal.seen.weights)).all()
+    assert np.isfinite(np.asarray(focal.seen.losses)).sum() == 64
+    recorded = step_of(**{"loss.method": "o2u", "loss.base": "gce"})
+    run = build.build(config_of())
+    rows = samples.samples(run.dataset.train, recorded.seen, recorded.loss_state)
+    seen = np.isfinite(rows["loss"])
+    # What O2U records is what the base gives: (1 - exp(-q l)) / q.
+    expected = -np.expm1(-0.7 * rows["loss"][seen]) / 0.7
+    np.testing.assert_allclose(rows["mean_loss"][seen], expected, rtol=1e-5)
+
+
+def test_lengths_and_thresholds_that_cannot_be_meant():
+    for key, value in (
+        ("truncated_gce.start", 40.0), ("mentornet.burn_in", 19.0), ("co_teaching.warmup", 10.0),
+        ("self_paced_hard.threshold", -1.0), ("self_paced_linear.growth", 0.0),
+        ("mentornet.second", -1.0), ("elr.beta", 1.0),
+    ):  # fmt: skip
+        method, name = key.split(".")
+        with pytest.raises(ValueError, match=rf"config\.loss.*{name}.*got"):
+            build.build(config_of(**{"loss.method": method, f"loss.{key}": value}))
+
+
+def test_two_networks_learn_apart():
+    config = config_of(**{"loss.method": "co_teaching", "optimizer.name": "sgd"})
+    run = build.build(config)
+    state = one_step.init_state(run, 0)
+    params = jax.tree.map(np.asarray, state.params)
+    assert set(params) == {"network_0", "network_1"}
+    images = run.dataset.test.images[:7] / np.float32(16)
+    single = build.build(config_of()).model
+    both = run.model.apply({"params": params}, images, train=False)
+    for i, logits in enumerate(both):
+        own = {"params": params[f"network_{i}"]}
+        np.testing.assert_allclose(logits, single.apply(own, images, train=False), rtol=1e-5)
+    assert not np.allclose(both[0], both[1])
+    evaluated = one_step.make_evaluate(run)(state, *run.dataset.test[:2])
+    alone = [
+        one_step.make_evaluate(run._replace(model=single))(
+            state._replace(params=params[f"network_{i}"]), *run.dataset.test[:2]
+        )
+        for i in (0, 1)
+    ]
+    np.testing.assert_allclose(evaluated, (alone[0] + alone[1]) / 2, rtol=1e-5)

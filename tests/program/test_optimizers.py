@@ -1,0 +1,59 @@
+"""Schedules against their formulas, one step of each optimizer against PyTorch's numbers."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from experiments.training import optimizers
+
+VALUES = {"learning_rate": 0.1, "warmup_epochs": 0.0, "boundaries": (2.0, 3.0), "factor": 0.1}
+
+
+def rates(name, **changes):
+    schedule = optimizers.schedule(name, **(VALUES | changes), epochs=4, steps_per_epoch=10)
+    return np.array([float(schedule(step)) for step in range(40)])
+
+
+def test_schedules():
+    np.testing.assert_allclose(rates("constant"), 0.1)
+    expected = np.repeat([0.1, 0.1, 0.01, 0.001], 10)
+    np.testing.assert_allclose(rates("piecewise"), expected, rtol=1e-6)
+    cosine = 0.05 * (1 + np.cos(np.pi * np.arange(40) / 40))
+    np.testing.assert_allclose(rates("cosine"), cosine, rtol=1e-5, atol=1e-8)
+    # r(t) = (1 - s) r_max + s r_min, s = (1 + (t - 1) mod c) / c, in epoch t = 1, 2, ...
+    s = np.array([(1 + (t - 1) % 2) / 2 for t in range(1, 5)])
+    expected_cyclic = np.repeat((1 - s) * 0.1 + s * 0.01, 10)
+    np.testing.assert_allclose(rates("cyclic"), expected_cyclic, rtol=1e-6)
+    warm = rates("cosine", warmup_epochs=1.0)
+    np.testing.assert_allclose(warm[:10], 0.1 * np.arange(1, 11) / 10, rtol=1e-6)
+    cosine = 0.05 * (1 + np.cos(np.pi * np.arange(30) / 30))
+    np.testing.assert_allclose(warm[10:], cosine, rtol=1e-4, atol=1e-8)
+    warm = rates("piecewise", warmup_epochs=1.0)
+    np.testing.assert_allclose(warm[10:], expected[10:], rtol=1e-6)
+
+
+# Two steps from w = (1, -2) with gradients (0.5, 0.25), then (-1, 0.75), at a learning rate of 0.1
+# and a weight decay of 0.01, by PyTorch 2.14: scripts/torch_steps.py prints them.
+PYTORCH = {
+    ("sgd", 0.0, False): (1.048051, -2.095977),
+    ("sgd", 0.9, False): (1.002151, -2.116677),
+    ("sgd", 0.9, True): (1.0500741, -2.200947),
+    ("adam", 0.9, False): (0.9355236, -2.1911203),
+    ("adamw", 0.9, False): (0.9347114, -2.1876801),
+}
+
+
+@pytest.mark.parametrize("setting", PYTORCH)
+def test_steps_are_pytorch_s(setting):
+    name, momentum, nesterov = setting
+    optimizer = optimizers.create(
+        name, momentum=momentum, nesterov=nesterov, weight_decay=0.01,
+        schedule=optax.constant_schedule(0.1),
+    )  # fmt: skip
+    w = jnp.array([1.0, -2.0])
+    state = optimizer.init(w)
+    for gradient in ([0.5, 0.25], [-1.0, 0.75]):
+        updates, state = optimizer.update(jnp.array(gradient), state, w)
+        w = optax.apply_updates(w, updates)
+    np.testing.assert_allclose(w, PYTORCH[setting], rtol=1e-6)

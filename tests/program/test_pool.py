@@ -1,0 +1,143 @@
+"""Processes for points: whose failure it was, results that stay, a GPU for each, a TPU for one."""
+
+import itertools
+import json
+import os
+import queue
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from experiments.runs import files, lock
+from experiments.sweep import pool as pools
+
+
+def test_a_finished_result_is_never_set_aside(tmp_path):
+    """Neither by one who comes later nor by one who lost the race for the directory."""
+    code = (
+        "import json, pathlib, sys; path = pathlib.Path(sys.argv[1]);"
+        "path.write_text(json.dumps({'config_sha256': sys.argv[2], 'by': 'first'}));"
+        "sys.exit('holds a finished run')"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "run" / files.RESULTS), "abc"]
+    point = pools.Point(tmp_path / "run", "abc", command)
+    pool = pools.Pool([])
+    assert pool.run([point]) == ["done"]  # whatever the process said
+    before = (point.path / files.RESULTS).read_text()
+    never = point._replace(command=["/no/such/command"])
+    assert pools.attempt([never], {}, lambda p: None, lambda: False) == "done"
+    assert (point.path / files.RESULTS).read_text() == before
+    foreign = point._replace(sha256="other", command=[sys.executable, "-c", "pass"])
+    assert pool.run([foreign]) == ["failed"]
+    assert "was the config's file changed?" in (point.path / files.REASON).read_text()
+
+
+def test_who_failed_is_told_by_locks_and_last_lines_not_by_anothers_words(tmp_path):
+    """Two sweeps write to one log, and of points trained together one may be another sweep's."""
+    say = "import sys; print('x is in use by y', flush=True); sys.exit({!r})"
+    mine, other = (
+        pools.Point(tmp_path / name, "x", [sys.executable, "-c", say.format("not finite")])
+        for name in ("mine", "other")
+    )
+    assert pools.Pool([]).run([mine]) == ["failed"]  # though the log has another's refusal
+    assert (mine.path / files.REASON).read_text() == "exit code 1: not finite\n"
+    other.path.mkdir()
+    with lock.locked(other.path):
+        args = dict(os.environ), lambda process: None, lambda: False
+        assert pools.attempt([other], *args) == "running"
+        assert pools.attempt([mine, other], *args) == "failed"
+        assert pools.Pool([]).run([mine, other]) == ["failed", "running"]
+        assert not (other.path / files.REASON).exists()
+    refused = other._replace(
+        command=[sys.executable, "-c", "import sys; sys.exit('is in use by y')"]
+    )
+    assert pools.Pool([]).run([refused]) == ["running"]  # and was let go since
+
+
+def run_all(gpus, root, number):
+    """What each run saw, of points that two pools share out: its environment, begin and end."""
+    code = (
+        "import json, os, pathlib, sys, time; begin = time.monotonic(); time.sleep(0.2);"
+        "path = pathlib.Path(sys.argv[1]); seen = {**os.environ, 'config_sha256': 'x'};"
+        "path.write_text(json.dumps(seen | {'begin': begin, 'end': time.monotonic()}))"
+    )
+    points = []
+    for i in range(number):
+        command = [sys.executable, "-c", code, str(root / str(i) / files.RESULTS)]
+        points.append(pools.Point(root / str(i), "x", command))
+    with ThreadPoolExecutor(number) as threads:
+        two = pools.Pool(gpus), pools.Pool(gpus)
+        futures = [threads.submit(two[i % 2].run, [point]) for i, point in enumerate(points)]
+        assert [future.result() for future in futures] == [["done"]] * number
+    return [json.loads((point.path / files.RESULTS).read_text()) for point in points]
+
+
+def test_a_gpu_for_each_and_never_one_for_two(monkeypatch, tmp_path):
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(pools, "POLL", 0.05)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-a/b")
+    gpus = pools.visible_gpus()
+    assert gpus == ["2", "GPU-a/b"]
+    monkeypatch.setenv("SLURM_NTASKS", "4")  # a run is none of them
+    seen = run_all(gpus, tmp_path / "runs", 6)
+    assert all("SLURM_NTASKS" not in one for one in seen)
+    for gpu in gpus:
+        times = sorted((e["begin"], e["end"]) for e in seen if e["CUDA_VISIBLE_DEVICES"] == gpu)
+        assert times
+        assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(times))
+    # A run that outlives its sweep keeps its GPU.
+    point = pools.Point(tmp_path / "outlives", "x", ["sleep", "60"])
+    begun: queue.Queue = queue.Queue()
+    with pools.one_of(["2"], lambda: False) as (_, file):
+        args = [point], dict(os.environ), begun.put, lambda: True
+        thread = threading.Thread(target=pools.attempt, args=args, kwargs={"held": (file,)})
+        thread.start()
+        process = begun.get()
+    with pools.one_of(gpus, lambda: False) as (gpu, _):
+        assert gpu == "GPU-a/b"
+    asked = iter((False, True))
+    with pools.one_of(["2"], lambda: next(asked)) as (gpu, _):
+        assert gpu is None
+    process.kill()
+    thread.join()
+    with pools.one_of(["2"], lambda: False) as (gpu, _):
+        assert gpu == "2"
+    # A sweep with many points leaves a turn to one with few.
+    code = 'import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(\'{"config_sha256": "x"}\')'
+    order: list[str] = []
+
+    def run(name):
+        pool = pools.Pool(["2"])
+        for i in range(8 if name == "many" else 1):
+            path = tmp_path / f"{name}{i}"
+            command = [sys.executable, "-c", code, str(path / files.RESULTS)]
+            point = pools.Point(path, "x", command)
+            assert pool.run([point], lambda: order.append(name)) == ["done"]
+
+    with ThreadPoolExecutor(2) as threads:
+        [*threads.map(run, ("many", "few"))]
+    assert order.index("few") < 4
+    for none in ("", "-1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", none)
+        assert pools.visible_gpus() == []
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+    (seen,) = run_all([], tmp_path / "cpu", 1)
+    flags = ["--xla_force_host_platform_device_count=2", pools.ONE_THREAD["XLA_FLAGS"]]
+    assert seen["XLA_FLAGS"].split() == flags
+    assert seen["OMP_NUM_THREADS"] == "1"
+
+
+def test_a_tpu_is_for_one_run_at_a_time(monkeypatch, tmp_path):
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(pools.importlib.util, "find_spec", lambda name: name == "libtpu")
+    monkeypatch.setattr(pools, "DEVICES", tmp_path)
+    assert not pools.has_tpu()  # the package alone
+    (tmp_path / "vfio").mkdir()
+    (tmp_path / "vfio" / "0").touch()
+    assert pools.has_tpu()
+    (seen,) = run_all([], tmp_path / "runs", 1)
+    assert "OMP_NUM_THREADS" not in seen
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    assert not pools.has_tpu()

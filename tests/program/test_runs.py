@@ -1,0 +1,174 @@
+"""Finished runs: rows, columns, what is averaged, which epoch counts."""
+
+import json
+
+import numpy as np
+import pytest
+
+from configs import digits
+from experiments.report import runs
+from experiments.runs import files, selection
+
+VERSIONS = {"versions": {"jax": "1"}, "devices": 1, "platform": "cpu", "x64": False}
+
+
+def config_of(**changes):
+    config = digits.get_config()
+    config.update_from_flattened_dict(changes)
+    return config.to_dict()
+
+
+def write(root, name, **results):
+    path = root / name
+    path.mkdir(parents=True)
+    (path / files.RESULTS).write_text(json.dumps(VERSIONS | results))
+    return path
+
+
+def rows(configs):
+    return [row for row, _ in runs.labels(configs)]
+
+
+def test_rows_pool_nothing_but_seeds():
+    configs = [
+        config_of(**{"seed": s, "noise.seed": s, "noise.rate": 0.1 * s, "data.split_seed": s})
+        for s in range(4)
+    ]
+    configs += [config_of(**{"loss.decay": 0.5}), config_of(**{"optimizer.learning_rate": 0.1})]
+    configs += [config_of(**{"checkpoint.keep": 4, "report.losses": True})]
+    assert rows(configs) == ["superloss"] * 4 + [
+        "superloss, decay 0.5", "superloss, learning_rate 0.1", "superloss",
+    ]  # fmt: skip
+
+
+def test_a_value_that_is_not_that_of_most_is_named_and_what_older_runs_lack_is_not():
+    half = [config_of(**{"loss.lam": lam}) for lam in (0.25, 1.0)]
+    assert rows(half) == ["superloss, lam 0.25", "superloss, lam 1.0"]
+    older = [config_of() for _ in range(3)]
+    for config in older[:2]:
+        del config["augment"]["mixup"], config["loss"]["gce"]
+    assert rows(older) == ["superloss"] * 3
+
+
+def test_names_are_as_long_as_they_need_to_be():
+    changes = [{}, {}, {"loss.lam": 2.0}, {"loss.elr.lam": 2.0}, {"loss.gce.q": 0.5}]
+    found = rows([config_of(**one) for one in changes])
+    assert found[2:] == ["superloss, loss.lam 2.0", "superloss, elr.lam 2.0", "superloss, q 0.5"]
+
+
+def test_a_method_of_one_row_has_its_name_and_the_caption_its_settings(tmp_path):
+    noise = {"realised_rate": 0.4, "convention": "symmetric"}
+    chosen = {"superloss": {"loss.lam": 0.25}, "gce": {"loss.gce.q": 0.2}, "cross_entropy": {}}
+    for method, settings in chosen.items():
+        for seed in (0, 1):
+            config = config_of(**{"loss.method": method, "seed": seed}, **settings)
+            write(tmp_path, f"{method}-{seed}", config=config, noise=noise)
+    found = runs.read(tmp_path)
+    assert {run.row for run in found} == chosen.keys()
+    assert runs.caption(found).endswith(
+        " Settings unlike most runs': gce with q 0.2; superloss with lam 0.25."
+    )
+    config = config_of(**{"loss.method": "gce", "seed": 0, "loss.gce.q": 0.7})
+    write(tmp_path, "another", config=config, noise=noise)
+    found = runs.read(tmp_path)
+    assert {run.row for run in found} == {"superloss", "gce", "gce, q 0.2", "cross_entropy"}
+    assert runs.caption(found).endswith(" Settings unlike most runs': superloss with lam 0.25.")
+    # What every method has is told with most runs' value; what cross entropy does not read, not.
+    both = {"loss.method": "cross_entropy", "loss.lam": 4.0, "optimizer.learning_rate": 0.5}
+    configs = [config_of(**both), *(config_of(**{"loss.method": "elr"}) for _ in range(2))]
+    assert runs.labels(configs)[0] == ("cross_entropy", "learning_rate 0.5 (most: 0.001)")
+
+
+def test_columns_are_headed_by_what_tells_them_apart():
+    def headings(*changes):
+        columns = [runs.condition(config_of(**one)) for one in changes]
+        return [runs.heading(column, columns) for column in columns]
+
+    assert headings({"noise.rate": 0.0}, {"noise.rate": 0.4}) == ["noise 0", "noise 0.4"]
+    assert headings({}) == ["noise 0.4"]
+    without = [{"noise.rate": 0.0, "noise.kind": kind} for kind in ("pairflip", "asymmetric")]
+    assert runs.condition(config_of(**without[0])) == runs.condition(config_of(**without[1]))
+    kinds = [{"noise.kind": kind} for kind in ("symmetric_inclusive", "pairflip")]
+    assert headings(*kinds) == ["symmetric_inclusive, noise 0.4", "pairflip, noise 0.4"]
+    rates = [{"noise.rate": r, "data.imbalance": i} for r, i in ((0.4, 1.0), (0.0, 50.0))]
+    assert headings(*rates) == ["noise 0.4", "imbalance 50"]
+    both = [{"noise.rate": 0.0}, *rates]  # as CurBench has them
+    assert headings(*both) == ["noise 0", "noise 0.4", "imbalance 50"]
+    models = [{"model.name": name} for name in ("mlp", "lenet")]
+    assert headings(*models) == ["mlp, noise 0.4", "lenet, noise 0.4"]
+    given = {"data.name": "cifar10n", "noise.kind": "given", "noise.rate": 0.0}
+    assert headings(given | {"data.variant": "worse"}) == ["given"]
+    variants = [given | {"data.variant": name} for name in ("aggre", "worse")]
+    assert headings(*variants) == ["aggre", "worse"]
+
+
+def test_runs_are_read_once_and_copies_are_no_further_seeds(tmp_path):
+    with pytest.raises(ValueError, match="no finished run"):
+        runs.read(tmp_path)
+    for name, seed in (("b", 1), ("a", 0), ("copy", 1)):
+        write(tmp_path, name, config=config_of(seed=seed))
+    write(tmp_path, "several_seeds", seeds=[0, 1])  # a vmapped run's own file has no config
+    found = runs.read(tmp_path)
+    assert [run.path.name for run in found] == ["a", "b"]
+    assert [run.seeds for run in found] == [(0, 0, 0), (1, 0, 0)]
+    newer = {"versions": {"jax": "2"}}
+    write(tmp_path, "newer", config=config_of(seed=1), **newer)
+    assert len(runs.read(tmp_path)) == 3  # not a copy: made with something else
+    assert len({runs.made_with(run.results) for run in runs.read(tmp_path)}) == 2
+    (tmp_path / "a" / files.RESULTS).write_text('{"con')
+    with pytest.raises(ValueError, match=r"results\.json is torn"):
+        runs.read(tmp_path)
+
+
+def test_columns_may_be_any_keys(tmp_path):
+    for seed, decay in enumerate((0.0, 5e-4)):
+        for method in ("superloss", "cross_entropy"):
+            for batch in (128, 64):
+                config = config_of(**{"loss.method": method, "optimizer.weight_decay": decay,
+                                      "batch_size": batch, "seed": seed})  # fmt: skip
+                write(tmp_path, f"{method}-{decay}-{batch}", config=config)
+    assert len({run.row for run in runs.read(tmp_path)}) == 8
+    found = runs.read(tmp_path, "batch_size,optimizer.weight_decay")
+    assert {run.row for run in found} == {"superloss", "cross_entropy"}
+    columns = sorted({run.column for run in found})
+    assert [runs.heading(one, columns) for one in columns] == [
+        "batch_size 64, weight_decay 0.0", "batch_size 64, weight_decay 0.0005",
+        "batch_size 128, weight_decay 0.0", "batch_size 128, weight_decay 0.0005",
+    ]  # fmt: skip
+    assert runs.heading(columns[0], columns[:2]) == "weight_decay 0.0"
+    assert all(f"{run.column.more[0][1]}" == run.path.name.rsplit("-")[-1] for run in found)
+    with pytest.raises(ValueError, match=r"--columns: expected one of batch_size.*got 'weight_d"):
+        runs.read(tmp_path, "weight_decay")
+    write(tmp_path, "none", config=config_of(batch_size=None))  # numbers beside what is none
+    assert sorted({run.column for run in runs.read(tmp_path, "batch_size")})[0].more == (
+        ("batch_size", "128"),
+    )
+
+
+def test_the_epoch_that_counts(tmp_path):
+    rng = np.random.default_rng(0)
+    test, validation = rng.random(20), rng.random(20).round(1)  # equal ones among them
+    rows = [
+        {"epoch": i + 1, "test_accuracy": t, "validation_accuracy": v}
+        for i, (t, v) in enumerate(zip(test, validation, strict=True))
+    ]
+    found = selection.accuracies(rows)
+    best = next(i for i in range(20) if validation[i] == max(validation))
+    assert found == {
+        "last": test[19], "mean_of_last_10": pytest.approx(sum(test[10:]) / 10),
+        "best_validation": test[best], "best_epoch": best + 1,
+    }  # fmt: skip
+    path = write(tmp_path, "a", config=config_of(), test_accuracy=found)
+    (path / files.METRICS).write_text("".join(map(files.line, rows)))
+    (run,) = runs.read(tmp_path)
+    assert runs.accuracy(run, "last") == 100 * test[19]
+    assert runs.accuracy(run, "best_test") == 100 * max(test)
+    assert runs.validation(run) == 100 * max(validation)
+    assert runs.declared(run) == ("last",)
+    (path / files.METRICS).write_text('{"epoch": 1}\n{"ep')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl"):
+        runs.metrics(run)
+    assert runs.selected(run, "best_validation") == "best epoch on noisy validation labels"
+    alone = selection.accuracies([{"epoch": 1, "test_accuracy": 0.5}] * 9)
+    assert alone == {"last": 0.5}  # too few for a mean of ten
+    assert selection.accuracies([{"epoch": 1}]) == {}

@@ -1,0 +1,245 @@
+"""Runs trained at once are the runs trained one by one."""
+
+import json
+import shutil
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import digits
+from experiments.runs import files, lock
+from experiments.tasks import images as batches
+from experiments.training import build, devices, loop, seeds, together
+from experiments.training import step as one_step
+from experiments.training.together import Member
+
+X64 = bool(jax.config.read("jax_enable_x64"))
+
+
+def config_of():
+    config = digits.get_config()
+    config.devices, config.epochs, config.batch_size, config.vmap_seeds = 1, 2, 256, 2
+    config.optimizer.name, config.optimizer.learning_rate = "sgd", 0.1
+    config.checkpoint.every_epochs = 1
+    return config
+
+
+@pytest.fixture(scope="module")
+def run():
+    return build.build(config_of())
+
+
+def test_a_step_of_all_is_a_step_of_each(run):
+    config, numbers = config_of(), [3, 4]
+    data = devices.replicate(batches.train_data(run.dataset.train, run.augment), run.layout)
+    order = together.orders(config, run, numbers, 1, len(data.labels))
+    wide = jax.tree.map(lambda x: x.astype(jnp.float64) if X64 and x.dtype == jnp.float32 else x,
+                        together.init_states(run, numbers))  # fmt: skip
+    singles = [jax.tree.map(lambda x, i=i: x[i].copy(), wide) for i in range(2)]
+    count, tolerance = (20, 1e-12) if X64 else (1, 1e-6)
+    run = run._replace(model=run.model.clone(dtype=jnp.float64)) if X64 else run
+    at_once, alone = together.make_steps(run)[0], one_step.make_train_step(run)
+    for _ in range(count):
+        wide, failed = at_once(wide, data, order)
+    for i, state in enumerate(singles):
+        for _ in range(count):
+            state, _ = alone(state, data, order[i])
+        assert not failed[i]
+        for a, b in zip(jax.tree.leaves(wide.params), jax.tree.leaves(state.params), strict=True):
+            assert abs(np.asarray(a)[i] - np.asarray(b)).max() <= tolerance
+
+
+@pytest.mark.parametrize("vmapped", [True, False])
+def test_each_seed_has_its_directory(run, tmp_path, vmapped, monkeypatch):
+    monkeypatch.setattr(seeds, "pays", lambda *unused: vmapped)
+    asked = iter([None] * 8)
+    with pytest.raises(lock.Stopped):  # and is resumed
+        seeds.train_seeds(config_of(), run, tmp_path, lambda: next(asked, 15))
+    seeds.train_seeds(config_of(), run, tmp_path)
+    for seed in (0, 1):
+        results = json.loads((tmp_path / f"seed_{seed}" / files.RESULTS).read_text())
+        assert results["config"]["seed"] == seed
+        assert results.get("vmapped") == (2 if vmapped else None)
+        rows = files.read_rows(tmp_path / f"seed_{seed}" / files.METRICS)
+        assert [row["epoch"] for row in rows] == [1, 2]
+        config = config_of()
+        config.seed = seed
+        (tmp_path / f"single_{seed}").mkdir()
+        single = loop.train(config, run, tmp_path / f"single_{seed}")
+        for key, value in single["last_epoch"].items():
+            assert results["last_epoch"][key] == pytest.approx(value, rel=1e-3), key
+
+
+def test_a_changed_config_is_noticed(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(seeds, "pays", lambda *unused: False)
+    seeds.train_seeds(config_of(), run, tmp_path)
+    config = config_of().to_dict()
+    with pytest.raises(ValueError, match="holds a finished run"):
+        files.check_config(tmp_path, config, resumable=False)
+    with pytest.raises(ValueError, match="seed: 0 -> 7"):
+        files.check_config(tmp_path, config | {"seed": 7}, resumable=False)
+    more = config_of()
+    more.epochs = 3
+    seeds.train_seeds(more, run, tmp_path)
+    for seed in (0, 1):
+        assert len(files.read_rows(tmp_path / f"seed_{seed}" / files.METRICS)) == 3
+
+
+def test_a_changed_config_is_noticed_in_the_midst(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(seeds, "pays", lambda unused: True)
+    asked = iter([None] * 3)
+    with pytest.raises(lock.Stopped):
+        seeds.train_seeds(config_of(), run, tmp_path, lambda: next(asked, 15))
+    changed = config_of()
+    changed.optimizer.learning_rate = 0.2
+    with pytest.raises(ValueError, match=r"learning_rate: 0\.1 -> 0\.2"):
+        seeds.train_seeds(changed, build.build(changed), tmp_path)
+
+
+def test_what_is_faster_is_measured(run, monkeypatch):
+    """The clock decides: here it says that a step of all takes a tenth, then ten times, of one."""
+    members = [Member(config_of(), run, None)] * 2
+    for factor, expected in ((0.1, True), (10, False)):
+        ticks = iter([0, 1, 0, factor])
+        clock = types.SimpleNamespace(perf_counter=ticks.__next__)
+        monkeypatch.setattr(seeds, "time", clock)
+        assert seeds.pays(members) == expected
+
+
+def test_what_has_no_room_goes_one_by_one(run, monkeypatch, capsys):
+    def full(*unused):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    monkeypatch.setattr(seeds, "make_steps", lambda *unused: (full, full))
+    assert not seeds.pays([Member(config_of(), run, None)] * 2)
+    assert "no memory for 2 at once" in capsys.readouterr().err
+
+
+def test_seeds_need_one_device(run, tmp_path):
+    config = config_of()
+    config.devices = 2
+    with pytest.raises(ValueError, match=r"config\.vmap_seeds: expected one device"):
+        seeds.train_seeds(config, build.build(config), tmp_path)
+
+
+def points(root, number=2, **values):
+    """As a sweep has them: each with noise and split of its own."""
+    members = []
+    for seed in range(number):
+        config = config_of()
+        config.vmap_seeds = 1
+        config.seed = config.noise.seed = config.data.split_seed = seed
+        config.update_from_flattened_dict(values)
+        (root / str(seed)).mkdir(parents=True)
+        members.append(Member(config, build.build(config), root / str(seed)))
+    return members
+
+
+def results(members):
+    return [json.loads((one.path / files.RESULTS).read_text()) for one in members]
+
+
+def test_points_of_a_sweep_at_once(tmp_path, monkeypatch):
+    """As those trained alone; ended and begun again, at once or alone, as those never ended."""
+    monkeypatch.setattr(seeds, "pays", lambda unused: True)
+    kinds = ("alone", "at_once", "ended", "goes_on_alone")
+    alone, at_once, ended, goes_on = (points(tmp_path / kind) for kind in kinds)
+    for one in alone:
+        loop.train(*one)
+    seeds.train_all(at_once)
+    for single, own in zip(results(alone), results(at_once), strict=True):
+        assert own["noise"] == single["noise"]
+        assert own["vmapped"] == 2
+        for key, value in single["last_epoch"].items():
+            assert own["last_epoch"][key] == pytest.approx(value, rel=1e-3), key
+    assert results(at_once)[0]["noise"] != results(at_once)[1]["noise"]
+    assert [row["epoch"] for row in files.read_rows(at_once[1].path / files.TIMING)] == [1, 2]
+    for members in (ended, goes_on):
+        asked = iter([None] * 8)
+        with pytest.raises(lock.Stopped):
+            seeds.train_all(members, lambda asked=asked: next(asked, 15))
+    monkeypatch.setattr(seeds, "pays", None)  # it is not asked again
+    seeds.train_all(ended)
+    assert results(ended) == results(at_once)
+    for one in goes_on:
+        seeds.train_all([one])
+    for single, own in zip(results(alone), results(goes_on), strict=True):
+        assert own["vmapped"] == 2  # for a part of it
+        assert own["last_epoch"]["test_loss"] == pytest.approx(
+            single["last_epoch"]["test_loss"], rel=1e-3
+        )
+    seeds.train_all(ended)  # which are done
+
+
+def test_the_newest_step_that_all_have(tmp_path, monkeypatch, capsys):
+    """One was killed before its last save: all go on from the one before."""
+    monkeypatch.setattr(seeds, "pays", lambda unused: True)
+    straight, killed = points(tmp_path / "straight"), points(tmp_path / "killed")
+    seeds.train_all(straight)
+    seeds.train_all(killed)
+    folder = killed[0].path / "checkpoints"
+    first, last = sorted(folder.iterdir())
+    shutil.rmtree(last)
+    for one in killed:
+        (one.path / files.RESULTS).unlink()
+    seeds.train_all(killed)
+    assert results(killed) == results(straight)
+    assert (folder / last.name).exists()
+    # None in common: each goes on from its own.
+    for one, name in zip(killed, (first.name, last.name), strict=True):
+        (one.path / files.RESULTS).unlink()
+        shutil.rmtree(one.path / "checkpoints" / name)
+    assert not seeds.at_once(killed)
+    seeds.train_all(killed)
+    assert results(killed)[0] == results(straight)[0]
+    said = capsys.readouterr().err
+    assert f"resume   at step {int(first.name)}, after 1 whole epochs" in said
+    # So where what they have in common is damaged.
+    for one in killed:
+        (one.path / files.RESULTS).unlink()
+    for step in sorted((killed[1].path / "checkpoints").iterdir())[:-1]:
+        shutil.rmtree(step)
+    (folder / last.name / "manifest.json").write_text("{}")
+    assert seeds.at_once(killed)
+    with pytest.raises(ValueError, match="no checkpoint is whole"):
+        seeds.train_all(killed)
+    assert [seeds.is_done(one) for one in killed] == [False, True]
+
+
+def test_one_that_fails_stops_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(seeds, "pays", lambda unused: True)
+    members, good = points(tmp_path / "fails"), points(tmp_path / "good")
+    seeds.train_all(good)
+    begin = together.begin
+
+    def poisoned(members):
+        state, rows = begin(members)
+        params = jax.tree.map(lambda x: x.at[0].set(jnp.nan), state.params)
+        return state._replace(params=params), rows
+
+    monkeypatch.setattr(together, "begin", poisoned)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        seeds.train_all(members)
+    assert json.loads((members[0].path / files.FAILED).read_text())["step"] == 0
+    assert not (members[0].path / files.RESULTS).exists()
+    assert results(members[1:]) == results(good[1:])
+    assert not seeds.at_once(members)  # it goes on alone
+    regrouped = [members[0], *good[:1]]
+    assert not seeds.at_once(regrouped)
+
+
+def test_what_cannot_be_together(tmp_path):
+    members = points(tmp_path)
+    assert seeds.fit_together(members)
+    imbalanced = points(tmp_path / "more", **{"data.imbalance": 20.0})
+    assert not seeds.fit_together(imbalanced)  # seeds leave out unlike numbers of examples
+    assert not seeds.at_once(imbalanced)
+    assert not seeds.at_once(imbalanced)  # as it was decided
+    size = batches.train_data(members[0].run.dataset.train, members[0].run.augment)
+    for part, expected in ((1.5, False), (2.5, True)):
+        budget = part * sum(array.nbytes for array in size) / 1e6
+        members[0].config.data.device_budget_mb = budget
+        assert seeds.fit_together(members) == expected
