@@ -18,9 +18,9 @@ def get_config():
     config.data.name = "cifar100"
     config.loss.lam = 0.25
     config.loss.tau = math.log(100)
-    config.loss.self_paced_linear.threshold = 2 * math.log(100)
-    config.loss.elr.lam = 7.0
-    config.loss.elr.beta = 0.9
+    config.loss.self_paced.threshold = 2 * math.log(100)
+    config.loss.early_learning.lam = 7.0
+    config.loss.early_learning.beta = 0.9
     return config
 
 

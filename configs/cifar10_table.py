@@ -20,9 +20,9 @@ METHODS = (
     {"loss.method": "cross_entropy"},
     {"loss.method": "superloss", "loss.threshold": "constant"},
     {"loss.method": "superloss", "loss.threshold": "ema"},
-    {"loss.method": "gce"},
-    {"loss.method": "elr"},
-    {"loss.method": "self_paced_linear"},
+    {"loss.method": "generalized_cross_entropy"},
+    {"loss.method": "early_learning"},
+    {"loss.method": "self_paced", "loss.self_paced.weights": "linear"},
 )
 
 
@@ -36,7 +36,7 @@ def get_config():
     config.optimizer.schedule = "piecewise"
     config.optimizer.boundaries = (80.0, 100.0)
     config.loss.tau = math.log(10)  # of a constant threshold
-    config.loss.self_paced_linear.threshold = 2 * math.log(10)  # at log 10 nothing counts at first
+    config.loss.self_paced.threshold = 2 * math.log(10)  # at log 10 nothing counts at first
     config.report.selection = ("best_validation", "last")
     return config
 

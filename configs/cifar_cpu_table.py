@@ -15,12 +15,17 @@ from configs import cifar_cpu_tuning
 CHOSEN = (
     {"loss.method": "cross_entropy", "optimizer.learning_rate": 0.1359},
     {"loss.method": "superloss", "loss.threshold": "constant", "loss.lam": 1.0},
-    {"loss.method": "gce", "loss.gce.q": 0.2},
-    {"loss.method": "elr", "loss.elr.lam": 3.0, "loss.elr.beta": 0.9},
+    {"loss.method": "generalized_cross_entropy", "loss.generalized_cross_entropy.q": 0.2},
     {
-        "loss.method": "self_paced_linear",
-        "loss.self_paced_linear.threshold": 9.2,
-        "loss.self_paced_linear.growth": 1.1,
+        "loss.method": "early_learning",
+        "loss.early_learning.lam": 3.0,
+        "loss.early_learning.beta": 0.9,
+    },
+    {
+        "loss.method": "self_paced",
+        "loss.self_paced.weights": "linear",
+        "loss.self_paced.threshold": 9.2,
+        "loss.self_paced.growth": 1.1,
     },
 )
 

@@ -43,16 +43,21 @@ def grid():
         for lam in (0.1, 0.25, 1.0):
             yield {"loss.method": "superloss", "loss.threshold": threshold, "loss.lam": lam}
     for q in (0.2, 0.4, 0.5, 0.6, 0.7, 0.8):
-        yield {"loss.method": "gce", "loss.gce.q": q}
+        yield {"loss.method": "generalized_cross_entropy", "loss.generalized_cross_entropy.q": q}
     for lam in (1.0, 3.0, 7.0):
         for beta in (0.7, 0.9):
-            yield {"loss.method": "elr", "loss.elr.lam": lam, "loss.elr.beta": beta}
+            yield {
+                "loss.method": "early_learning",
+                "loss.early_learning.lam": lam,
+                "loss.early_learning.beta": beta,
+            }
     for start in (2.3, 4.6, 9.2):
         for growth in (1.1, 1.3):
             yield {
-                "loss.method": "self_paced_linear",
-                "loss.self_paced_linear.threshold": start,
-                "loss.self_paced_linear.growth": growth,
+                "loss.method": "self_paced",
+                "loss.self_paced.weights": "linear",
+                "loss.self_paced.threshold": start,
+                "loss.self_paced.growth": growth,
             }
 
 

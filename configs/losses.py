@@ -11,7 +11,6 @@ from ml_collections import config_dict
 
 def get_config():
     keep = {"forget_rate": 0.4, "warmup": 0.05}  # the noise rate; 10 of 200 epochs
-    self_paced = {"threshold": 2.3, "growth": 1.3, "every": 0.1}  # log 10; by 1.3 at every tenth
     return ml_collections.ConfigDict({
         "method": "superloss",
         "base": "cross_entropy",
@@ -20,16 +19,15 @@ def get_config():
         "decay": 0.9,  # of the ema
         "tau": config_dict.placeholder(float),  # of a constant threshold
         "window": 50,  # steps, of a windowed one
-        "gce": {"q": 0.7},
+        "generalized_cross_entropy": {"q": 0.7},
         "truncated_gce": {"q": 0.7, "k": 0.5, "start": 1 / 3},  # after epoch 40 of 120
-        "sce": {"alpha": 0.1, "beta": 1.0, "log_zero": -4.0},
-        "nce_rce": {"alpha": 1.0, "beta": 1.0},
-        "nce_mae": {"alpha": 1.0, "beta": 1.0},
-        "bootstrap_soft": {"beta": 0.95},
-        "bootstrap_hard": {"beta": 0.8},
+        "symmetric_cross_entropy": {"alpha": 0.1, "beta": 1.0, "log_zero": -4.0},
+        "active_passive": {"passive": "rce", "alpha": 1.0, "beta": 1.0},  # or mae
+        "bootstrap": {"hard": False, "beta": 0.95},  # 0.8 with hard
         "focal": {"gamma": 2.0},
-        "self_paced_hard": dict(self_paced),
-        "self_paced_linear": dict(self_paced),
+        "self_paced": {  # log 10, times 1.3 at every tenth of the run
+            "weights": "hard", "threshold": 2.3, "growth": 1.3, "every": 0.1,
+        },
         "mentornet": {
             "percentile": 75.0, "decay": 0.5, "burn_in": 0.19,
             "second": 1.0, "second_from": 0.9,  # lambda_2, and 0 before
@@ -39,7 +37,7 @@ def get_config():
             "class_rate": 0.1, "instance_rate": 0.2, "momentum": 0.9, "clamp": 20.0,
         },
         "trend_superloss": {"alpha": 0.7, "window": 10},  # the rest is SuperLoss's
-        "elr": {"lam": 3.0, "beta": 0.7},
+        "early_learning": {"lam": 3.0, "beta": 0.7},
         "self_filter": {"decay": 0.9, "start": 0.2},
         "co_teaching": keep,
         "jocor": keep | {"lam": 0.9},

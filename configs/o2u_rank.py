@@ -15,7 +15,7 @@ from configs import cifar10
 
 def get_config():
     config = cifar10.get_config()
-    config.loss.method = "o2u"
+    config.loss.method = "loss_memory"
     config.optimizer.name = "sgd"
     config.optimizer.schedule = "cyclic"
     config.optimizer.learning_rate = 1e-2

@@ -11,11 +11,21 @@ are scaled to the run's. rivals_cifar10.py is the same on CIFAR-10.
 from configs import digits
 
 METHODS = (
-    "cross_entropy", "superloss", "trend_superloss", "gce", "truncated_gce", "sce", "nce_rce",
-    "nce_mae", "bootstrap_soft", "bootstrap_hard", "focal", "forward", "backward",
-    "self_paced_hard", "self_paced_linear", "mentornet", "data_parameters", "elr", "self_filter",
-    "co_teaching", "jocor",
+    "cross_entropy", "superloss", "trend_superloss", "generalized_cross_entropy", "truncated_gce",
+    "symmetric_cross_entropy", "active_passive", "bootstrap", "focal", "forward_correction",
+    "backward_correction", "self_paced", "mentornet", "data_parameters", "early_learning",
+    "self_filter", "co_teaching", "jocor",
 )  # fmt: skip
+FORMS = (  # that are not the default
+    {"loss.method": "active_passive", "loss.active_passive.passive": "mae"},
+    {"loss.method": "bootstrap", "loss.bootstrap.hard": True, "loss.bootstrap.beta": 0.8},
+    {"loss.method": "self_paced", "loss.self_paced.weights": "linear"},
+    {"loss.method": "superloss", "loss.threshold": "per_class"},
+    {"loss.method": "superloss", "loss.threshold": "windowed"},
+    {"loss.method": "superloss", "loss.base": "generalized_cross_entropy"},
+    {"loss.method": "data_parameters", "loss.data_parameters.kind": "both"},
+    {"loss.method": "cross_entropy", "augment.mixup": 1.0},
+)
 
 
 def get_config():
@@ -29,11 +39,7 @@ def points():
     """What is compared: methods, and what else one may do with SuperLoss and data parameters."""
     for method in METHODS:
         yield {"loss.method": method}
-    yield {"loss.method": "superloss", "loss.threshold": "per_class"}
-    yield {"loss.method": "superloss", "loss.threshold": "windowed"}
-    yield {"loss.method": "superloss", "loss.base": "gce"}
-    yield {"loss.method": "data_parameters", "loss.data_parameters.kind": "both"}
-    yield {"loss.method": "cross_entropy", "augment.mixup": 1.0}
+    yield from FORMS
 
 
 def sweep():

@@ -4,7 +4,6 @@ python -m experiments.main --config=configs/digits.py --config.noise.rate=0.4 --
 """
 
 import contextlib
-import functools
 import json
 import pathlib
 
@@ -35,13 +34,16 @@ def main(argv: list[str]) -> None:
             refuse(InterruptedError(f"{stopped}: saved; the same command goes on"), stopped.code)
         except KeyboardInterrupt:  # before anything was trained
             refuse(InterruptedError("interrupted"), code=130)
-        except (FloatingPointError, OSError) as error:
+        except (FloatingPointError, MemoryError, OSError) as error:
             refuse(error, code=1)
         except (ValueError, TypeError) as error:
             refuse(error)
     for results, path in trained:
-        accuracy = results["test_accuracy"].get("last")
-        tested = "no test images" if accuracy is None else f"test accuracy {accuracy:.2%}"
+        score = results["score"]
+        last = results[f"test_{score['key']}"].get("last")
+        tested = "no test examples"
+        if last is not None:
+            tested = f"test {score['name']} {score['scale'] * last:.2f}{score['unit']}"
         print(f"{tested} in the last epoch; results in {path}")
 
 
@@ -69,50 +71,38 @@ def run(stack: contextlib.ExitStack) -> list:
     """Trains, and returns each result with its path."""
     from experiments.models import cpu
     from experiments.runs import files, lock
-    from experiments.training import build, checkpoint, devices, loop, seeds
+    from experiments.training import build, devices, loop, seeds
 
     files.note_content(CONFIG.value)
     cpu.keep_freed_memory()
     files.compilation_cache()
     devices.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
     signal = stack.enter_context(lock.signals())  # after JAX, which would take SIGTERM
-
-    def claim(config, folder):
-        path = files.prepare(folder)
-        stack.enter_context(lock.locked(path))
-        if not BESIDE.value or not files.is_done(path, files.config_sha256(config.to_dict())):
-            checkpoint.check_config(path, config)
-        return path
-
-    def built(config):
-        try:
-            return build.build(config, DATA_DIR.value)
-        except (AttributeError, KeyError) as error:  # a config of the user's own
-            raise ValueError(f"--config: {' '.join(map(str, error.args))}") from error
-
     if BESIDE.value:
-        return run_all(wanted(), claim, built, signal)
-    path = devices.by_the_first(functools.partial(claim, CONFIG.value, WORKDIR.value))
+        return run_all(stack, signal)
+    path = devices.by_the_first(lambda: claim(stack, CONFIG.value, WORKDIR.value))
     path = path or pathlib.Path(WORKDIR.value).expanduser().absolute()
-    trainer = seeds.train_seeds if CONFIG.value.vmap_seeds > 1 else loop.train
-    return [(trainer(CONFIG.value, built(CONFIG.value), path, signal), path / files.RESULTS)]
+    member = build.Member(CONFIG.value, built(CONFIG.value), path)
+    if CONFIG.value.vmap_seeds > 1:
+        return [(seeds.train_seeds(*member, signal), path / files.RESULTS)]
+    return [(loop.train([member], signal)[0], path / files.RESULTS)]
 
 
-def run_all(asked: list, claim, built, signal) -> list:
+def run_all(stack: contextlib.ExitStack, signal) -> list:
     """Trains those that can be; at the end, raises what stopped the first that cannot."""
     import jax
 
     from experiments.progress import console
     from experiments.runs import files
-    from experiments.training import seeds
+    from experiments.training import build, seeds
 
     if jax.process_count() > 1 or CONFIG.value.vmap_seeds > 1:
         raise ValueError("--beside: expected one process, and vmap_seeds of 1")
     members, errors = [], []
-    for config, folder in asked:
+    for config, folder in wanted():
         try:
-            path = claim(config, folder)
-            members.append(seeds.Member(config, built(config), path))
+            path = claim(stack, config, folder)
+            members.append(build.Member(config, built(config), path))
         except ValueError as error:  # in use, say: the others are trained
             console.print(f"failed   {pathlib.Path(folder).absolute()}: {error}")
             errors.append(error)
@@ -121,6 +111,27 @@ def run_all(asked: list, claim, built, signal) -> list:
         raise errors[0]
     found = [one.path / files.RESULTS for one in members]
     return [(json.loads(file.read_text()), file) for file in found]
+
+
+def claim(stack: contextlib.ExitStack, config, folder: str) -> pathlib.Path:
+    """Makes and locks the work directory, if a run of this config can begin or go on there."""
+    from experiments.runs import files, lock
+    from experiments.training import checkpoint
+
+    path = files.prepare(folder)
+    stack.enter_context(lock.locked(path))
+    if not BESIDE.value or not files.is_done(path, files.config_sha256(config.to_dict())):
+        checkpoint.check_config(path, config)
+    return path
+
+
+def built(config):
+    from experiments.training import build
+
+    try:
+        return build.build_run(config, DATA_DIR.value)
+    except (AttributeError, KeyError) as error:  # a config of the user's own
+        raise ValueError(f"--config: {' '.join(map(str, error.args))}") from error
 
 
 if __name__ == "__main__":

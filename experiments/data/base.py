@@ -1,7 +1,8 @@
 """What a data set is."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 
@@ -10,16 +11,20 @@ class NotThere(ValueError):  # noqa: N818 (no fault of the data)
 
 
 class Examples(NamedTuple):
-    images: np.ndarray  # uint8, (N, height, width, channels)
-    labels: np.ndarray  # int32: what to train on
-    clean_labels: np.ndarray  # int32, -1 where unknown
-    indices: np.ndarray  # int32 positions in the published file
+    """Arrays, or trees of arrays, with a row for each example."""
+
+    inputs: Any
+    targets: Any  # what to train on
+    clean_targets: Any  # for the metrics alone
+    index: Any  # int32 positions in the published file
 
     def rows(self, rows) -> "Examples":
-        return Examples(*(array[rows] for array in self))
+        return jax.tree.map(lambda array: array[rows], self)
 
 
 class Dataset(NamedTuple):
+    """Images, uint8 of (N, height, width, channels), and int32 labels, -1 where unknown."""
+
     name: str
     class_names: tuple[str, ...]
     train: Examples
@@ -27,11 +32,12 @@ class Dataset(NamedTuple):
     test: Examples
     mean: tuple[float, ...]  # of the pixels of each channel, to normalise by
     std: tuple[float, ...]
+    labels_sha256: str = ""  # of the labels to train on, in their original order, before any split
 
 
 def wrong(examples: Examples) -> np.ndarray:
     """Where a label is known to be wrong."""
-    return (examples.clean_labels >= 0) & (examples.clean_labels != examples.labels)
+    return (examples.clean_targets >= 0) & (examples.clean_targets != examples.targets)
 
 
 def dataset(name: str, class_names, arrays: dict[str, np.ndarray], mean=None, std=None) -> Dataset:
@@ -46,11 +52,11 @@ def dataset(name: str, class_names, arrays: dict[str, np.ndarray], mean=None, st
     train = _examples(name, images, labels, arrays.get("clean_labels", labels), class_names)
     images, labels = arrays["test_images"], arrays["test_labels"]
     test = _examples(f"{name} test", images, labels, labels, class_names)
-    if len(test.labels) and test.images.shape[1:] != train.images.shape[1:]:
-        shapes = train.images.shape[1:], test.images.shape[1:]
+    if len(test.targets) and test.inputs.shape[1:] != train.inputs.shape[1:]:
+        shapes = train.inputs.shape[1:], test.inputs.shape[1:]
         raise ValueError(f"data set {name}: training and test images differ in shape: {shapes}")
     if mean is None:
-        mean, std = moments(train.images)
+        mean, std = moments(train.inputs)
     return Dataset(name, tuple(class_names), train, train.rows(slice(0)), test, mean, std)
 
 

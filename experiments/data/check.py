@@ -53,10 +53,10 @@ def _row(name: str, variant: str | None, data_dir: str | None) -> tuple[list[str
     dataset = load(name, variant=variant, data_dir=data_dir)
     base = name.removesuffix("n")
     found = (
-        len(dataset.train.labels), len(dataset.test.labels), len(dataset.class_names),
-        dataset.train.images.shape[1:],
+        len(dataset.train.targets), len(dataset.test.targets), len(dataset.class_names),
+        dataset.train.inputs.shape[1:],
     )  # fmt: skip
-    mean, std = moments(dataset.train.images)
+    mean, std = moments(dataset.train.inputs)
     agrees = found == KNOWN[base]
     if base in MOMENTS:
         agrees &= np.allclose((mean, std), MOMENTS[base], atol=6e-4)

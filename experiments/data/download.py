@@ -30,7 +30,7 @@ def prepare(names: list[str], data_dir: str | None) -> bool:
         except OSError as error:
             raise ValueError(f"data set {name}: cannot download: {error}") from None
         dataset = load(name, data_dir=data_dir)
-        size = (dataset.train.images.nbytes + dataset.test.images.nbytes) / 1e6
+        size = (dataset.train.inputs.nbytes + dataset.test.inputs.nbytes) / 1e6
         console.print(f"{name}: whole, {size:,.0f} MB decoded; --data_dir={root}")
     return True
 

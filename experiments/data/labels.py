@@ -53,16 +53,16 @@ def corrupt(dataset: Dataset, kind: str, rate: float, exact: bool, seed: int) ->
         return dataset
     if wrong(train).any():
         raise ValueError("config.noise.kind: the labels are not the clean ones: choose given")
-    clean = np.where(train.clean_labels < 0, train.labels, train.clean_labels)
+    clean = np.where(train.clean_targets < 0, train.targets, train.clean_targets)
     key = jax.random.key(seed, impl="threefry2x32")
     if kind == "permuted":
         noisy = np.asarray(noise.permute_labels(key, clean, rate))
     elif kind == "instance_dependent":
-        noisy = noise.instance_dependent_labels(key, train.images, clean, rate, classes)
+        noisy = noise.instance_dependent_labels(key, train.inputs, clean, rate, classes)
     else:
         matrix = noise_matrix(dataset.name, kind, rate, classes)
         noisy = np.asarray(noise.corrupt_labels(key, clean, matrix, exact=exact))
-    train = train._replace(labels=noisy, clean_labels=clean)
+    train = train._replace(targets=noisy, clean_targets=clean)
     return dataset._replace(train=train)
 
 
@@ -81,26 +81,26 @@ def split(
     "CurBench: Curriculum Learning Benchmark", ICML 2024.
     """
     train = dataset.train
-    checks.within("config.data.validation", validation, 0, len(train.labels) - 1)
+    checks.within("config.data.validation", validation, 0, len(train.targets) - 1)
     checks.within("config.data.imbalance", imbalance, 1, 1e6)
     checks.choose("config.data.validation_labels", validation_labels, {"noisy": 0, "clean": 0})
-    drawn = np.asarray(rng.bits(rng.key_for(split_seed, rng.VALIDATION), train.labels.shape))
+    drawn = np.asarray(rng.bits(rng.key_for(split_seed, rng.VALIDATION), train.targets.shape))
     order = np.argsort(drawn, kind="stable")
     held_out = train.rows(np.sort(order[:validation]))
     if validation_labels == "clean" and validation:
-        if (held_out.clean_labels < 0).any():
+        if (held_out.clean_targets < 0).any():
             raise ValueError("config.data.validation_labels: no clean labels are known: use noisy")
-        held_out = held_out._replace(labels=held_out.clean_labels)
+        held_out = held_out._replace(targets=held_out.clean_targets)
     train = train.rows(np.sort(order[validation:]))
     if imbalance > 1:
         train = _thin_out(train, split_seed, len(dataset.class_names), imbalance, imbalance_exact)
-    if not len(train.labels):
+    if not len(train.targets):
         raise ValueError("config.data.imbalance: it leaves no training example")
     return dataset._replace(train=train, validation=held_out)
 
 
 def _thin_out(train: Examples, seed: int, num_classes: int, ratio: float, exact: bool) -> Examples:
-    classes = np.where(train.clean_labels < 0, train.labels, train.clean_labels)
+    classes = np.where(train.clean_targets < 0, train.targets, train.clean_targets)
     part = ratio ** (-np.arange(num_classes) / (num_classes - 1))
     drawn = np.asarray(rng.bits(rng.key_for(seed, rng.IMBALANCE), classes.shape))
     keep = drawn < np.rint(part[classes] * 2.0**32)
@@ -114,10 +114,10 @@ def _thin_out(train: Examples, seed: int, num_classes: int, ratio: float, exact:
 
 def labels_sha256(dataset: Dataset) -> str:
     """Of the noisy labels in their original order, before any split: the same for all methods."""
-    return hashlib.sha256(dataset.train.labels.astype("<i4").tobytes()).hexdigest()
+    return hashlib.sha256(dataset.train.targets.astype("<i4").tobytes()).hexdigest()
 
 
 def realised_rate(examples: Examples) -> float | None:
     """The part of wrong labels; None where clean labels are not known."""
-    known = examples.clean_labels >= 0
+    known = examples.clean_targets >= 0
     return float(wrong(examples).sum() / known.sum()) if known.any() else None

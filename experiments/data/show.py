@@ -14,7 +14,7 @@ def main(argv: list[str]) -> None:
         refuse(ValueError(f"unexpected argument {argv[1]!r}"))
     config = CONFIG.value
     try:
-        dataset, _ = build(config.data, config.noise, DATA_DIR.value)
+        dataset = build(config.data, config.noise, DATA_DIR.value)
         draw(dataset, config.noise, OUTPUT.value)
     except (OSError, ValueError) as error:
         refuse(error)
@@ -23,8 +23,8 @@ def main(argv: list[str]) -> None:
 
 def realised_matrix(examples: base.Examples, num_classes: int) -> np.ndarray:
     """The part of the labels of (clean) class i that are j; rows of zeros for classes unseen."""
-    known = examples.clean_labels >= 0
-    pairs = examples.clean_labels[known] * num_classes + examples.labels[known]
+    known = examples.clean_targets >= 0
+    pairs = examples.clean_targets[known] * num_classes + examples.targets[known]
     counts = np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
@@ -47,13 +47,13 @@ def draw(dataset: base.Dataset, noise, path: str, columns: int = 10, lines: int 
     )
     grid = upper.subplots(lines, columns).ravel()
     # Evenly spaced, so that the same picture is drawn each time.
-    rows = np.linspace(0, len(train.labels) - 1, len(grid)).astype(int)
+    rows = np.linspace(0, len(train.targets) - 1, len(grid)).astype(int)
     for axes, row in zip(grid, rows, strict=True):
-        image = train.images[row]
+        image = train.inputs[row]
         axes.imshow(image if image.shape[2] == 3 else image[..., 0], cmap="gray_r")
         axes.set(xticks=[], yticks=[])
-        title = names[train.labels[row]]
-        title += f"\nis {names[train.clean_labels[row]]}" if wrong[row] else "\n"
+        title = names[train.targets[row]]
+        title += f"\nis {names[train.clean_targets[row]]}" if wrong[row] else "\n"
         axes.set_title(title, fontsize=9, color="#D55E00" if wrong[row] else "black")
         for spine in axes.spines.values():
             spine.set(edgecolor="#D55E00" if wrong[row] else "#999999", linewidth=2.5)
@@ -82,9 +82,9 @@ def _heat_map(axes, train: base.Examples, names) -> None:
 
 def _counts(axes, dataset: base.Dataset, names) -> None:
     ticks, train = np.arange(len(names)), dataset.train
-    parts = {"training, given label": train.labels, "training, true class": train.clean_labels}
-    if len(dataset.validation.labels):
-        parts["validation"] = dataset.validation.labels
+    parts = {"training, given label": train.targets, "training, true class": train.clean_targets}
+    if len(dataset.validation.targets):
+        parts["validation"] = dataset.validation.targets
     width = 0.8 / len(parts)
     colours = ("#D55E00", "#0072B2", "#009E73")
     for i, ((label, values), colour) in enumerate(zip(parts.items(), colours, strict=False)):

@@ -111,11 +111,11 @@ def _cifar_n(name: str):
         checks.choose("config.data.variant", variant, human.VARIANTS[name])
         path = human.find(name, roots(data_dir))
         source = DATASETS[name.removesuffix("n")](data_dir=data_dir)
-        clean = source.train.labels
+        clean = source.train.targets
         labels = human.checked(path, name, variant, clean)
         arrays = {
-            "train_images": source.train.images, "train_labels": labels, "clean_labels": clean,
-            "test_images": source.test.images, "test_labels": source.test.labels,
+            "train_images": source.train.inputs, "train_labels": labels, "clean_labels": clean,
+            "test_images": source.test.inputs, "test_labels": source.test.targets,
         }  # fmt: skip
         return dataset(name, source.class_names, arrays, source.mean, source.std)
 

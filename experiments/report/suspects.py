@@ -24,22 +24,22 @@ def suspects(args) -> None:
     files.note_content(config)
     if config.data.get("sha256") != recorded:
         raise ValueError(f"config.data.path: {config.data.path} has changed since the run")
-    dataset, _ = data.build(config.data, config.noise, args.data_dir)
+    dataset = data.build(config.data, config.noise, args.data_dir)
     # Of the whole training set, whatever the run left out: found by the published position.
-    place = {int(index): i for i, index in enumerate(dataset.train.indices)}
+    place = {int(index): i for i, index in enumerate(dataset.train.index)}
     first = samples.order(rows)[: args.number]
     names = dataset.class_names
     with open(path / "suspects.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["index", "given_label", "predicted_label", "weight", "loss"])
         for i in first:
-            labels = names[rows["label"][i]], names[rows["predicted"][i]]
+            labels = names[rows["target"][i]], names[rows["predicted"][i]]
             numbers = (f"{rows[name][i]:.6g}" for name in ("weight", "loss"))
             writer.writerow([rows["index"][i], *labels, *numbers])
     print(path / "suspects.csv")
-    images = [dataset.train.images[place[int(rows["index"][i])]] for i in first[:40]]
+    images = [dataset.train.inputs[place[int(rows["index"][i])]] for i in first[:40]]
     titles = [
-        f"{rows['index'][i]}: {names[rows['label'][i]]}\n{names[rows['predicted'][i]]}?"
+        f"{rows['index'][i]}: {names[rows['target'][i]]}\n{names[rows['predicted'][i]]}?"
         for i in first[:40]
     ]
     picture(images, titles, path / "suspects.png")

@@ -1,4 +1,9 @@
-"""What a run knows of each training example, and how well that tells the wrong labels."""
+"""What a run knows of each training example, and how well that tells the wrong targets.
+
+samples.npz has, of each example: index, target and clean_target where they are numbers, wrong (1,
+or 0, or -1 where unknown), loss, weight, what else the task records, and mean_loss where the method
+has it.
+"""
 
 import hashlib
 import io
@@ -8,25 +13,25 @@ import jax
 import numpy as np
 
 from experiments.checks import within
-from experiments.data import Dataset, Examples
+from experiments.data import Examples
 from experiments.runs import files
 from superloss_jax import memory
 
+Samples = dict[str, np.ndarray]
 
-def samples(train: Examples, seen, loss_state=()) -> dict[str, np.ndarray]:
+
+def collect(train: Examples, wrong: np.ndarray, seen, loss_state=()) -> Samples:
     """Of each training example, as the last epoch saw it; `seen` is the state's, by index.
 
     `mean_loss` is over the run, where the method records it.
     """
-    index = train.indices
-    found = {
-        "index": index,
-        "label": train.labels,
-        "clean_label": train.clean_labels,
-        "predicted": np.asarray(seen.predicted)[index],
-        "loss": np.asarray(seen.losses)[index],
-        "weight": np.asarray(seen.weights)[index],
-    }
+    index = train.index
+    found = {"index": index, "wrong": wrong}
+    for name in ("target", "clean_target"):  # those that are one number an example
+        values = getattr(train, f"{name}s")
+        if isinstance(values, np.ndarray) and values.ndim == 1:
+            found[name] = values
+    found |= {name: np.asarray(values)[index] for name, values in seen.items()}
     parts = jax.tree.leaves(loss_state, is_leaf=lambda x: isinstance(x, memory.LossMemoryState))
     for part in (part for part in parts if isinstance(part, memory.LossMemoryState)):
         total, visits = np.asarray(part.total), np.asarray(part.visits)
@@ -34,8 +39,8 @@ def samples(train: Examples, seen, loss_state=()) -> dict[str, np.ndarray]:
     return found
 
 
-def suspicion(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Scores that are higher where a label looks wrong, by name; the last is the method's own.
+def suspicion(rows: Samples) -> Samples:
+    """Scores that are higher where a target looks wrong, by name; the last is the method's own.
 
     Only those that every example has: a method may give no weights, and mixtures are no examples.
     """
@@ -45,7 +50,7 @@ def suspicion(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: score for name, score in scores.items() if np.isfinite(score).all()}
 
 
-def order(rows: dict[str, np.ndarray]) -> np.ndarray:
+def order(rows: Samples) -> np.ndarray:
     """Positions, the most suspect first; of equal weights, the larger loss.
 
     Raises:
@@ -56,20 +61,19 @@ def order(rows: dict[str, np.ndarray]) -> np.ndarray:
     return ranked(rows, [*scores.values()][-1])
 
 
-def ranked(rows: dict[str, np.ndarray], score: np.ndarray) -> np.ndarray:
+def ranked(rows: Samples, score: np.ndarray) -> np.ndarray:
     """Positions, the highest score first; of equal ones, the larger loss."""
     return np.lexsort((rows["index"], -rows["loss"], -score))
 
 
-def is_wrong(rows: dict[str, np.ndarray]) -> np.ndarray | None:
-    """Where labels are wrong; None where clean ones are not known, or all are of one kind."""
-    known = rows["clean_label"] >= 0
-    wrong = known & (rows["clean_label"] != rows["label"])
-    return wrong if known.all() and 0 < wrong.sum() < len(wrong) else None
+def is_wrong(rows: Samples) -> np.ndarray | None:
+    """Where targets are wrong; None where that is not known of all, or all are of one kind."""
+    wrong = rows["wrong"] == 1
+    return wrong if (rows["wrong"] >= 0).all() and 0 < wrong.sum() < len(wrong) else None
 
 
-def areas(rows: dict[str, np.ndarray]) -> dict[str, float]:
-    """AUROC of each score as a detector of wrong labels; equal scores count half."""
+def areas(rows: Samples) -> dict[str, float]:
+    """AUROC of each score as a detector of wrong targets; equal scores count half."""
     from sklearn import metrics
 
     wrong = is_wrong(rows)
@@ -79,28 +83,8 @@ def areas(rows: dict[str, np.ndarray]) -> dict[str, float]:
     return {f"auroc_{name}": metrics.roc_auc_score(wrong, s) for name, s in scores.items()}
 
 
-def memorised(rows: dict[str, np.ndarray]) -> dict[str, float]:
-    """What is predicted of wrongly labelled examples: the given label, the true one, another.
-
-    Shares of those that were seen, NaN where none was; nothing where no label is known as wrong.
-    """
-    known = rows["clean_label"] >= 0
-    wrong = known & (rows["clean_label"] != rows["label"])
-    if not wrong.any():
-        return {}
-    seen = wrong & (rows["predicted"] >= 0)
-    predicted, given, true = (rows[name][seen] for name in ("predicted", "label", "clean_label"))
-    count = seen.sum() or np.nan
-    given_share, true_share = (predicted == given).sum() / count, (predicted == true).sum() / count
-    return {
-        "wrong_memorised": float(given_share),
-        "wrong_correct": float(true_share),
-        "wrong_other": float(((predicted != given) & (predicted != true)).sum() / count),
-    }
-
-
-def detectors(rows: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    """Of each score: AUROC, average precision, and precision at the true number of wrong labels."""
+def detectors(rows: Samples) -> dict[str, dict[str, float]]:
+    """Of each score: AUROC, average precision, precision at the true number of wrong targets."""
     from sklearn import metrics
 
     wrong = is_wrong(rows)
@@ -117,11 +101,11 @@ def detectors(rows: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
     return found
 
 
-def without_suspects(dataset: Dataset, run: str, rate: float) -> Dataset:
-    """Leaves out the most suspect part of what another run was trained on.
+def trusted(train: Examples, run: str, rate: float) -> np.ndarray:
+    """Positions of the examples without the most suspect part by another run.
 
     Raises:
-      ValueError: if that run is not there, or was trained on other examples or labels.
+      ValueError: if that run is not there, or was trained on other examples or targets.
     """
     within("config.data.exclude_rate", rate, 1e-9, 0.99)
     try:
@@ -130,12 +114,10 @@ def without_suspects(dataset: Dataset, run: str, rate: float) -> Dataset:
     except (OSError, ValueError, KeyError) as error:
         said = f"config.data.exclude: expected a finished run, got {run}: {error}"
         raise ValueError(said) from None
-    train = dataset.train
-    for name, own in (("index", train.indices), ("label", train.labels)):
-        if not np.array_equal(rows[name], own):
+    for name, own in (("index", train.index), ("target", train.targets)):
+        if name not in rows or not np.array_equal(rows[name], own):
             raise ValueError(f"config.data.exclude: {run} was trained on another {name} set")
-    kept = np.sort(first[round(rate * len(first)) :])
-    return dataset._replace(train=train.rows(kept))
+    return np.sort(first[round(rate * len(first)) :])
 
 
 def check_examples(path: pathlib.Path, train: Examples, resumed: bool) -> None:
@@ -143,14 +125,14 @@ def check_examples(path: pathlib.Path, train: Examples, resumed: bool) -> None:
 
     What is left out depends on another run, of which the config has only the name.
     """
-    sha256 = hashlib.sha256(train.indices.astype("<i4").tobytes()).hexdigest()
+    sha256 = hashlib.sha256(train.index.astype("<i4").tobytes()).hexdigest()
     file = path / "examples.sha256"
     if resumed and file.exists() and file.read_text() != sha256:
         raise ValueError(f"--workdir: {path} holds a run on other examples; config.data.exclude")
     files.replace(file, sha256.encode())
 
 
-def write(path: pathlib.Path, rows: dict[str, np.ndarray]) -> None:
+def write(path: pathlib.Path, rows: Samples) -> None:
     content = io.BytesIO()
     np.savez_compressed(content, **rows)  # type: ignore[arg-type]
     files.replace(path / files.SAMPLES, content.getvalue())
@@ -159,7 +141,7 @@ def write(path: pathlib.Path, rows: dict[str, np.ndarray]) -> None:
 LOSSES = "losses"
 
 
-def write_losses(path: pathlib.Path, epoch: int, rows: dict[str, np.ndarray]) -> None:
+def write_losses(path: pathlib.Path, epoch: int, rows: Samples) -> None:
     """A file an epoch, in the order of samples.npz: a run that goes on writes the same anew."""
     (path / LOSSES).mkdir(exist_ok=True)
     content = io.BytesIO()
@@ -181,7 +163,7 @@ def read_losses(path: pathlib.Path, epochs: int) -> np.ndarray:
         raise ValueError(f"{path / LOSSES}: a file is torn: {error}") from None
 
 
-def read(path: pathlib.Path) -> dict[str, np.ndarray]:
+def read(path: pathlib.Path) -> Samples:
     """Of a run's directory.
 
     Raises:

@@ -1,14 +1,93 @@
-"""What a task is: the seam between a kind of problem and everything that trains and reports."""
+"""What a task is: the seam between a kind of problem and everything that trains and reports.
 
-from typing import NamedTuple
+The loop knows examples, batches and units. What an input is, which losses there are, and what may
+be wrong about a target is the task's own business. A user's task is a `Task` in a module of theirs,
+named by `config.task = "module:name"`; tests/program/toy.py has one in thirty lines.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.data import Examples
+from experiments.tasks.scores import Score
 
 
-class Score(NamedTuple):
-    """The number that a task is judged by, and how people call it."""
+class At(NamedTuple):
+    """Names what a training step draws at random: keys are a function of the two."""
 
-    key: str  # in results.json and metrics.jsonl: accuracy gives test_accuracy, accuracy_wrong
-    name: str  # for people
-    scale: float = 1.0  # what it is multiplied by for people: 100 for %
-    unit: str = ""  # then
-    larger_is_better: bool = True
-    target: str = "target"  # what people call that which may be wrong: label
+    seed: jax.Array
+    step: jax.Array
+
+
+class Batch(NamedTuple):
+    """Some rows of a data set, as the model and its losses see them."""
+
+    inputs: Any  # the model's; the first axis of every array is the batch
+    targets: Any
+    clean_targets: Any
+    index: Any  # positions in the published file; typed so, since tuple has an index, too
+    where: jax.Array  # False for padding
+    drawn: Any = ()  # what the losses must know of the drawing: the partners of mixtures, say
+
+
+class Units(NamedTuple):
+    """What the method weighs: examples, boxes, pixels. Their first axis is the batch."""
+
+    losses: jax.Array
+    where: jax.Array  # of the losses' shape; False for padding and for what is ignored
+    extra: dict[str, jax.Array]  # of logits, labels, index: what the task has, for the method
+
+
+class Recorded(NamedTuple):
+    """Something that samples.npz holds of each example beside its loss and weight."""
+
+    before: np.number  # its value and dtype until the example is seen
+    of: Callable[[Any, Batch], jax.Array]  # from outputs and a batch; one an example
+
+
+def gathered(examples: Examples, rows, at: At | None) -> Batch:
+    """The rows as they are, in training and in evaluation."""
+    inputs, targets, clean_targets, index = examples.rows(rows)
+    return Batch(inputs, targets, clean_targets, index, where=rows >= 0)
+
+
+def mean_over_units(values, where) -> jax.Array:
+    return jnp.mean(values, where=where)
+
+
+class Problem(NamedTuple):
+    """A task on one data set: a model, and pure functions with the configuration bound in them.
+
+    `groups` may have "clean" and "wrong": masks of targets and clean targets, from which come the
+    columns of metrics.jsonl, the share of wrong targets, and how well weights and losses find them.
+    """
+
+    model: nn.Module  # called with inputs, train=bool and mask=Batch.where
+    units: Callable[[Any, Batch], Units]  # from outputs
+    draw: Callable[[Examples, Any, At | None], Batch] = gathered  # rows; without At, to evaluate
+    initial: Callable[[Any, jax.Array], Any] = lambda params, key: params  # in place of Flax's
+    mean: Callable[[jax.Array, jax.Array], jax.Array] = mean_over_units  # what is differentiated
+    metrics: Mapping[str, Callable[[Any, Batch], jax.Array]] = {}  # of the losses' shape
+    groups: Mapping[str, Callable[[Any, Any], Any]] = {}
+    records: Mapping[str, Recorded] = {}
+    rows_are_examples: bool = True  # False for mixtures, of which nothing is recorded
+    stored: Callable[[Examples], Examples] = lambda examples: examples  # as they lie on the device
+    examine: Callable[[Mapping[str, np.ndarray]], dict[str, float]] = lambda samples: {}
+    extra: tuple[str, ...] = ("index",)  # what `units` has for the method
+    num_classes: int | None = None
+    noise_matrix: Callable[[], np.ndarray] | None = None  # of wrong targets, where they have one
+    facts: Mapping[str, Any] = {}  # for results.json
+    told: tuple[str, ...] = ()  # lines to show when training starts
+
+
+class Task(NamedTuple):
+    """A kind of problem."""
+
+    score: Score
+    load: Callable[[Any, str | None], Any]  # of config and data_dir: train, validation, test
+    build: Callable[[Any, Any], Problem]  # of config and what was loaded

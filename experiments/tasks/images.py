@@ -1,11 +1,9 @@
-"""The input path: the data set lies on the device; order, crop, flip and Cutout are part of a step.
+"""Images as they are trained on: cropped, flipped, normalised, with a square cut out, mixed.
 
-A batch is a row of positions in TrainData, -1 where the last one is padded. All that is drawn is a
-pure function of (seed, epoch) or (seed, step), the same on every platform.
+All that is drawn is a pure function of (seed, step), the same on every platform.
 """
 
-import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,16 +12,6 @@ import numpy as np
 from experiments import rng
 from experiments.checks import within
 from experiments.data import Dataset, Examples
-from experiments.training import devices
-
-
-class TrainData(NamedTuple):
-    """The training set on the device; an argument of the step, never a constant in its program."""
-
-    images: Any  # uint8, with the margin that crops reach into
-    labels: Any  # what the model is trained on
-    clean_labels: Any  # -1 where unknown; for the metrics alone
-    indices: Any  # positions in the published file
 
 
 class Augment(NamedTuple):
@@ -42,28 +30,12 @@ def augment(image_shape, *, pad: int, flip: bool, cutout: int, mixup: float) -> 
     return Augment(pad, flip, cutout, mixup)
 
 
-def train_data(examples: Examples, augment: Augment) -> TrainData:
+def padded(examples: Examples, augment: Augment) -> Examples:
+    """With the margin that crops reach into."""
+    if not augment.pad:
+        return examples
     margin = ((0, 0), (augment.pad,) * 2, (augment.pad,) * 2, (0, 0))
-    images = np.pad(examples.images, margin) if augment.pad else examples.images
-    return TrainData(images, examples.labels, examples.clean_labels, examples.indices)
-
-
-def epoch_order(seed, epoch, size: int, batch_size: int, layout: devices.Layout | None = None):
-    """Every position once, as (steps, batch_size); -1 pads the last batch.
-
-    Each batch is padded to a multiple of the number of devices, too.
-    """
-    return _epoch_order(seed, epoch, size, batch_size, layout or devices.layout(1))
-
-
-@functools.partial(jax.jit, static_argnums=(2, 3, 4))
-def _epoch_order(seed, epoch, size, batch_size, layout):
-    order = jnp.argsort(rng.bits(rng.key_for(seed, rng.ORDER, epoch), (size,)))
-    order = order.astype(jnp.int32)
-    order = jnp.pad(order, (0, -size % batch_size), constant_values=-1).reshape(-1, batch_size)
-    more = -batch_size % devices.size(layout)
-    order = jnp.pad(order, ((0, 0), (0, more)), constant_values=-1)
-    return jax.lax.with_sharding_constraint(order, layout.whole)
+    return examples._replace(inputs=np.pad(examples.inputs, margin))
 
 
 def normalise(images, dataset: Dataset):
@@ -115,14 +87,12 @@ class Mixture(NamedTuple):
     partner: jax.Array  # position in the batch
 
 
-def mixture(positions, augment: Augment, seed, step) -> Mixture | None:
+def mixture(positions, augment: Augment, seed, step) -> Mixture:
     """With whom each example is mixed: the next of a batch whose order is random.
 
     Hongyi Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018: one part for all
     of a batch, from Beta(mixup, mixup).
     """
-    if not augment.mixup:
-        return None
     key = rng.key_for(seed, rng.MIXUP, step)
     part = jax.random.beta(key, augment.mixup, augment.mixup, dtype=jnp.float32)
     number = jnp.sum(positions >= 0, dtype=jnp.int32)  # padding comes last
@@ -130,8 +100,6 @@ def mixture(positions, augment: Augment, seed, step) -> Mixture | None:
     return Mixture(jnp.full(len(positions), part), partner)
 
 
-def mixed(images, mix: Mixture | None):
-    if mix is None:
-        return images
+def mixed(images, mix: Mixture):
     part = mix.part[:, None, None, None]
     return part * images + (1 - part) * images[mix.partner]

@@ -1,6 +1,7 @@
-"""What a config means: everything it names, checked and built before anything is trained."""
+"""From a config to a run: all that it names is checked and built before anything is trained."""
 
-from typing import NamedTuple
+import pathlib
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -8,31 +9,78 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import data
 from experiments.checks import choose, seed, within
-from experiments.models import images as networks
+from experiments.models.images import Networks
 from experiments.runs import samples
 from experiments.runs.selection import SELECTIONS
-from experiments.tasks import images as batches
-from experiments.tasks.images import Augment
+from experiments.tasks import task_of
+from experiments.tasks.base import Problem
+from experiments.tasks.scores import Score
 from experiments.training import devices, methods, optimizers
 from superloss_jax import LossTransform
 
 
 class Run(NamedTuple):
-    model: nn.Module
-    torch_init: bool
+    """What a config means. Nothing here changes during training."""
+
+    score: Score
+    problem: Problem
+    model: nn.Module  # the problem's, or several of them
+    networks: int  # that learn together; outputs of two have a leading axis
     optimizer: optax.GradientTransformation
     method: LossTransform
-    weighs: bool  # whether the method gives an example's loss a weight
-    dataset: data.Dataset
-    augment: Augment
+    weighs: bool  # whether the method gives each loss a weight
+    dataset: Any  # of train, validation and test Examples
+    num_examples: int  # rows of a memory that is read by an example's index
     layout: devices.Layout
-    labels_sha256: str
 
 
-def build(config, data_dir: str | None = None) -> Run:
+class Member(NamedTuple):
+    """One run of those that are trained at once."""
+
+    config: Any
+    run: Run
+    path: pathlib.Path
+
+
+def build_run(config, data_dir: str | None = None) -> Run:
     """Raises ValueError for what cannot be meant."""
+    check_values(config)
+    task = task_of(config)
+    layout = devices.layout(config.devices)
+    # What is wrong with these is said before any data is read.
+    methods.create(config.loss, methods.Facts(1, 2, 1000, matrix=lambda: np.eye(2)))
+    make_optimizer(config, steps_per_epoch=1)
+    dataset = without_suspects(config.data, task.load(config, data_dir))
+    size = len(dataset.train.index)
+    check_batches(config, size, layout)
+    problem = task.build(config, dataset)
+    steps = steps_per_epoch(config, size)
+    facts = methods.Facts(
+        num_examples=num_examples(dataset),
+        num_classes=problem.num_classes,
+        steps=config.epochs * steps,
+        matrix=problem.noise_matrix,
+    )
+    method = methods.create(config.loss, facts)
+    networks = methods.networks(config.loss)
+    check_inputs(method, networks, problem)
+    return Run(
+        score=task.score,
+        problem=problem,
+        model=problem.model if networks == 1 else Networks(problem.model, networks),
+        networks=networks,
+        optimizer=make_optimizer(config, steps),
+        method=method,
+        weighs=methods.weighs(config.loss),
+        dataset=dataset,
+        num_examples=facts.num_examples,
+        layout=layout,
+    )
+
+
+def check_values(config) -> None:
+    """Raises ValueError for a number out of range."""
     seed("config.seed", config.seed)
     within("config.vmap_seeds", config.vmap_seeds, 1, 10_000)
     within("config.epochs", config.epochs, 1, 100_000)
@@ -43,69 +91,51 @@ def build(config, data_dir: str | None = None) -> Run:
         choose("config.report.selection", name, SELECTIONS)
         if name == "mean_of_last_10":
             within("config.epochs, for the mean of the last 10,", config.epochs, 10, 100_000)
-    layout = devices.layout(config.devices)
-    methods.create(config.loss, methods.Task(1, 2, 1000, matrix=lambda: np.eye(2)))
-    make_optimizer(config, steps_per_epoch=1)  # refuses what is wrong before data is read, as above
-    choose("config.model.name", config.model.name, networks.MODELS)
-    data.check_noise(config.data.name, **config.noise)
-    dataset, labels_sha256 = data.build(config.data, config.noise, data_dir)
-    if config.data.exclude is None and config.data.exclude_rate:
-        raise ValueError("config.data.exclude: exclude_rate needs the directory of a run")
-    if config.data.exclude is not None:
-        dataset = samples.without_suspects(dataset, config.data.exclude, config.data.exclude_rate)
-    image_shape = dataset.train.images.shape[1:]
-    augment = batches.augment(image_shape, **config.augment)
     within("config.data.device_budget_mb", config.data.device_budget_mb, 0, float("inf"))
-    within("config.batch_size", config.batch_size, 1, len(dataset.train.labels))
+
+
+def check_batches(config, size: int, layout: devices.Layout) -> None:
+    """Raises ValueError for a batch that the data set or BatchNorm's groups cannot have."""
+    within("config.batch_size", config.batch_size, 1, size)
     padded = -(-config.batch_size // devices.size(layout)) * devices.size(layout)
     within("config.model.bn_groups", config.model.bn_groups, 1, padded)
     if padded % config.model.bn_groups:
         raise ValueError(f"config.model.bn_groups: expected a divisor of the batch of {padded}")
-    method = make_method(config, dataset)
-    if augment.mixup:
-        refuse_mixtures(method, methods.networks(config.loss))
-    return Run(
-        model=networks.create(
-            **config.model,
-            num_classes=len(dataset.class_names),
-            image_shape=image_shape,
-            networks=methods.networks(config.loss),
-        ),
-        torch_init=config.model.init == "torch",
-        optimizer=make_optimizer(config, steps_per_epoch(config, dataset)),
-        method=method,
-        weighs=methods.weighs(config.loss),
-        dataset=dataset,
-        augment=augment,
-        layout=layout,
-        labels_sha256=labels_sha256,
-    )
 
 
-def steps_per_epoch(config, dataset: data.Dataset) -> int:
-    return -(-len(dataset.train.labels) // config.batch_size)
+def without_suspects(data, dataset):
+    """The data set without what another run trusts least, if the config names one."""
+    if data.exclude is not None:
+        kept = samples.trusted(dataset.train, data.exclude, data.exclude_rate)
+        return dataset._replace(train=dataset.train.rows(kept))
+    if data.exclude_rate:
+        raise ValueError("config.data.exclude: exclude_rate needs the directory of a run")
+    return dataset
 
 
-def make_method(config, dataset: data.Dataset) -> LossTransform:
-    classes = len(dataset.class_names)
-    task = methods.Task(
-        num_examples=methods.num_examples(dataset),
-        num_classes=classes,
-        steps=config.epochs * steps_per_epoch(config, dataset),
-        matrix=lambda: data.noise_matrix(
-            config.data.name, config.noise.kind, config.noise.rate, classes
-        ),
-    )
-    return methods.create(config.loss, task)
+def steps_per_epoch(config, size: int) -> int:
+    return -(-size // config.batch_size)
 
 
-def refuse_mixtures(method: LossTransform, networks: int) -> None:
-    """Raises ValueError if the method needs more of an example than its loss."""
+def num_examples(dataset) -> int:
+    """Validation examples count as well, so that it is the same for every split."""
+    parts = (dataset.train.index, dataset.validation.index)
+    return max(int(part.max(initial=0)) for part in parts) + 1
+
+
+def check_inputs(method: LossTransform, networks: int, problem: Problem) -> None:
+    """Raises ValueError if the method needs more of a unit than its task has."""
     shape = (2,) if networks == 1 else (networks, 2)
+    kinds = {"logits": ((*shape, problem.num_classes or 1), jnp.float32)}
+    kinds |= dict.fromkeys(("labels", "index"), (shape, jnp.int32))
+    extra = {name: jax.ShapeDtypeStruct(*kinds[name]) for name in problem.extra}
+    losses = jax.ShapeDtypeStruct(shape, jnp.float32)
     try:
-        jax.eval_shape(method.update, jax.ShapeDtypeStruct(shape, jnp.float32), method.init())
+        jax.eval_shape(method.update, losses, method.init(), **extra)
     except ValueError as error:
-        raise ValueError(f"config.augment.mixup: a mixture has a loss alone; {error}") from None
+        mixed = not problem.rows_are_examples
+        said = "config.augment.mixup: a mixture has a loss alone" if mixed else "config.loss.method"
+        raise ValueError(f"{said}; {error}" if mixed else f"{said}: {error}") from None
 
 
 def make_optimizer(config, steps_per_epoch: int) -> optax.GradientTransformation:

@@ -146,18 +146,20 @@ def check_config(run: pathlib.Path, config) -> None:
     files.check_config(run, config.to_dict(), any(steps(one / FOLDER) for one in own))
 
 
-def restore(run: pathlib.Path, template: Any) -> tuple[Any, str] | None:
-    """What `save` was given, from the newest step that is whole; None if there was none yet.
+def newest_common(folders: list[pathlib.Path], templates: list) -> list[tuple[Any, str]] | None:
+    """What `save` was given in each folder, of the newest step that is whole in all; or None.
 
     Raises:
-      ValueError: if there are steps, but not one of them is whole.
+      ValueError: if there is one folder, which has steps, but not one of them is whole.
     """
-    found = steps(run / FOLDER)
-    for path in found:
-        if whole := read(path, template):
+    found = [{path.name for path in steps(folder)} for folder in folders]
+    for name in sorted(set.intersection(*found), reverse=True):
+        pairs = zip(folders, templates, strict=True)
+        whole = [content for folder, own in pairs if (content := read(folder / name, own))]
+        if len(whole) == len(folders):
             return whole
-    if found:
-        raise ValueError(f"{run / FOLDER}: no checkpoint is whole; delete it to start anew")
+    if found[0] and len(folders) == 1:
+        raise ValueError(f"{folders[0]}: no checkpoint is whole; delete it to start anew")
     return None
 
 

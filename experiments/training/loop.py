@@ -1,27 +1,30 @@
-"""The training program: the loop around the step, and all that it must not lose."""
+"""The training loop, around the step and all that it must not lose.
+
+It trains a list of runs that differ in their seeds alone, and usually of one. Several take each
+step at once, under vmap over a leading axis of their states. Each keeps its own directory, rows and
+checkpoints, and can go on alone.
+"""
 
 import functools
-import json
+import operator
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from experiments import data
+from experiments.data import Examples
 from experiments.progress import console, progress_line
 from experiments.runs import files, lock
-from experiments.runs import samples as examples
-from experiments.tasks import images as batches
-from experiments.tasks.images import TrainData, epoch_order
-from experiments.training import checkpoint, devices
-from experiments.training.build import Run, steps_per_epoch
-from experiments.training.record import epoch_row, summary
+from experiments.training import checkpoint, devices, record
+from experiments.training.build import Member, Run, steps_per_epoch
+from experiments.training.order import epoch_order
+from experiments.training.resume import resume
 from experiments.training.step import (
     TrainState,
     differentiate,
-    init_state,
     make_evaluate,
     make_train_step,
 )
@@ -29,178 +32,242 @@ from experiments.training.stream import fits, stream
 
 
 class Loop(NamedTuple):
-    """What does not change while a run goes on."""
+    """What does not change during training."""
 
-    config: Any
-    run: Run
-    path: Any
+    members: list[Member]
     signal: Callable[[], int | None]
-    saver: checkpoint.Saver
-    host: TrainData
-    resident: TrainData | None  # on the devices, where it fits
+    savers: list[checkpoint.Saver]
+    axis: int | None  # of the members, in their data; None where they share it
+    host: Examples  # the training set
+    resident: Examples | None  # on the devices, where it fits
+    held_out: dict[str, Examples]
     train_step: Callable
+    evaluate: Callable
     steps: int  # in an epoch
+    size: int  # examples of an epoch
 
 
-def train(config, run: Run, path, signal: Callable[[], int | None] = lambda: None) -> dict:
-    """Trains to the end, from where an earlier run stopped, and returns results.json's content.
+def train(members: list[Member], signal: Callable[[], int | None] = lambda: None) -> list[dict]:
+    """Trains to the end, from where the runs stopped; returns what results.json holds of each.
+
+    A run whose loss or gradient is not finite keeps its last good state, and the others go on.
 
     Raises:
-      FloatingPointError: for a loss or a gradient that is not finite; FAILED.json says which.
+      FloatingPointError: at the end, for the first such run; its FAILED.json says which tensors.
       lock.Stopped: after saving, if `signal` returned one.
+      NothingInCommon: if several runs have checkpoints, but none of one step.
     """
-    describe(config, run)
-    host = batches.train_data(run.dataset.train, run.augment)
-    fitting = fits(host, config.data.device_budget_mb)
-    loop = Loop(
-        config, run, path,
-        signal=devices.agreed(signal),
-        saver=checkpoint.saver(path, config.checkpoint.keep),
-        host=host,
-        resident=devices.replicate(host, run.layout) if fitting else None,
-        train_step=make_train_step(run),
-        steps=steps_per_epoch(config, run.dataset),
-    )  # fmt: skip
-    evaluate, parts = make_evaluate(run), held_out(run)
-    state, rows = begin(config, run, path)
-    saved = time.monotonic()
+    config, run, _ = members[0]
+    describe(run)
+    state, rows = resume(members)
+    loop = make_loop(members, signal)
+    failures: dict[int, Exception] = {}
+    done, saved = int(np.max(state.step)), time.monotonic()
     with progress_line(config.epochs * loop.steps, "compiling") as progress:
-        for epoch in range(int(state.step) // loop.steps + 1, config.epochs + 1):
-            start, left = time.perf_counter(), loop.steps - int(state.step) % loop.steps
-            state = run_epoch(loop, state, rows, epoch, progress)
-            evaluated = {name: evaluate(state, *arrays) for name, arrays in parts.items()}
-            told = state.sums, state.seen, state.loss_state, evaluated
-            rows.append(write_row(config, run, path, epoch, *told))
-            state = state._replace(sums=devices.replicate(np.zeros_like(state.sums), run.layout))
-            seconds = time.perf_counter() - start
-            images = min(left * config.batch_size, len(host.labels))
-            speed = {"seconds": seconds, "images_per_second": images / seconds}
-            files.append_row(path / files.TIMING, {"epoch": epoch} | speed)
-            progress(epoch * loop.steps, heading(config, epoch, rows, speed))
+        while done < config.epochs * loop.steps:
+            epoch, start, before = done // loop.steps + 1, time.perf_counter(), done
+            state = run_epoch(loop, state, rows, done, failures, progress)
+            if len(failures) == len(members):
+                break
+            done = epoch * loop.steps
+            evaluated = {part: loop.evaluate(state, own) for part, own in loop.held_out.items()}
+            told = jax.device_get((state.sums, state.seen, state.loss_state, evaluated))
+            state = state._replace(sums=zeros_like(loop, state.sums))
+            images = min((done - before) * config.batch_size, loop.size)
+            speed = speed_of(time.perf_counter() - start, images, len(members))
+            for i in alive(loop, failures):
+                rows[i].append(record.write_row(members[i], epoch, *nth(loop, told, i)))
+                files.append_row(members[i].path / files.TIMING, {"epoch": epoch} | speed)
+            progress(done, heading(loop, epoch, rows, speed))
             if due(config, epoch, saved):
-                checkpoint.save(loop.saver, int(state.step), state, lines(rows))
+                save(loop, state, rows, failures)
                 saved = time.monotonic()
             if (number := loop.signal()) and epoch < config.epochs:
-                stop(loop, state, rows, number)
-    checkpoint.wait(loop.saver)
-    return finish(config, run, rows, state, path)
-
-
-def write_row(config, run: Run, path, epoch: int, sums, seen, loss_state, evaluated) -> dict:
-    """Writes what there is to say of an epoch, and returns it."""
-    samples = examples.samples(run.dataset.train, seen, loss_state)
-    row = epoch_row(epoch, sums, evaluated, loss_state, samples)
-    if config.report.losses:
-        examples.write_losses(path, epoch, samples)
-    files.append_row(path / files.METRICS, row)
-    return row
-
-
-def finish(config, run: Run, rows: list[dict], state: TrainState, path) -> dict:
-    """Writes what a finished run has to say; its result last, since that says that it is."""
-    samples = examples.samples(run.dataset.train, state.seen, state.loss_state)
-    examples.write(path, samples)
-    files.replace(path / files.METRICS, lines(rows).encode())  # as whole as the result
-    results = summary(config, run, rows, state.params, samples)
-    if (number := files.at_once(path).get("number", 1)) > 1:
-        results["vmapped"] = number  # in the last bits, another's
-    files.write_json(path / files.RESULTS, results)
+                stop(loop, state, rows, failures, number)
+    for saver in loop.savers:
+        checkpoint.wait(saver)
+    results = [
+        record.finish(members[i], rows[i], nth(loop, state, i)) for i in alive(loop, failures)
+    ]
+    if failures:
+        raise failures[min(failures)]
     return results
 
+
+def make_loop(members: list[Member], signal) -> Loop:
+    config, run, _ = members[0]
+    several = len(members) > 1
+    axis = 0 if several and any(one.run is not run for one in members) else None
+    host = of_members(members, axis, lambda own: own.problem.stored(own.dataset.train))
+    train_step = make_train_step(run)
+    if several:
+        over_runs = jax.vmap(train_step, in_axes=(0, axis, 0))
+        train_step = jax.jit(over_runs, donate_argnums=0)
+    held_out = {
+        part: of_members(members, axis, operator.attrgetter(f"dataset.{part}"))
+        for part in ("validation", "test")
+        if len(getattr(run.dataset, part).index)
+    }
+    return Loop(
+        members=members,
+        signal=devices.agreed(signal),
+        savers=[checkpoint.saver(one.path, config.checkpoint.keep) for one in members],
+        axis=axis,
+        host=host,
+        resident=devices.replicate(host, run.layout) if keeps(members, host) else None,
+        held_out=devices.replicate(held_out, run.layout),
+        train_step=train_step,
+        evaluate=make_evaluate(run, several, axis),
+        steps=steps_per_epoch(config, len(run.dataset.train.index)),
+        size=len(run.dataset.train.index),
+    )
+
+
+def of_members(members: list[Member], axis: int | None, part: Callable[[Run], Examples]):
+    if axis is None:
+        return part(members[0].run)
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *(part(one.run) for one in members))
+
+
+def keeps(members: list[Member], host: Examples) -> bool:
+    """Whether the training set lies on the devices; several runs share no stream."""
+    return len(members) > 1 or fits(host, members[0].config.data.device_budget_mb)
+
+
+def nth(loop: Loop, tree, i: int):
+    """What is the i-th member's of a tree with a leading axis of members."""
+    return tree if len(loop.members) == 1 else jax.tree.map(lambda leaf: leaf[i], tree)
+
+
+def alive(loop: Loop, failures: dict[int, Exception]) -> list[int]:
+    return [i for i in range(len(loop.members)) if i not in failures]
+
+
+def zeros_like(loop: Loop, sums):
+    return devices.replicate(np.zeros(sums.shape, sums.dtype), loop.members[0].run.layout)
+
+
+def speed_of(seconds: float, images: int, number: int) -> dict[str, float]:
+    """Of one run; several at once take their seconds together."""
+    return {"seconds": seconds / number, "images_per_second": number * images / seconds}
+
+
+# --- An epoch. ------------------------------------------------------------------------------------
 
 # Steps that may be dispatched before the outcome of the first is looked at. Without a limit, sums
 # over the fake devices of a CPU were seen to wait for each other without end.
 LATE = 4
 
 
-def run_epoch(loop: Loop, state: TrainState, rows: list[dict], epoch: int, progress) -> TrainState:
-    """The steps that are left of an epoch; stops within it for a signal or a failure."""
-    config, size = loop.config, len(loop.host.labels)
-    done, start = int(state.step) % loop.steps, time.perf_counter()
-    order = epoch_order(config.seed, epoch, size, config.batch_size, loop.run.layout)
+def run_epoch(loop: Loop, state: TrainState, rows, done: int, failures, progress) -> TrainState:
+    """The steps that are left of an epoch; a signal, or a failure of all, ends it early."""
+    start, end = time.perf_counter(), (done // loop.steps + 1) * loop.steps
+    text = heading(loop, done // loop.steps + 1, rows)
     dispatched: list = []
-    text = heading(config, epoch, rows)
-    for step, batch in enumerate(epoch_steps(loop, order, done), done + 1):
+    for step, batch in enumerate(epoch_steps(loop, done), done + 1):
         state, failed = loop.train_step(state, *batch)
         dispatched.append((failed, batch))
-        if not rows and step == 1:
+        if step == 1:
             failed.block_until_ready()
             console.print(f"start    first step after {time.perf_counter() - start:.1f} s")
         if len(dispatched) > LATE:
-            check(loop, state, *dispatched.pop(0))
-        progress((epoch - 1) * loop.steps + step, text)
-        if (number := loop.signal()) and step < loop.steps:
-            stop(loop, state, rows, number)
+            check(loop, state, failures, *dispatched.pop(0))
+        if len(failures) == len(loop.members):
+            return state
+        progress(step, text)
+        if (number := loop.signal()) and step < end:
+            stop(loop, state, rows, failures, number)
     for outcome in dispatched:
-        check(loop, state, *outcome)
+        check(loop, state, failures, *outcome)
     return state
 
 
-def heading(config, epoch: int, rows: list[dict], speed: dict | None = None) -> str:
-    text = f"epoch {epoch}/{config.epochs}"
-    if rows:
-        last = rows[-1]
-        text += f"  loss {last['train_loss']:.3f}"
-        text += f"  test {last['test_accuracy']:.1%}" if "test_accuracy" in last else ""
-    return text + (f"  {speed['images_per_second']:,.0f} images/s" if speed else "")
+def epoch_steps(loop: Loop, done: int) -> Iterator:
+    """The (examples, order) of each step that is left of an epoch."""
+    (config, run, _), epoch = loop.members[0], done // loop.steps + 1
+    orders = [
+        epoch_order(one.config.seed, epoch, loop.size, config.batch_size, run.layout)
+        for one in loop.members
+    ]
+    order = orders[0] if len(orders) == 1 else jnp.stack(orders)
+    left = loop.steps - done % loop.steps
+    if loop.resident is None:
+        for batch in stream(loop.host, np.asarray(order)[-left:]):
+            yield devices.replicate(batch, run.layout)
+    else:
+        yield from ((loop.resident, order) for _ in range(left))
 
 
-def held_out(run: Run) -> dict:
-    """Images and labels of the validation and test sets, as far as there are any."""
-    return {
-        name: devices.replicate((examples.images, examples.labels), run.layout)
-        for name, examples in (("validation", run.dataset.validation), ("test", run.dataset.test))
-        if len(examples.labels)
+def check(loop: Loop, state: TrainState, failures: dict[int, Exception], failed, batch) -> None:
+    """Notes which runs have failed, and why."""
+    for i in np.flatnonzero(failed).tolist():
+        if i not in failures:
+            train, order = batch
+            own = train if loop.axis is None else nth(loop, train, i)
+            member = loop.members[i]
+            failures[i] = explain(member, nth(loop, state, i), own, nth(loop, order, i))
+            if len(loop.members) > 1:
+                console.print(f"failed   {member.path}: {failures[i]}")
+
+
+def explain(member: Member, state: TrainState, train: Examples, order) -> FloatingPointError:
+    """Repeats a failed step from the state that was kept before it, and says what failed."""
+    run, path = member.run, member.path
+    again = jax.jit(functools.partial(differentiate, run), out_shardings=run.layout.whole)
+    outcome = again(state, train, order)
+    named = checkpoint.named(outcome.grads)
+    tensors = {f"gradient of {name}": value for name, value in named.items()}
+    tensors["losses"] = outcome.losses
+    step = int(state.step)
+    rows = np.asarray(order)[step % order.shape[0]]
+    failure = {
+        "step": step,
+        "tensors": [name for name, value in tensors.items() if not np.isfinite(value).all()],
+        "indices": np.asarray(train.index)[rows[rows >= 0]].tolist(),
     }
+    files.write_json(path / files.FAILED, failure)
+    return FloatingPointError(
+        f"step {step}: {', '.join(failure['tensors'][:3])} not finite; see {path / files.FAILED}"
+    )
 
 
-def describe(config, run: Run) -> None:
+# --- What is shown. -------------------------------------------------------------------------------
+
+
+def describe(run: Run) -> None:
     device = jax.devices()[0]
     number, processes = devices.size(run.layout), jax.process_count()
     shared = f", {number} of them" if number > 1 else ""
     shared += f", {processes} processes" if processes > 1 else ""
     kind = f"{device.device_kind} ({device.platform}){shared}, jax {jax.__version__}"
     console.print(f"device   {kind}")
-    data.describe(run.dataset, config.noise)
+    for line in run.problem.told:
+        console.print(line)
 
 
-def epoch_steps(loop: Loop, order, done: int) -> Iterator:
-    """The (TrainData, order) of each step left of an epoch."""
-    if loop.resident is None:
-        for batch in stream(loop.host, np.asarray(order)[done:]):
-            yield devices.replicate(batch, loop.run.layout)
-    else:
-        yield from ((loop.resident, order) for _ in range(done, len(order)))
+def heading(loop: Loop, epoch: int, rows: list[list[dict]], speed: dict | None = None) -> str:
+    """What the progress line says."""
+    config, run, _ = loop.members[0]
+    text = f"epoch {epoch}/{config.epochs}"
+    if len(loop.members) > 1:
+        text += f", {len(loop.members)} runs at once"
+    elif rows[0]:
+        last, score = rows[0][-1], run.score
+        text += f"  loss {last['train_loss']:.3f}"
+        if (test := last.get(f"test_{score.key}")) is not None:
+            text += f"  test {score.scale * test:.4g}{score.unit}"
+    return text + (f"  {speed['images_per_second']:,.0f} examples/s" if speed else "")
 
 
-def begin(config, run: Run, path) -> tuple[TrainState, list[dict]]:
-    """The newest whole checkpoint, or the initial state; and the rows that belong to it."""
-    state, rows = init_state(run, config.seed), []
-    restored = restore(run, path, state)
-    if restored is not None:
-        state, text = restored
-        rows = [json.loads(line) for line in text.splitlines()]
-        console.print(f"resume   at step {int(state.step)}, after {len(rows)} whole epochs")
-    if config.data.exclude is not None:
-        kept, resumed = run.dataset.train, restored is not None
-        devices.by_the_first(lambda: examples.check_examples(path, kept, resumed))
-    told = path, config.to_dict(), len(rows), lines(rows), restored is None
-    devices.by_the_first(lambda: files.begin(*told))
-    return state, rows
+# --- Checkpoints. ---------------------------------------------------------------------------------
 
 
-def restore(run: Run, path, state) -> tuple[Any, str] | None:
-    """The newest whole checkpoint as process 0 reads it, for all; `state` is of its shape."""
-    found = devices.by_the_first(lambda: checkpoint.restore(path, state))
-    if not int(devices.of_the_first(np.int32(found is not None))):
-        return None
-    own, text = found or (jax.tree.map(np.asarray, state), "")
-    whole = devices.replicate(devices.of_the_first(own), run.layout)
-    return whole, devices.text_of_the_first(text)
-
-
-def lines(rows: list[dict]) -> str:
-    return "".join(files.line(row) for row in rows)
+def save(loop: Loop, state: TrainState, rows: list[list[dict]], failures: dict) -> None:
+    whole = state if len(loop.members) == 1 else jax.device_get(state)
+    for i in alive(loop, failures):
+        own = nth(loop, whole, i)
+        if not own.failed:
+            checkpoint.save(loop.savers[i], int(own.step), own, record.lines(rows[i]))
 
 
 def due(config, epoch: int, saved: float) -> bool:
@@ -213,33 +280,8 @@ def due(config, epoch: int, saved: float) -> bool:
     return bool(devices.of_the_first(np.int32(late)))
 
 
-def stop(loop: Loop, state: TrainState, rows: list[dict], number: int) -> None:
-    checkpoint.save(loop.saver, int(state.step), state, lines(rows))
-    checkpoint.wait(loop.saver)
+def stop(loop: Loop, state: TrainState, rows, failures, number: int) -> None:
+    save(loop, state, rows, failures)
+    for saver in loop.savers:
+        checkpoint.wait(saver)
     raise lock.Stopped(number)
-
-
-def check(loop: Loop, state: TrainState, failed, batch) -> None:
-    if failed:
-        train, order = batch
-        explain(loop.run, state, train, order, loop.path)
-
-
-def explain(run: Run, state: TrainState, train: TrainData, order, path) -> None:
-    """Does a failed step again, from the state that was kept before it, and says what failed."""
-    again = jax.jit(functools.partial(differentiate, run), out_shardings=run.layout.whole)
-    outcome = again(state, train, order)
-    named = checkpoint.named(outcome.grads)
-    tensors = {f"gradient of {name}": value for name, value in named.items()}
-    tensors["losses"] = outcome.losses
-    step = int(state.step)
-    rows = np.asarray(order)[step % order.shape[0]]
-    failure = {
-        "step": step,
-        "tensors": [name for name, value in tensors.items() if not np.isfinite(value).all()],
-        "indices": np.asarray(train.indices)[rows[rows >= 0]].tolist(),
-    }
-    files.write_json(path / files.FAILED, failure)
-    raise FloatingPointError(
-        f"step {step}: {', '.join(failure['tensors'][:3])} not finite; see {path / files.FAILED}"
-    )

@@ -9,7 +9,6 @@ import numpy as np
 import optax
 
 from experiments import checks
-from experiments.data import Dataset
 from superloss_jax import (
     LossTransform,
     Threshold,
@@ -27,28 +26,38 @@ from superloss_jax import (
 )
 
 
-class Task(NamedTuple):
+class Facts(NamedTuple):
     """What a method must know of a run."""
 
     num_examples: int
-    num_classes: int
+    num_classes: int | None  # None where a target is no class
     steps: int  # of the whole run
-    matrix: Callable[[], np.ndarray]  # of the label noise; raises ValueError where it has none
+    matrix: Callable[[], np.ndarray] | None  # of the noise, where it has one
 
     def share(self, name: str, part: float) -> int:
         """Steps that are a share of the run."""
         checks.within(f"config.loss: {name}, a share of the run", part, 0, 1)
         return round(part * self.steps)
 
+    def classes(self) -> int:
+        if self.num_classes is None:
+            raise ValueError("it needs classes, and this task has none")
+        return self.num_classes
 
-def _cross_entropy(loss, own, task):
+    def noise_matrix(self) -> np.ndarray:
+        if self.matrix is None:
+            raise ValueError("it needs the noise's transition matrix, and this task has none")
+        return self.matrix()
+
+
+def _cross_entropy(loss, own, facts):
     def update(losses, state, *, where=None, **extra):
         return (losses if where is None else jnp.where(where, losses, 0)), state
 
     return LossTransform(lambda: (), update)
 
 
-def _threshold(loss, task: Task) -> Threshold:
+def _threshold(loss, facts: Facts) -> Threshold:
     def fixed():
         if loss.tau is None:
             raise ValueError("config.loss.tau: a constant threshold needs a number, got None")
@@ -59,131 +68,135 @@ def _threshold(loss, task: Task) -> Threshold:
         "running_mean": running_mean,
         "constant": fixed,
         "windowed": lambda: windowed(loss.window),
-        "per_class": lambda: per_class(task.num_classes, loss.decay),
+        "per_class": lambda: per_class(facts.classes(), loss.decay),
     }
     return checks.choose("config.loss.threshold", loss.threshold, thresholds)()
 
 
-def _superloss(loss, own, task):
-    return superloss(lam=loss.lam, threshold=_threshold(loss, task))
+def _superloss(loss, own, facts):
+    return superloss(lam=loss.lam, threshold=_threshold(loss, facts))
 
 
-def _truncated_gce(loss, own, task):
-    return robust.truncated_gce(q=own.q, k=own.k, start=task.share("start", own.start))
+def _truncated_gce(loss, own, facts):
+    return robust.truncated_gce(q=own.q, k=own.k, start=facts.share("start", own.start))
 
 
-def _self_paced(weights):
-    def make(loss, own, task):
-        for name in ("threshold", "growth"):
-            checks.positive(f"config.loss.self_paced_{weights}.{name}", own[name])
-        every = max(1, task.share("every", own.every))
-        threshold = optax.exponential_decay(own.threshold, every, own.growth, staircase=True)
-        return curricula.self_paced(threshold=threshold, weights=weights)
-
-    return make
+def _self_paced(loss, own, facts):
+    for name in ("threshold", "growth"):
+        checks.positive(f"config.loss.self_paced.{name}", own[name])
+    every = max(1, facts.share("every", own.every))
+    threshold = optax.exponential_decay(own.threshold, every, own.growth, staircase=True)
+    return curricula.self_paced(threshold=threshold, weights=own.weights)
 
 
-def _mentornet(loss, own, task):
+def _mentornet(loss, own, facts):
     checks.within("config.loss.mentornet.second", own.second, 0, 1e6)
-    late = task.share("second_from", own.second_from)
+    late = facts.share("second_from", own.second_from)
     return curricula.mentornet(
-        percentile=own.percentile, decay=own.decay, burn_in=task.share("burn_in", own.burn_in),
+        percentile=own.percentile, decay=own.decay, burn_in=facts.share("burn_in", own.burn_in),
         second=lambda step: jnp.where(step < late, 0.0, own.second),
     )  # fmt: skip
 
 
-def _data_parameters(loss, own, task):
+def _data_parameters(loss, own, facts):
     kinds = {"class": (True, False), "instance": (False, True), "both": (True, True)}
     of = "config.loss.data_parameters"
     of_class, of_instance = checks.choose(f"{of}.kind", own.kind, kinds)
     for name in ("class_rate", "instance_rate"):
         checks.positive(f"{of}.{name}", own[name])
     return curricula.data_parameters(
-        num_classes=task.num_classes if of_class else None,
-        num_examples=task.num_examples if of_instance else None,
+        num_classes=facts.classes() if of_class else None,
+        num_examples=facts.num_examples if of_instance else None,
         class_optimizer=optax.sgd(own.class_rate, momentum=own.momentum),
         instance_optimizer=optax.sgd(own.instance_rate, momentum=own.momentum),
         clamp=own.clamp,
     )
 
 
-def _trend_superloss(loss, own, task):
+def _trend_superloss(loss, own, facts):
     return curricula.trend_superloss(
-        num_examples=task.num_examples, lam=loss.lam, threshold=_threshold(loss, task), **own
+        num_examples=facts.num_examples, lam=loss.lam, threshold=_threshold(loss, facts), **own
     )
 
 
-def _keep(own, task: Task):
+def _keep(own, facts: Facts):
     checks.within("config.loss: forget_rate", own.forget_rate, 0, 0.99)
-    steps = max(1, task.share("warmup", own.warmup))
+    steps = max(1, facts.share("warmup", own.warmup))
     return optax.linear_schedule(1.0, 1.0 - own.forget_rate, steps)
 
 
-def _early_learning(loss, own, task):
-    sizes = {"num_examples": task.num_examples, "num_classes": task.num_classes}
+def _early_learning(loss, own, facts):
+    sizes = {"num_examples": facts.num_examples, "num_classes": facts.classes()}
     return memory.early_learning(**sizes, **own)
 
 
-def _self_filter(loss, own, task):
-    sizes = {"num_examples": task.num_examples, "num_classes": task.num_classes}
-    return memory.self_filter(**sizes, decay=own.decay, start=task.share("start", own.start))
-
-
-def _active_passive(passive):
-    return lambda loss, own, task: robust.active_passive(passive=passive, **own)
-
-
-def _bootstrap(hard):
-    return lambda loss, own, task: robust.bootstrap(beta=own.beta, hard=hard)
+def _self_filter(loss, own, facts):
+    sizes = {"num_examples": facts.num_examples, "num_classes": facts.classes()}
+    return memory.self_filter(**sizes, decay=own.decay, start=facts.share("start", own.start))
 
 
 ROBUST: dict[str, Callable[..., LossTransform]] = {
     "cross_entropy": _cross_entropy,
-    "gce": lambda loss, own, task: robust.generalized_cross_entropy(**own),
+    "generalized_cross_entropy": lambda loss, own, facts: robust.generalized_cross_entropy(**own),
     "truncated_gce": _truncated_gce,
-    "sce": lambda loss, own, task: robust.symmetric_cross_entropy(**own),
-    "nce_rce": _active_passive("rce"),
-    "nce_mae": _active_passive("mae"),
-    "bootstrap_soft": _bootstrap(hard=False),
-    "bootstrap_hard": _bootstrap(hard=True),
-    "focal": lambda loss, own, task: robust.focal(**own),
-    "forward": lambda loss, own, task: robust.forward_correction(task.matrix()),
-    "backward": lambda loss, own, task: robust.backward_correction(task.matrix()),
+    "symmetric_cross_entropy": lambda loss, own, facts: robust.symmetric_cross_entropy(**own),
+    "active_passive": lambda loss, own, facts: robust.active_passive(**own),
+    "bootstrap": lambda loss, own, facts: robust.bootstrap(**own),
+    "focal": lambda loss, own, facts: robust.focal(**own),
+    "forward_correction": lambda loss, own, facts: robust.forward_correction(facts.noise_matrix()),
+    "backward_correction": lambda loss, own, facts: robust.backward_correction(
+        facts.noise_matrix()
+    ),
 }
 PAIRS: dict[str, Callable[..., LossTransform]] = {
-    "co_teaching": lambda loss, own, task: pairs.co_teaching(keep=_keep(own, task)),
-    "jocor": lambda loss, own, task: pairs.jocor(keep=_keep(own, task), lam=own.lam),
+    "co_teaching": lambda loss, own, facts: pairs.co_teaching(keep=_keep(own, facts)),
+    "jocor": lambda loss, own, facts: pairs.jocor(keep=_keep(own, facts), lam=own.lam),
 }
 METHODS: dict[str, Callable[..., LossTransform]] = {
     **ROBUST,
     "superloss": _superloss,
     "trend_superloss": _trend_superloss,
-    "self_paced_hard": _self_paced("hard"),
-    "self_paced_linear": _self_paced("linear"),
+    "self_paced": _self_paced,
     "mentornet": _mentornet,
     "data_parameters": _data_parameters,
-    "elr": _early_learning,
+    "early_learning": _early_learning,
     "self_filter": _self_filter,
-    "o2u": lambda loss, own, task: memory.loss_memory(num_examples=task.num_examples),
+    "loss_memory": lambda loss, own, facts: memory.loss_memory(num_examples=facts.num_examples),
     **PAIRS,
 }
+RENAMED = {  # as they were called here before; the names are now the library's
+    "gce": "generalized_cross_entropy",
+    "sce": "symmetric_cross_entropy",
+    "nce_rce": "active_passive",
+    "nce_mae": "active_passive with loss.active_passive.passive=mae",
+    "bootstrap_soft": "bootstrap",
+    "bootstrap_hard": "bootstrap with loss.bootstrap.hard=True and loss.bootstrap.beta=0.8",
+    "forward": "forward_correction",
+    "backward": "backward_correction",
+    "self_paced_hard": "self_paced",
+    "self_paced_linear": "self_paced with loss.self_paced.weights=linear",
+    "elr": "early_learning",
+    "o2u": "loss_memory",
+}
 # These are computed from logits: there is no loss below them, and no weight of one.
-FROM_LOGITS = ("nce_rce", "nce_mae", "bootstrap_soft", "bootstrap_hard", "forward", "backward")
+FROM_LOGITS = ("active_passive", "bootstrap", "forward_correction", "backward_correction")
 
 
-def create(loss: Mapping[str, Any], task: Task) -> LossTransform:
+def create(loss: Mapping[str, Any], facts: Facts) -> LossTransform:
     """The method of `config.loss`, on top of its base."""
     # Whether or not the method reads them: they are part of what the results are said to be of.
     checks.positive("config.loss.lam", loss["lam"])
     if not 0 <= loss["decay"] < 1:
         raise ValueError(f"config.loss.decay: expected a number in [0, 1), got {loss['decay']!r}")
     checks.within("config.loss.window", loss["window"], 1, 1_000_000)
-    checks.choose("config.loss.method", loss["method"], METHODS)
-    checks.choose("config.loss.base", loss["base"], ROBUST)
+    for key, table in (("method", METHODS), ("base", ROBUST)):
+        if loss[key] in RENAMED:
+            raise ValueError(f"config.loss.{key}: {loss[key]} is now called {RENAMED[loss[key]]}")
+        checks.choose(f"config.loss.{key}", loss[key], table)
 
     def named(name: str) -> LossTransform:
         try:
-            return METHODS[name](loss, loss.get(name, {}), task)
+            return METHODS[name](loss, loss.get(name, {}), facts)
         except ValueError as error:
             said = str(error)
             raise ValueError(said if "config" in said else f"config.loss.{name}: {said}") from None
@@ -205,15 +218,6 @@ def networks(loss) -> int:
 def weighs(loss) -> bool:
     """Whether an example's loss has a weight that is less where its label looks wrong."""
     return not {loss.method, loss.base} & {*FROM_LOGITS, "focal"}
-
-
-def num_examples(dataset: Dataset) -> int:
-    """Rows of a memory that is read by an example's position in the published file.
-
-    Of what is kept for validation, too: the same for every split.
-    """
-    parts = (dataset.train.indices, dataset.validation.indices)
-    return max(int(part.max(initial=0)) for part in parts) + 1
 
 
 def weights(method: LossTransform, losses, state, where, inputs) -> jax.Array:

@@ -3,31 +3,43 @@
 import jax
 import numpy as np
 
-from experiments import data
-from experiments.runs import files
-from experiments.runs import samples as examples
-from experiments.runs.selection import accuracies
-from experiments.training.build import Run
+from experiments.runs import files, samples
+from experiments.runs.samples import Samples
+from experiments.runs.selection import test_scores
+from experiments.training.build import Member, Run
+from experiments.training.step import TrainState, group_names, quantity_names
 from superloss_jax import SuperLossState
 
-GROUPS = ("all", "clean", "wrong")
-QUANTITIES = ("count", "loss", "accuracy", "sigma")
+
+def samples_of(run: Run, seen, loss_state) -> Samples:
+    return samples.collect(run.dataset.train, wrong_targets(run), seen, loss_state)
 
 
-def epoch_row(epoch: int, sums, evaluated, loss_state, samples: dict) -> dict:
+def wrong_targets(run: Run) -> np.ndarray:
+    """1 where a training target is known to be wrong, 0 where it is known to be right, else -1."""
+    train, groups = run.dataset.train, run.problem.groups
+    known = np.full(len(train.index), -1, np.int8)
+    for value, name in ((0, "clean"), (1, "wrong")):
+        if name in groups:
+            known[np.asarray(groups[name](train.targets, train.clean_targets))] = value
+    return known
+
+
+def epoch_row(run: Run, epoch: int, sums, evaluated, loss_state, rows: Samples) -> dict:
     """One row of metrics.jsonl; train metrics are averages over the epoch, as it was trained."""
     sums, evaluated = jax.tree.map(lambda x: np.asarray(x, np.float64), (sums, evaluated))
+    names = quantity_names(run)[1:]
     with np.errstate(invalid="ignore"):  # a group may be empty
-        means = dict(zip(GROUPS, sums[:, 1:] / sums[:, :1], strict=True))
+        means = dict(zip(group_names(run), sums[:, 1:] / sums[:, :1], strict=True))
         held_out = {part: total[1:] / total[0] for part, total in evaluated.items()}
-    row = {"train_loss": means["all"][0], "train_accuracy": means["all"][1]}
-    for group in ("clean", "wrong"):
-        names = (f"{name}_{group}" for name in QUANTITIES[1:])
-        row |= dict(zip(names, means[group], strict=True))
+    everything = dict(zip(names, means.pop("all"), strict=True))
+    row = {f"train_{name}": everything[name] for name in names[:-1]}
+    for group, values in means.items():
+        row |= dict(zip((f"{name}_{group}" for name in names), values, strict=True))
     row |= {"tau": tau(loss_state)}
-    row |= examples.areas(samples) | examples.memorised(samples)
-    for part, (loss, accuracy) in held_out.items():
-        row |= {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
+    row |= samples.areas(rows) | run.problem.examine(rows)
+    for part, values in held_out.items():
+        row |= {f"{part}_{name}": value for name, value in zip(names, values, strict=False)}
     return {"epoch": epoch} | {key: float(value) for key, value in row.items()}
 
 
@@ -38,7 +50,7 @@ def tau(loss_state) -> float:
     return taus[-1] if taus else np.nan
 
 
-def summary(config, run: Run, rows: list[dict], params, samples: dict) -> dict:
+def summary(config, run: Run, rows: list[dict], params, seen: Samples) -> dict:
     """A pure function of config, versions and platform: no time, no host, no path."""
     content = {
         "config": config.to_dict(),
@@ -48,13 +60,39 @@ def summary(config, run: Run, rows: list[dict], params, samples: dict) -> dict:
         "devices": run.layout.whole.mesh.size,
         "x64": bool(jax.config.read("jax_enable_x64")),
         "num_params": sum(leaf.size for leaf in jax.tree.leaves(params)),
-        "noise": {
-            "convention": config.noise.kind,
-            "realised_rate": data.realised_rate(run.dataset.train),
-            "labels_sha256": run.labels_sha256,
-        },
-        "test_accuracy": accuracies(rows),
-        "detectors": examples.detectors(samples),
+        "noise": {"convention": "none", "realised_rate": None},
+        **run.problem.facts,
+        "score": run.score._asdict(),
+        f"test_{run.score.key}": test_scores(rows, run.score),
+        "detectors": samples.detectors(seen),
         "last_epoch": rows[-1],
     }
     return files.plain(content)
+
+
+def write_row(member: Member, epoch: int, sums, seen, loss_state, evaluated) -> dict:
+    """Writes what there is to say of an epoch, and returns it."""
+    config, run, path = member
+    known = samples_of(run, seen, loss_state)
+    row = epoch_row(run, epoch, sums, evaluated, loss_state, known)
+    if config.report.losses:
+        samples.write_losses(path, epoch, known)
+    files.append_row(path / files.METRICS, row)
+    return row
+
+
+def finish(member: Member, rows: list[dict], state: TrainState) -> dict:
+    """Writes what a finished run has to say; its result last, since that says that it is."""
+    config, run, path = member
+    known = samples_of(run, state.seen, state.loss_state)
+    samples.write(path, known)
+    files.replace(path / files.METRICS, lines(rows).encode())  # as whole as the result
+    results = summary(config, run, rows, state.params, known)
+    if (number := files.at_once(path).get("number", 1)) > 1:
+        results["vmapped"] = number  # vmapped steps are not bit-identical
+    files.write_json(path / files.RESULTS, results)
+    return results
+
+
+def lines(rows: list[dict]) -> str:
+    return "".join(files.line(row) for row in rows)

@@ -1,6 +1,7 @@
 """One training step, and evaluation: pure functions of a state and a batch."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -9,20 +10,10 @@ import numpy as np
 import optax
 
 from experiments import rng
-from experiments.models import images as networks
-from experiments.tasks import images as batches
-from experiments.tasks.images import TrainData
+from experiments.data import Examples
+from experiments.tasks.base import At
 from experiments.training import devices, methods
 from experiments.training.build import Run
-from experiments.training.record import GROUPS, QUANTITIES
-
-
-class Seen(NamedTuple):
-    """What each example was when it was last trained on; a row an index, NaN or -1 before."""
-
-    losses: jax.Array
-    weights: jax.Array
-    predicted: jax.Array
 
 
 class TrainState(NamedTuple):
@@ -33,39 +24,51 @@ class TrainState(NamedTuple):
     batch_stats: Any
     opt_state: Any
     loss_state: Any
-    sums: jax.Array  # of this epoch's metrics: (groups, quantities)
-    seen: Seen
+    sums: jax.Array  # over this epoch, by group and quantity
+    seen: dict[str, jax.Array]  # of each example's last visit, by index
     seed: jax.Array
     failed: jax.Array  # whether a loss or a gradient was not finite; then nothing changes any more
 
 
+def group_names(run: Run) -> tuple[str, ...]:
+    return ("all", *run.problem.groups)
+
+
+def quantity_names(run: Run) -> tuple[str, ...]:
+    return ("count", "loss", *run.problem.metrics, "sigma")
+
+
 def init_state(run: Run, seed: int) -> TrainState:
-    size = methods.num_examples(run.dataset)
+    size, records = run.num_examples, run.problem.records
 
     @functools.partial(jax.jit, out_shardings=run.layout.whole)  # one program, not one an operation
     def init(seed):
-        images = jnp.zeros((1, *run.dataset.train.images.shape[1:]))
-        variables = run.model.init(rng.key_for(seed, rng.INIT), images, train=False)
+        variables = initial_variables(run, seed)
         params = variables["params"]
-        if run.torch_init:
-            params = networks.torch_init(params, rng.key_for(seed, rng.INIT, 1))
+        seen = {name: jnp.full(size, jnp.nan) for name in ("loss", "weight")}
+        seen |= {name: jnp.full(size, one.before) for name, one in records.items()}
         return TrainState(
             step=jnp.int32(0),
             params=params,
             batch_stats=variables.get("batch_stats", {}),
             opt_state=run.optimizer.init(params),
             loss_state=run.method.init(),
-            sums=jnp.zeros((len(GROUPS), len(QUANTITIES))),
-            seen=Seen(
-                losses=jnp.full(size, jnp.nan),
-                weights=jnp.full(size, jnp.nan),
-                predicted=jnp.full(size, -1, jnp.int32),
-            ),
+            sums=jnp.zeros((len(group_names(run)), len(quantity_names(run)))),
+            seen=seen,
             seed=seed,
             failed=jnp.bool(False),
         )
 
     return init(np.int32(seed))
+
+
+def initial_variables(run: Run, seed) -> dict[str, Any]:
+    first = run.dataset.train.rows(slice(1))
+    shapes = jax.eval_shape(lambda: run.problem.draw(first, np.zeros(1, np.int32), None).inputs)
+    inputs = jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype), shapes)
+    variables = run.model.init(rng.key_for(seed, rng.INIT), inputs, train=False)
+    params = run.problem.initial(variables["params"], rng.key_for(seed, rng.INIT, 1))
+    return {**variables, "params": params}
 
 
 class Outcome(NamedTuple):
@@ -74,87 +77,99 @@ class Outcome(NamedTuple):
     grads: Any
     loss_state: Any
     batch_stats: Any
-    examples: jax.Array  # their index; beyond the last for padding
-    losses: jax.Array  # of two networks, the mean; 0 for padding
-    weights: jax.Array
-    predicted: jax.Array
+    losses: jax.Array  # a unit each; of two networks, the mean
     sums: jax.Array
+    index: Any  # of each example; beyond the last for padding
+    seen: dict[str, jax.Array]  # of each example
 
 
-def differentiate(run: Run, state: TrainState, train: TrainData, order) -> Outcome:
+def differentiate(run: Run, state: TrainState, train: Examples, order) -> Outcome:
     """Gradients on batch `step % steps` of the epoch, and what else came out of it."""
     rows = order[state.step % order.shape[0]]
     rows = jax.lax.with_sharding_constraint(rows, run.layout.rows)  # each device draws its part
-    where = rows >= 0
-    images = batches.draw(train.images, rows, run.dataset, run.augment, state.seed, state.step)
-    labels, index = train.labels[rows], train.indices[rows]
-    mix = batches.mixture(rows, run.augment, state.seed, state.step)
-    images = batches.mixed(images, mix)
+    batch = run.problem.draw(train, rows, At(state.seed, state.step))
 
     def objective(params):
-        logits, updated = run.model.apply(
+        outputs, updated = run.model.apply(
             {"params": params, "batch_stats": state.batch_stats},
-            images,
+            batch.inputs,
             train=True,
-            mask=where,
+            mask=batch.where,
             mutable=["batch_stats"],
             rngs={"dropout": rng.key_for(state.seed, rng.DROPOUT, state.step)},
         )
-        losses = cross_entropy(logits, labels)
-        if mix is not None:
-            part = jnp.broadcast_to(mix.part, losses.shape)
-            losses = part * losses + (1 - part) * cross_entropy(logits, labels[mix.partner])
-        # What a mixture of two examples is has a loss, but no label.
-        inputs = {} if mix else {"logits": logits, "labels": labels, "index": index}
-        shared = jnp.broadcast_to(where, losses.shape)
-        robust, loss_state = run.method.update(losses, state.loss_state, where=where, **inputs)
+        losses, where, extra = of_each(run, run.problem.units)(outputs, batch)
+        weighted, loss_state = run.method.update(losses, state.loss_state, where=where, **extra)
         weights = jnp.full_like(losses, jnp.nan)
         if run.weighs:
-            weights = methods.weights(run.method, losses, state.loss_state, where, inputs)
-        aux = losses, weights, logits, loss_state, updated.get("batch_stats", {})
+            weights = methods.weights(run.method, losses, state.loss_state, where, extra)
+        means = of_each(run, lambda one: run.problem.mean(*one))((weighted, where))
+        aux = outputs, losses, where, weights, loss_state, updated.get("batch_stats", {})
         # The sum over networks, if there are two: each learns from its own mean.
-        return jnp.mean(robust, axis=-1, where=shared).sum(), aux
+        return means.sum(), aux
 
-    grads, (losses, weights, logits, loss_state, batch_stats) = jax.grad(objective, has_aux=True)(
-        state.params
-    )
-    losses, weights = over_networks(losses), over_networks(weights)
-    right = over_networks(is_right(logits, labels))
-    values = jnp.stack([jnp.ones_like(losses), losses, right, weights])
-    clean_labels = train.clean_labels[rows]
-    clean, known = labels == clean_labels, clean_labels >= 0
-    groups = jnp.stack([where, where & clean, where & known & ~clean])
+    grads, (outputs, losses, where, weights, loss_state, batch_stats) = jax.grad(
+        objective, has_aux=True
+    )(state.params)
+    losses, weights, where = (over_networks(run, one) for one in (losses, weights, where))
+    values = quantities(run, outputs, batch, losses)
+    values["sigma"] = weights
+    seen = {"loss": jnp.where(where, losses, 0), "weight": weights}
+    mean_outputs = jax.tree.map(functools.partial(over_networks, run), outputs)
+    records = {name: one.of(mean_outputs, batch) for name, one in run.problem.records.items()}
     return Outcome(
         grads=grads,
         loss_state=loss_state,
         batch_stats=batch_stats,
-        examples=jnp.where(where, index, len(state.seen.losses)),
-        losses=jnp.where(where, losses, 0),
-        weights=weights,
-        predicted=logits.sum(axis=tuple(range(logits.ndim - 2))).argmax(-1).astype(jnp.int32),
-        sums=jnp.sum(jnp.where(groups[:, None], values, 0), axis=-1),
+        losses=seen["loss"],
+        sums=sums_over_groups(run, values, where, batch),
+        index=jnp.where(batch.where, batch.index, run.num_examples),
+        seen={name: of_example(value, where) for name, value in seen.items()} | records,
     )
 
 
-def cross_entropy(logits, labels):
-    """Of shape (batch,), or (networks, batch): networks have the same labels."""
-    labels = jnp.broadcast_to(labels, logits.shape[:-1])
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+def of_each(run: Run, function: Callable) -> Callable:
+    """For several networks, whose outputs have a leading axis: the function of each one's."""
+    if run.networks == 1:
+        return function
+    return lambda outputs, *others: jax.vmap(lambda one: function(one, *others))(outputs)
 
 
-def is_right(logits, labels):
-    right = logits.argmax(-1) == jnp.broadcast_to(labels, logits.shape[:-1])
-    return right.astype(logits.dtype)
+def over_networks(run: Run, values):
+    """The mean of what several networks have; of a mask, where all have it."""
+    if run.networks == 1:
+        return values
+    return values.all(axis=0) if values.dtype == bool else values.mean(axis=0)
 
 
-def over_networks(values):
-    """Per example, the mean of what several networks have."""
-    return values.reshape(-1, values.shape[-1]).mean(axis=0)
+def of_example(values, where):
+    """The mean over an example's units."""
+    axes = tuple(range(1, values.ndim))
+    return values.mean(axis=axes, where=where) if axes else values
+
+
+def quantities(run: Run, outputs, batch, losses) -> dict[str, jax.Array]:
+    """What is summed of each unit, by name."""
+    values = {"count": jnp.ones_like(losses), "loss": losses}
+    for name, metric in run.problem.metrics.items():
+        values[name] = over_networks(run, of_each(run, metric)(outputs, batch))
+    return values
+
+
+def sums_over_groups(run: Run, values: dict[str, jax.Array], where, batch) -> jax.Array:
+    """Of shape (groups, quantities)."""
+    masks = [where]
+    for mask in run.problem.groups.values():
+        own = mask(batch.targets, batch.clean_targets)
+        masks.append(where & own.reshape(-1, *[1] * (where.ndim - 1)))
+    flat = jnp.stack([value.reshape(-1) for value in values.values()])
+    groups = jnp.stack([mask.reshape(-1) for mask in masks])
+    return jnp.sum(jnp.where(groups[:, None], flat, 0), axis=-1)
 
 
 def make_train_step(run: Run):
     @functools.partial(jax.jit, donate_argnums=0, out_shardings=run.layout.whole)
-    def train_step(state: TrainState, train: TrainData, order):
+    def train_step(state: TrainState, train: Examples, order):
         """One optimizer step, and whether this or an earlier one failed."""
         out = differentiate(run, state, train, order)
         updates, opt_state = run.optimizer.update(out.grads, state.opt_state, state.params)
@@ -173,18 +188,13 @@ def make_train_step(run: Run):
         )
         # Steps that are dispatched before the host sees a failure keep the last good state.
         kept = jax.tree.map(functools.partial(jnp.where, failed), state, new)
-        # By where it is written, not by a select: one that large would be copied. A mixture is no
-        # example.
-        nowhere = failed | bool(run.augment.mixup)
-        index = jnp.where(nowhere, len(state.seen.losses), out.examples)
-        seen = Seen(
-            *(
-                memory.at[index].set(values.astype(memory.dtype), mode="drop")
-                for memory, values in zip(
-                    state.seen, (out.losses, out.weights, out.predicted), strict=True
-                )
-            )
-        )
+        # On failure, write out of range: a select would copy the whole array.
+        nowhere = failed | (not run.problem.rows_are_examples)
+        index = jnp.where(nowhere, run.num_examples, out.index)
+        seen = {
+            name: memory.at[index].set(out.seen[name].astype(memory.dtype), mode="drop")
+            for name, memory in state.seen.items()
+        }
         return kept._replace(failed=failed, seen=seen), failed
 
     return train_step
@@ -194,33 +204,34 @@ EVALUATION_BATCH = 1000
 
 
 def make_evaluate(run: Run, over_runs: bool = False, axis: int | None = None):
-    """Returns `evaluate(state, images, labels)`: number of images, sums of loss and of right.
+    """Returns `evaluate(state, examples)`: the sums of each quantity but sigma.
 
-    `over_runs`: of each state along a leading axis; `axis`: that of images and labels.
+    With `over_runs`, of each state along a leading axis; `axis` is that of the examples.
     """
 
     @functools.partial(jax.jit, out_shardings=run.layout.whole)
-    def batch_sums(params, batch_stats, images, labels, index):
-        index = jax.lax.with_sharding_constraint(index, run.layout.rows)
+    def batch_sums(params, batch_stats, examples: Examples, rows):
+        rows = jax.lax.with_sharding_constraint(rows, run.layout.rows)
+        batch = run.problem.draw(examples, rows, None)
         variables = {"params": params, "batch_stats": batch_stats}
-        images = batches.normalise(images[index], run.dataset)
-        logits: Any = run.model.apply(variables, images, train=False)
-        losses = over_networks(cross_entropy(logits, labels[index]))
-        right = over_networks(is_right(logits, labels[index]))
-        values = jnp.stack([jnp.ones_like(losses), losses, right])
-        return jnp.sum(jnp.where(index >= 0, values, 0), axis=-1)
+        outputs: Any = run.model.apply(variables, batch.inputs, train=False)
+        losses, where, _ = of_each(run, run.problem.units)(outputs, batch)
+        losses, where = over_networks(run, losses), over_networks(run, where)
+        values = quantities(run, outputs, batch, losses)
+        flat = jnp.stack(list(values.values()))
+        return jnp.sum(jnp.where(where, flat, 0), axis=tuple(range(1, flat.ndim)))
 
     if over_runs:
-        batch_sums = jax.jit(jax.vmap(batch_sums, in_axes=(0, 0, axis, axis, None)))
+        batch_sums = jax.jit(jax.vmap(batch_sums, in_axes=(0, 0, axis, None)))
 
-    def evaluate(state: TrainState, images, labels):
-        size, number = labels.shape[-1], devices.size(run.layout)
+    def evaluate(state: TrainState, examples: Examples):
+        size, number = examples.index.shape[-1], devices.size(run.layout)
         runs = len(state.step) if over_runs else 1
         batch = -(-min(max(EVALUATION_BATCH // runs, 1), size) // number) * number
-        index = np.pad(np.arange(size, dtype=np.int32), (0, -size % batch), constant_values=-1)
+        rows = np.pad(np.arange(size, dtype=np.int32), (0, -size % batch), constant_values=-1)
         return sum(
-            batch_sums(state.params, state.batch_stats, images, labels, part)
-            for part in index.reshape(-1, batch)
+            batch_sums(state.params, state.batch_stats, examples, part)
+            for part in rows.reshape(-1, batch)
         )
 
     return evaluate

@@ -1,6 +1,6 @@
 """Data sets larger than the device's memory: the same batches, read from the host by Grain.
 
-A resident data set is one (TrainData, order) an epoch; a streamed one is a (TrainData, order) for
+A resident data set is one (Examples, order) an epoch; a streamed one is a (Examples, order) for
 each step, which holds that step's batch alone. The training step cannot tell: same examples, same
 order, same crops, since those depend on seed, epoch and step. Only host memory (or a memory-mapped
 file) must hold the whole; Grain's threads gather batches ahead of the device.
@@ -12,22 +12,22 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from experiments.tasks.images import TrainData
+from experiments.data import Examples
 
 AHEAD = 4  # batches in flight to the device
 
 
-def within_budget(data: TrainData, budget_mb: float) -> bool:
+def within_budget(data: Examples, budget_mb: float) -> bool:
     """Whether the data set may lie on the device; a budget of 0 sets no limit."""
-    return budget_mb == 0 or sum(array.nbytes for array in data) <= budget_mb * 1e6
+    return budget_mb == 0 or sum(array.nbytes for array in jax.tree.leaves(data)) <= budget_mb * 1e6
 
 
-def fits(data: TrainData, budget_mb: float) -> bool:
+def fits(data: Examples, budget_mb: float) -> bool:
     """As `within_budget`; raises ValueError where it may not, and cannot be streamed."""
     if within_budget(data, budget_mb):
         return True
     if importlib.util.find_spec("grain") is None:
-        size = sum(array.nbytes for array in data) / 1e6
+        size = sum(array.nbytes for array in jax.tree.leaves(data)) / 1e6
         raise ValueError(
             f"data set of {size:,.0f} MB, over config.data.device_budget_mb of"
             f" {budget_mb:,.0f}: streaming it needs: pip install grain"
@@ -38,17 +38,17 @@ def fits(data: TrainData, budget_mb: float) -> bool:
 class _Batches:
     """A Grain source of whole batches, in the epoch's order."""
 
-    def __init__(self, data: TrainData, order: np.ndarray):
+    def __init__(self, data: Examples, order: np.ndarray):
         self.data, self.order = data, order
 
     def __len__(self):
         return len(self.order)
 
     def __getitem__(self, step):
-        return TrainData(*(array[self.order[step]] for array in self.data))
+        return self.data.rows(self.order[step])
 
 
-def stream(data: TrainData, order: np.ndarray) -> Iterator[tuple[TrainData, np.ndarray]]:
+def stream(data: Examples, order: np.ndarray) -> Iterator[tuple[Examples, np.ndarray]]:
     """Yields each step's batch, on the device, and its row of positions in it."""
     import grain
 

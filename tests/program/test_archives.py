@@ -85,8 +85,8 @@ def test_binary_archives(tmp_path, name, monkeypatch):
     write_archive(tmp_path, name, members, monkeypatch)
     for _ in range(2):  # decoded, then from the cache
         dataset = data.load(name, data_dir=str(tmp_path))
-        np.testing.assert_array_equal(dataset.train.images, images)
-        np.testing.assert_array_equal(dataset.train.labels, labels)
+        np.testing.assert_array_equal(dataset.train.inputs, images)
+        np.testing.assert_array_equal(dataset.train.targets, labels)
         assert dataset.class_names[-1] == f"class{len(dataset.class_names) - 1}"
     assert len(list(cache.folder().iterdir())) == 1
     # Whole, but not the official one.
@@ -174,8 +174,8 @@ def test_fashion_mnist_files(tmp_path, monkeypatch):
     for file, sha256 in hashes.items():
         monkeypatch.setitem(archives.FASHION_MNIST, file, sha256)
     dataset = data.load("fashion_mnist", data_dir=str(tmp_path))
-    np.testing.assert_array_equal(dataset.train.images[..., 0], expected[0])
-    np.testing.assert_array_equal(dataset.test.labels, expected[3])
+    np.testing.assert_array_equal(dataset.train.inputs[..., 0], expected[0])
+    np.testing.assert_array_equal(dataset.test.targets, expected[3])
     path = tmp_path / "train-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(ValueError, match="not a whole gzip file"):
@@ -227,13 +227,13 @@ def test_a_tfds_directory_of_cifar100(tmp_path, monkeypatch):
     Small(data_dir=str(tmp_path), file_format="array_record").download_and_prepare()
     monkeypatch.setattr(sources, "COUNTS", {"train": RECORDS, "test": RECORDS})
     dataset = data.load("cifar100", data_dir=str(tmp_path))
-    np.testing.assert_array_equal(dataset.train.images, images)
-    np.testing.assert_array_equal(dataset.train.labels, labels)
+    np.testing.assert_array_equal(dataset.train.inputs, images)
+    np.testing.assert_array_equal(dataset.train.targets, labels)
     human_labels = (labels + 1) % 100
     np.savez(tmp_path / "cifar100_n_labels.npz", clean=labels, noisy=human_labels)
     dataset = data.load("cifar100n", variant="noisy", data_dir=str(tmp_path))
-    np.testing.assert_array_equal(dataset.train.labels, human_labels)
-    np.testing.assert_array_equal(dataset.train.clean_labels, labels)
+    np.testing.assert_array_equal(dataset.train.targets, human_labels)
+    np.testing.assert_array_equal(dataset.train.clean_targets, labels)
     # A record too few, or an index twice, is noticed.
     monkeypatch.setattr(sources, "COUNTS", {"train": RECORDS + 1, "test": RECORDS})
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))

@@ -14,19 +14,22 @@ import pytest
 from scipy import stats
 
 from configs import digits
+from experiments import data
 from experiments.models import images as networks
 from experiments.models.batch_norm import BatchNorm
 from experiments.runs import files
 from experiments.tasks import images as batches
-from experiments.training import build, loop
+from experiments.training import build
 from experiments.training import step as one_step
+from experiments.training.order import epoch_order
 from experiments.training.stream import fits, stream
+from tests.program.running import train_one
 
 FIRST_500 = np.arange(500, dtype=np.int32)
 
 
 def test_every_epoch_visits_every_example_once():
-    first, second = (np.asarray(batches.epoch_order(3, epoch, 1000, 64)) for epoch in (1, 2))
+    first, second = (np.asarray(epoch_order(3, epoch, 1000, 64)) for epoch in (1, 2))
     assert first.shape == (16, 64)
     for order in (first, second):
         np.testing.assert_array_equal(np.sort(order[order >= 0]), np.arange(1000))
@@ -37,9 +40,9 @@ def test_every_epoch_visits_every_example_once():
 def plain(images, mean=(0.0,), std=(1.0,)):
     """A data set of these images."""
     labels = np.zeros(len(images), np.int32)
-    examples = images.Examples(images, labels, labels, np.arange(len(images), dtype=np.int32))
+    examples = data.Examples(images, labels, labels, np.arange(len(images), dtype=np.int32))
     empty = examples.rows(slice(0))
-    return images.Dataset("plain", ("a", "b"), examples, empty, empty, mean, std)
+    return data.Dataset("plain", ("a", "b"), examples, empty, empty, mean, std)
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +57,8 @@ def drawn(images, positions, augment, step, mean=(0.0,), std=(1.0,)):
 
 def test_each_draw_is_a_window_of_the_padded_image(images):
     augment = batches.Augment(pad=2, flip=True, cutout=0)
-    data = batches.train_data(plain(images).train, augment)
-    result = np.asarray(drawn(data.images, FIRST_500, augment, 0))
+    train = batches.padded(plain(images).train, augment)
+    result = np.asarray(drawn(train.inputs, FIRST_500, augment, 0))
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
     seen = {}
     for i, image in enumerate(result):
@@ -70,16 +73,16 @@ def test_each_draw_is_a_window_of_the_padded_image(images):
     assert max(seen.values()) < 30
     assert 190 < sum(count for key, count in seen.items() if key[2]) < 310
     # Another step draws anew, the same one draws the same.
-    assert (np.asarray(drawn(data.images, FIRST_500, augment, 1)) != result).mean() > 0.5
-    np.testing.assert_array_equal(drawn(data.images, FIRST_500, augment, 0), result)
+    assert (np.asarray(drawn(train.inputs, FIRST_500, augment, 1)) != result).mean() > 0.5
+    np.testing.assert_array_equal(drawn(train.inputs, FIRST_500, augment, 0), result)
 
 
 def test_draws_are_the_same_everywhere():
     images = np.arange(64 * 8 * 8, dtype=np.uint32).view(np.uint8)[::4].reshape(64, 8, 8, 1)
     augment = batches.Augment(pad=4, flip=True, cutout=4)
-    data = batches.train_data(plain(images).train, augment)
-    result = np.asarray(drawn(data.images, FIRST_500[:64], augment, 7), np.uint8)
-    order = np.asarray(batches.epoch_order(3, 1, 1000, 64), "<i4")
+    train = batches.padded(plain(images).train, augment)
+    result = np.asarray(drawn(train.inputs, FIRST_500[:64], augment, 7), np.uint8)
+    order = np.asarray(epoch_order(3, 1, 1000, 64), "<i4")
     hashes = [hashlib.sha256(a.tobytes()).hexdigest()[:16] for a in (order, result)]
     assert hashes == ["a100fb36ea6dd8c1", "8f76cb81f3c87a1a"]
 
@@ -121,13 +124,13 @@ def test_a_padded_batch_is_the_unpadded_one(monkeypatch):
     config.devices = 1
     config.model.name = "norm"
     config.optimizer.name = "sgd"
-    run = build.build(config)
-    data = batches.train_data(run.dataset.train, run.augment)
+    run = build.build_run(config)
+    train = run.problem.stored(run.dataset.train)
     rows = np.arange(40, dtype=np.int32)
     after = []
     for order in (rows[None], np.pad(rows, (0, 24), constant_values=-1)[None]):
         step = one_step.make_train_step(run)
-        after.append(step(one_step.init_state(run, 0), data, order)[0])
+        after.append(step(one_step.init_state(run, 0), train, order)[0])
     unpadded, padded = map(jax.tree.leaves, after)
     for expected, found in zip(unpadded, padded, strict=True):
         np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
@@ -137,18 +140,18 @@ def test_a_padded_batch_is_the_unpadded_one(monkeypatch):
 
 def test_a_streamed_epoch_has_the_resident_one_s_batches(images):
     augment = batches.Augment(pad=1, flip=True, cutout=0)
-    data = batches.train_data(plain(images).train, augment)
-    order = np.asarray(batches.epoch_order(0, 1, 500, 64))
-    steps = list(stream(data, order))
+    train = batches.padded(plain(images).train, augment)
+    order = np.asarray(epoch_order(0, 1, 500, 64))
+    steps = list(stream(train, order))
     assert len(steps) == len(order) == 8
     for step, (rows, (batch, positions)) in enumerate(zip(order, steps, strict=True)):
         np.testing.assert_array_equal(positions[0] >= 0, rows >= 0)
         count = (rows >= 0).sum()
-        resident = drawn(data.images, rows, augment, step)[:count]
-        streamed = drawn(batch.images, positions[0], augment, step)[:count]
+        resident = drawn(train.inputs, rows, augment, step)[:count]
+        streamed = drawn(batch.inputs, positions[0], augment, step)[:count]
         np.testing.assert_array_equal(streamed, resident)
-        np.testing.assert_array_equal(batch.indices[:count], rows[:count])
-        assert batch.images.nbytes < data.images.nbytes / 7
+        np.testing.assert_array_equal(batch.index[:count], rows[:count])
+        assert batch.inputs.nbytes < train.inputs.nbytes / 7
 
 
 def test_a_run_over_the_budget_is_the_resident_run(tmp_path):
@@ -157,9 +160,9 @@ def test_a_run_over_the_budget_is_the_resident_run(tmp_path):
         config = digits.get_config()
         config.devices, config.epochs, config.checkpoint.every_minutes = 1, 2, 0
         config.augment.pad, config.data.device_budget_mb = 1, budget
-        run = build.build(config)
-        assert fits(batches.train_data(run.dataset.train, run.augment), budget) == (budget == 0)
-        loop.train(config, run, files.prepare(tmp_path / name))
+        run = build.build_run(config)
+        assert fits(run.problem.stored(run.dataset.train), budget) == (budget == 0)
+        train_one(config, run, files.prepare(tmp_path / name))
         rows.append(files.read_rows(tmp_path / name / files.METRICS))
     for resident, streamed in zip(*rows, strict=True):
         assert resident == pytest.approx(streamed, rel=1e-5)
@@ -185,26 +188,27 @@ def test_a_step_on_mixtures_takes_the_mixture_of_losses():
     config = digits.get_config()
     config.devices, config.augment.mixup, config.loss.method = 1, 0.4, "cross_entropy"
     config.optimizer.name, config.optimizer.learning_rate = "sgd", 1.0
-    run = build.build(config)
+    run = build.build_run(config)
     state = one_step.init_state(run, 0)
     params = jax.tree.map(np.asarray, state.params)
-    data = batches.train_data(run.dataset.train, run.augment)
-    order = batches.epoch_order(0, 1, len(data.labels), config.batch_size)
+    train = run.problem.stored(run.dataset.train)
+    order = epoch_order(0, 1, len(train.index), config.batch_size)
     rows = np.asarray(order[0])
-    part = batches.mixture(order[0], run.augment, 0, 0).part[0]
+    augment = batches.Augment(pad=0, flip=False, cutout=0, mixup=0.4)
+    part = batches.mixture(order[0], augment, 0, 0).part[0]
     partner = np.roll(rows, -1)
-    images = run.dataset.train.images / np.float32(16)
+    images = run.dataset.train.inputs / np.float32(16)
 
     def objective(params):
         mixed = part * images[rows] + (1 - part) * images[partner]
         logits = run.model.apply({"params": params}, mixed, train=True)
-        losses = [optax.softmax_cross_entropy_with_integer_labels(logits, data.labels[i])
+        losses = [optax.softmax_cross_entropy_with_integer_labels(logits, train.targets[i])
                   for i in (rows, partner)]  # fmt: skip
         return jnp.mean(part * losses[0] + (1 - part) * losses[1])
 
     expected = jax.tree.map(lambda p, g: p - g, params, jax.grad(objective)(params))
-    after, _ = one_step.make_train_step(run)(state, data, order)
+    after, _ = one_step.make_train_step(run)(state, train, order)
     chex.assert_trees_all_close(after.params, expected, rtol=1e-4, atol=1e-6)
-    config.loss.method = "elr"
+    config.loss.method = "early_learning"
     with pytest.raises(ValueError, match=r"mixup: a mixture has a loss alone; early_learning"):
-        build.build(config)
+        build.build_run(config)

@@ -11,7 +11,8 @@ import pytest
 
 from configs import digits
 from experiments.runs import files, lock
-from experiments.training import build, checkpoint, loop, step
+from experiments.training import build, checkpoint, step
+from tests.program.running import train_one
 
 
 def config_of(**overrides):
@@ -24,14 +25,14 @@ def config_of(**overrides):
 
 @pytest.fixture(scope="module")
 def run():
-    return build.build(config_of())
+    return build.build_run(config_of())
 
 
 @pytest.fixture(scope="module")
 def straight(run, tmp_path_factory):
     """The files of a run that nothing interrupted."""
     path = tmp_path_factory.mktemp("straight")
-    loop.train(config_of(), run, path)
+    train_one(config_of(), run, path)
     return path
 
 
@@ -50,21 +51,26 @@ def same_files(a, b):
 def test_a_stopped_run_goes_on_bit_by_bit(run, straight, tmp_path, steps):
     """In the middle of an epoch, and at its end (an epoch asks 7 times: after each step, then)."""
     with pytest.raises(lock.Stopped) as stopped:
-        loop.train(config_of(), run, tmp_path, after(steps))
+        train_one(config_of(), run, tmp_path, after(steps))
     assert stopped.value.code == 143
     assert not (tmp_path / files.RESULTS).exists()
     # What a kill leaves: a row too many, half a line, a checkpoint begun.
     with open(tmp_path / files.METRICS, "a") as file:
         file.write('{"epoch": 99}\n{"ep')
     (tmp_path / checkpoint.FOLDER / ".0000000099.tmp").mkdir()
-    loop.train(config_of(), run, tmp_path)
+    train_one(config_of(), run, tmp_path)
     assert same_files(tmp_path, straight)
-    newest = [checkpoint.steps(path / checkpoint.FOLDER)[0] for path in (tmp_path, straight)]
     template = step.init_state(run, 0)
-    first, second = (checkpoint.restore(path.parents[1], template)[0] for path in newest)
+    first, second = (newest(path, template)[0] for path in (tmp_path, straight))
     for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
         np.testing.assert_array_equal(a, b)
     assert [row["epoch"] for row in files.read_rows(tmp_path / files.TIMING)] == [1, 2, 3, 4]
+
+
+def newest(path, template):
+    """The newest whole checkpoint below a run's directory."""
+    [found] = checkpoint.newest_common([path / checkpoint.FOLDER], [template])
+    return found
 
 
 def damage(path, kind):
@@ -91,45 +97,45 @@ DAMAGE = ["flipped", "truncated", "zeroed", "lost", "without manifest", "missing
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_damaged_checkpoint_is_passed_over(run, straight, tmp_path, kind, capsys):
     shutil.copytree(straight, tmp_path, dirs_exist_ok=True)
-    newest, *older = checkpoint.steps(tmp_path / checkpoint.FOLDER)
+    last, *older = checkpoint.steps(tmp_path / checkpoint.FOLDER)
     assert len(older) == 2
-    damage(newest, kind)
-    state, rows = checkpoint.restore(tmp_path, step.init_state(run, 0))
+    damage(last, kind)
+    state, rows = newest(tmp_path, step.init_state(run, 0))
     assert int(state.step) == int(older[0].name) == 18
     assert len(rows.splitlines()) == 3
     said = capsys.readouterr().err.replace("\n", " ")
-    assert (f"{newest} is not whole: " in said) == (kind != "missing")
+    assert (f"{last} is not whole: " in said) == (kind != "missing")
     (tmp_path / files.RESULTS).unlink()
-    loop.train(config_of(), run, tmp_path)
+    train_one(config_of(), run, tmp_path)
     assert same_files(tmp_path, straight)
 
 
 def test_more_epochs_interrupted_and_resumed(run, straight, tmp_path):
     """The result of fewer epochs does not stay beside a run that goes on."""
-    loop.train(config_of(epochs=2), run, tmp_path)
+    train_one(config_of(epochs=2), run, tmp_path)
     longer = config_of()
     files.check_config(tmp_path, longer.to_dict(), resumable=True)
     with pytest.raises(lock.Stopped):
-        loop.train(longer, run, tmp_path, after(3))
+        train_one(longer, run, tmp_path, after(3))
     assert not (tmp_path / files.RESULTS).exists()
     files.check_config(tmp_path, longer.to_dict(), resumable=True)
-    loop.train(longer, run, tmp_path)
+    train_one(longer, run, tmp_path)
     assert same_files(tmp_path, straight)
 
 
 def test_what_is_kept(run, straight, tmp_path):
     """Damaged checkpoints do not push out whole ones."""
     shutil.copytree(straight, tmp_path, dirs_exist_ok=True)
-    template = loop.init_state(run, 0)
+    template = step.init_state(run, 0)
     for path in checkpoint.steps(tmp_path / checkpoint.FOLDER)[:2]:
         damage(path, "flipped")
-    state, rows = checkpoint.restore(tmp_path, template)
+    state, rows = newest(tmp_path, template)
     saver = checkpoint.saver(tmp_path, 2)
     checkpoint.save(saver, 15, state, rows)
     checkpoint.wait(saver)
     names = [int(path.name) for path in checkpoint.steps(tmp_path / checkpoint.FOLDER)]
     assert names == [15, 12]
-    assert checkpoint.restore(tmp_path, template)
+    assert newest(tmp_path, template)
 
 
 def test_no_checkpoint_is_whole(run, straight, tmp_path):
@@ -137,12 +143,12 @@ def test_no_checkpoint_is_whole(run, straight, tmp_path):
     for path in checkpoint.steps(tmp_path / checkpoint.FOLDER):
         damage(path, "flipped")
     with pytest.raises(ValueError, match="no checkpoint is whole; delete it to start anew"):
-        loop.train(config_of(), run, tmp_path)
+        train_one(config_of(), run, tmp_path)
 
 
 def test_another_program_s_arrays_are_not_taken(straight):
     with pytest.raises(ValueError, match="no checkpoint is whole"):
-        checkpoint.restore(straight, {"weights": np.zeros(3)})
+        newest(straight, {"weights": np.zeros(3)})
 
 
 def test_a_save_that_fails_is_not_silent(run, tmp_path):

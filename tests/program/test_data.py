@@ -19,11 +19,11 @@ FASHION_MNIST = pathlib.Path(sources.FASHION_MNIST_FOLDERS[-1])
 
 def test_digits():
     dataset = data.load("digits", split_seed=0)
-    assert dataset.train.images.shape == (1297, 8, 8, 1)
-    assert dataset.train.images.max() == 16
-    assert len(dataset.test.labels) == 500
-    assert set(dataset.train.labels) == set(range(10))
-    both = np.concatenate([dataset.train.images, dataset.test.images]).reshape(1797, 64)
+    assert dataset.train.inputs.shape == (1297, 8, 8, 1)
+    assert dataset.train.inputs.max() == 16
+    assert len(dataset.test.targets) == 500
+    assert set(dataset.train.targets) == set(range(10))
+    both = np.concatenate([dataset.train.inputs, dataset.test.inputs]).reshape(1797, 64)
     from sklearn.datasets import load_digits
 
     # The same 1,797 images, none of them on both sides.
@@ -35,22 +35,22 @@ def test_digits():
 @needs_cifar10
 def test_cifar10_and_its_human_labels():
     dataset = data.load("cifar10n", variant="worse", data_dir=DATA_DIR)
-    np.testing.assert_array_equal(np.bincount(dataset.test.labels), [1000] * 10)
+    np.testing.assert_array_equal(np.bincount(dataset.test.targets), [1000] * 10)
     # The official files start with a frog and two trucks; a cat, two ships and an airplane.
     names = np.array(dataset.class_names)
-    assert names[dataset.train.clean_labels[:3]].tolist() == ["frog", "truck", "truck"]
-    assert names[dataset.test.labels[:4]].tolist() == ["cat", "ship", "ship", "airplane"]
-    np.testing.assert_allclose(base.moments(dataset.train.images), sources.MOMENTS["cifar10"], 1e-5)
+    assert names[dataset.train.clean_targets[:3]].tolist() == ["frog", "truck", "truck"]
+    assert names[dataset.test.targets[:4]].tolist() == ["cat", "ship", "ship", "airplane"]
+    np.testing.assert_allclose(base.moments(dataset.train.inputs), sources.MOMENTS["cifar10"], 1e-5)
     assert round(labels.realised_rate(dataset.train), 4) == 0.4021
 
 
 @pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason="needs Debian's dataset-fashion-mnist")
 def test_fashion_mnist(tmp_path):
     dataset = data.load("fashion_mnist", data_dir=str(tmp_path))
-    assert dataset.train.images.shape == (60_000, 28, 28, 1)
-    np.testing.assert_array_equal(np.bincount(dataset.test.labels), [1000] * 10)
+    assert dataset.train.inputs.shape == (60_000, 28, 28, 1)
+    np.testing.assert_array_equal(np.bincount(dataset.test.targets), [1000] * 10)
     expected = 255 * np.array([[0.2860], [0.3530]])
-    np.testing.assert_allclose(base.moments(dataset.train.images), expected, atol=0.02)
+    np.testing.assert_allclose(base.moments(dataset.train.inputs), expected, atol=0.02)
 
 
 def test_moments():
@@ -89,14 +89,14 @@ def test_npz_with_and_without_clean_labels(tmp_path):
         config = npz_config(path)
         config.noise.kind = "given"
         dataset, hashed = data.build(config.data, config.noise)
-        np.testing.assert_array_equal(dataset.train.labels, noisy)
+        np.testing.assert_array_equal(dataset.train.targets, noisy)
         assert data.realised_rate(dataset.train) == rate
         assert hashed == hashlib.sha256(noisy.astype("<i4").tobytes()).hexdigest()
         assert dataset.class_names == ("0", "1", "2")
     # Without clean labels, those given count as clean where noise is asked for.
     config.noise.kind, config.noise.rate = "symmetric_exclusive", 1.0
     dataset, _ = data.build(config.data, config.noise)
-    assert (dataset.train.labels != noisy).all()
+    assert (dataset.train.targets != noisy).all()
     config.data.validation, config.data.validation_labels = 5, "clean"
     config.noise.kind = "given"
     with pytest.raises(ValueError, match="no clean labels are known: use noisy"):
@@ -124,8 +124,8 @@ def test_npz_in_grey_without_a_test_set(tmp_path):
     grey = np.zeros((30, 6, 5), np.uint8)
     np.savez(tmp_path / "own.npz", **arrays_of(images=grey, test_images=None, test_labels=None))
     dataset = data.load("npz", path=str(tmp_path / "own.npz"))
-    assert dataset.train.images.shape == (30, 6, 5, 1)
-    assert len(dataset.test.labels) == 0
+    assert dataset.train.inputs.shape == (30, 6, 5, 1)
+    assert len(dataset.test.targets) == 0
     assert dataset.std == (1.0,)  # a constant is not divided by zero
 
 
@@ -210,9 +210,9 @@ def test_noise_is_drawn_before_the_split():
     for changes in ({}, {"split_seed": 1}, {"validation": 0}, {"imbalance": 10.0}):
         parts = data.split(whole, **(SPLIT | changes))
         for part in (parts.train, parts.validation):
-            np.testing.assert_array_equal(part.labels, whole.train.labels[part.indices])
-            np.testing.assert_array_equal(part.images, whole.train.images[part.indices])
-        everything = np.concatenate([parts.train.indices, parts.validation.indices])
+            np.testing.assert_array_equal(part.targets, whole.train.targets[part.index])
+            np.testing.assert_array_equal(part.inputs, whole.train.inputs[part.index])
+        everything = np.concatenate([parts.train.index, parts.validation.index])
         assert len(set(everything)) == len(everything)
         if "imbalance" not in changes:
             assert len(everything) == 9000
@@ -223,15 +223,15 @@ def test_a_clean_validation_reads_the_clean_labels_of_its_examples():
     noisy, clean = (
         data.split(whole, **(SPLIT | {"validation_labels": kind})) for kind in ("noisy", "clean")
     )
-    np.testing.assert_array_equal(noisy.validation.indices, clean.validation.indices)
-    np.testing.assert_array_equal(clean.validation.labels, clean.validation.indices % 10)
-    assert 0.3 < (noisy.validation.labels != clean.validation.labels).mean() < 0.5
-    np.testing.assert_array_equal(noisy.train.labels, clean.train.labels)
+    np.testing.assert_array_equal(noisy.validation.index, clean.validation.index)
+    np.testing.assert_array_equal(clean.validation.targets, clean.validation.index % 10)
+    assert 0.3 < (noisy.validation.targets != clean.validation.targets).mean() < 0.5
+    np.testing.assert_array_equal(noisy.train.targets, clean.train.targets)
 
 
 def test_splits_are_the_same_everywhere():
     parts = data.split(data.corrupt(toy(), **NOISE), **(SPLIT | {"imbalance": 20.0}))
-    content = parts.train.indices.tobytes() + parts.validation.indices.tobytes()
+    content = parts.train.index.tobytes() + parts.validation.index.tobytes()
     assert hashlib.sha256(content).hexdigest()[:16] == "bc219d8fb158b350"
 
 
@@ -239,16 +239,16 @@ def test_splits_are_the_same_everywhere():
 def test_imbalance(exact):
     whole = data.corrupt(toy(), **(NOISE | {"rate": 0.0}))
     parts = data.split(whole, **(SPLIT | {"imbalance": 50.0, "imbalance_exact": exact}))
-    before = 900 - np.bincount(parts.validation.labels, minlength=10)
+    before = 900 - np.bincount(parts.validation.targets, minlength=10)
     assert abs(before - 810).max() < 50  # validation keeps its balance
     expected = before * 50.0 ** (-np.arange(10) / 9)
-    counts = np.bincount(parts.train.labels, minlength=10)
+    counts = np.bincount(parts.train.targets, minlength=10)
     assert counts[0] == before[0]
     tolerance = 0.5 if exact else 4 * np.sqrt(expected)
     assert (abs(counts - expected) <= tolerance).all()
     # Examples go by their true class, whatever their label.
     noisy = data.split(data.corrupt(toy(), **NOISE), **(SPLIT | {"imbalance": 50.0}))
-    counts = np.bincount(noisy.train.clean_labels, minlength=10)
+    counts = np.bincount(noisy.train.clean_targets, minlength=10)
     assert (abs(counts - expected) <= 4 * np.sqrt(expected)).all()
 
 
@@ -275,8 +275,8 @@ def test_human_labels(tmp_path, name, monkeypatch):
         write_human(path, clean, noisy)
     monkeypatch.setitem(data.DATASETS, "cifar10", lambda **unused: toy(200))
     dataset = data.load("cifar10n", variant="worse", data_dir=str(tmp_path))
-    np.testing.assert_array_equal(dataset.train.labels, noisy)
-    np.testing.assert_array_equal(dataset.train.clean_labels, clean)
+    np.testing.assert_array_equal(dataset.train.targets, noisy)
+    np.testing.assert_array_equal(dataset.train.clean_targets, clean)
     assert data.realised_rate(dataset.train) == 0.2
     with pytest.raises(ValueError, match=r"variant: expected one of aggre, .* got 'best'"):
         data.load("cifar10n", variant="best", data_dir=str(tmp_path))

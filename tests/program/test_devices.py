@@ -14,9 +14,9 @@ import pytest
 
 from configs import digits
 from experiments.models import batch_norm, images
-from experiments.tasks import images as batches
 from experiments.training import build, devices
 from experiments.training import step as one_step
+from experiments.training.order import epoch_order
 from tests.program.test_batches import WithBatchNorm
 from tests.program.test_main import ROOT
 
@@ -30,7 +30,7 @@ def steps_on(number, count, monkeypatch, dtype):
     config.devices, config.model.name, config.batch_size = number, "norm", 60  # no multiple of 8
     config.optimizer.name, config.optimizer.learning_rate = "sgd", 0.05
     config.augment.pad = 1
-    run = build.build(config)
+    run = build.build_run(config)
     run = run._replace(model=run.model.clone(dtype=dtype))
     state = one_step.init_state(run, 0)
     if dtype == jnp.float64:
@@ -39,9 +39,9 @@ def steps_on(number, count, monkeypatch, dtype):
         loss_state = jax.tree.map(lambda x: x.astype(dtype) if x.dtype == jnp.float32 else x,
                                   state.loss_state)  # fmt: skip
         state = devices.replicate(state._replace(**wide, loss_state=loss_state), run.layout)
-    data = devices.replicate(batches.train_data(run.dataset.train, run.augment), run.layout)
-    step, size = one_step.make_train_step(run), len(data.labels)
-    order = batches.epoch_order(0, 1, size, 60, run.layout)
+    data = devices.replicate(run.problem.stored(run.dataset.train), run.layout)
+    step, size = one_step.make_train_step(run), len(data.index)
+    order = epoch_order(0, 1, size, 60, run.layout)
     assert order.shape[1] % number == 0
     for _ in range(count):
         state, failed = step(state, data, order)

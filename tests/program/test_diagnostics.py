@@ -13,10 +13,12 @@ import pytest
 from configs import digits
 from experiments.report import detectors
 from experiments.runs import files, samples
-from experiments.tasks import images as batches
-from experiments.training import build, loop, methods, record
+from experiments.tasks import classification
+from experiments.training import build, methods, record
 from experiments.training import step as one_step
+from experiments.training.order import epoch_order
 from superloss_jax import closed_form
+from tests.program.running import train_one
 from tests.program.test_main import ROOT
 
 
@@ -31,7 +33,7 @@ def config_of(**overrides):
 def finished(tmp_path_factory):
     path = tmp_path_factory.mktemp("finished")
     config = config_of()
-    loop.train(config, build.build(config), path)
+    train_one(config, build.build_run(config), path)
     return path
 
 
@@ -41,14 +43,14 @@ def rows_of(seed, number=60):
     label = np.where(rng.random(number) < 0.4, (clean + 1) % 3, clean)
     weight = rng.integers(0, 4, number) / 3 + (label == clean)  # many equal ones
     return {
-        "index": np.arange(number), "label": label, "clean_label": clean, "predicted": clean,
-        "loss": rng.random(number), "weight": weight,
+        "index": np.arange(number), "target": label, "clean_target": clean, "predicted": clean,
+        "wrong": (label != clean).astype(np.int8), "loss": rng.random(number), "weight": weight,
     }  # fmt: skip
 
 
 def test_auroc_is_the_share_of_pairs_in_order_with_ties_counted_half():
     rows = rows_of(0)
-    wrong = rows["label"] != rows["clean_label"]
+    wrong = rows["target"] != rows["clean_target"]
     for name, score in (("weight", -rows["weight"]), ("loss", rows["loss"])):
         above = score[wrong][:, None] - score[~wrong][None]
         share = (above > 0).mean() + 0.5 * (above == 0).mean()
@@ -58,7 +60,7 @@ def test_auroc_is_the_share_of_pairs_in_order_with_ties_counted_half():
 
 def test_precision_at_the_rate_counts_the_first():
     rows = rows_of(1)
-    wrong = rows["label"] != rows["clean_label"]
+    wrong = rows["target"] != rows["clean_target"]
     by_hand = sorted(range(len(wrong)), key=lambda i: (rows["weight"][i], -rows["loss"][i]))
     assert samples.order(rows).tolist() == by_hand
     found = samples.detectors(rows)["weight"]["precision_at_rate"]
@@ -67,8 +69,8 @@ def test_precision_at_the_rate_counts_the_first():
 
 def test_nothing_is_said_where_nothing_is_known():
     rows = rows_of(2)
-    assert samples.areas(rows | {"clean_label": np.full(60, -1)}) == {}
-    assert samples.detectors(rows | {"label": rows["clean_label"]}) == {}
+    assert samples.areas(rows | {"wrong": np.full(60, -1)}) == {}
+    assert samples.detectors(rows | {"wrong": np.zeros(60)}) == {}
     without = rows | {"weight": np.full(60, np.nan)}
     assert set(samples.areas(without)) == {"auroc_loss"}
     assert samples.order(without).tolist() == np.argsort(-rows["loss"]).tolist()
@@ -76,21 +78,21 @@ def test_nothing_is_said_where_nothing_is_known():
 
 def test_the_last_epoch_s_losses_and_weights_are_recorded():
     config = config_of()
-    run = build.build(config)
-    host = batches.train_data(run.dataset.train, run.augment)
+    run = build.build_run(config)
+    host = run.problem.stored(run.dataset.train)
     state, step = one_step.init_state(run, 0), one_step.make_train_step(run)
-    order = batches.epoch_order(0, 1, len(host.labels), config.batch_size)
+    order = epoch_order(0, 1, len(host.targets), config.batch_size)
     before = state.params
     before = jax.tree.map(jnp.copy, before)
     state, _ = step(state, host, order)
     first = np.asarray(order[0])
-    images = run.dataset.train.images[first] / np.float32(16)
+    images = run.dataset.train.inputs[first] / np.float32(16)
     logits = run.model.apply({"params": before}, images, train=True)
-    expected = one_step.cross_entropy(logits, run.dataset.train.labels[first])
-    rows = samples.samples(run.dataset.train, state.seen)
+    expected = classification.cross_entropy(logits, run.dataset.train.targets[first])
+    rows = record.samples_of(run, state.seen, ())
     np.testing.assert_allclose(rows["loss"][first], expected, rtol=1e-5)
     assert (rows["predicted"][first] == logits.argmax(-1)).all()
-    others = np.setdiff1d(np.arange(len(host.labels)), first)
+    others = np.setdiff1d(np.arange(len(host.targets)), first)
     assert np.isnan(rows["weight"][others]).all()
     _, sigma = closed_form(expected, expected.mean(), config.loss.lam)
     np.testing.assert_allclose(rows["weight"][first], sigma, rtol=1e-4)
@@ -161,21 +163,21 @@ def test_detectors_pool_seeds_and_nothing_else(tmp_path, capsys):
 
 def test_suspects_can_be_left_out(finished):
     overrides = {"data.exclude": str(finished), "data.exclude_rate": 0.25}
-    kept = build.build(config_of(**overrides)).dataset.train
+    kept = build.build_run(config_of(**overrides)).dataset.train
     rows = samples.read(finished)
-    gone = set(rows["index"]) - set(kept.indices)
+    gone = set(rows["index"]) - set(kept.index)
     assert gone == set(rows["index"][samples.order(rows)[: round(0.25 * 1297)]])
-    with pytest.raises(ValueError, match="trained on another label set"):
-        build.build(config_of(**overrides, **{"noise.seed": 5}))
+    with pytest.raises(ValueError, match="trained on another target set"):
+        build.build_run(config_of(**overrides, **{"noise.seed": 5}))
     with pytest.raises(ValueError, match=r"config\.data\.exclude: expected a finished run"):
-        build.build(config_of(**overrides | {"data.exclude": "/no/such"}))
+        build.build_run(config_of(**overrides | {"data.exclude": "/no/such"}))
     for half in ({"data.exclude": str(finished)}, {"data.exclude_rate": 0.1}):
         with pytest.raises(ValueError, match=r"config\.data\.exclude"):
-            build.build(config_of(**half))
+            build.build_run(config_of(**half))
 
 
 def test_a_run_does_not_go_on_with_other_examples(tmp_path):
-    train_set = build.build(config_of()).dataset.train
+    train_set = build.build_run(config_of()).dataset.train
     samples.check_examples(tmp_path, train_set, resumed=False)
     samples.check_examples(tmp_path, train_set, resumed=True)
     with pytest.raises(ValueError, match="holds a run on other examples"):
@@ -186,9 +188,9 @@ def test_every_method_trains_through_the_program():
     """Traced with its own section of the config: the state keeps its shapes and dtypes."""
     for name in methods.METHODS:
         config = config_of(**{"loss.method": name, "batch_size": 256})
-        run = build.build(config)
+        run = build.build_run(config)
         state = jax.eval_shape(lambda run=run: one_step.init_state(run, 0))
-        host = batches.train_data(run.dataset.train, run.augment)
+        host = run.problem.stored(run.dataset.train)
         order = jax.ShapeDtypeStruct((6, 256), jnp.int32)
         after, _ = jax.eval_shape(one_step.make_train_step(run), state, host, order)
         assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(
@@ -197,30 +199,34 @@ def test_every_method_trains_through_the_program():
 
 
 def step_of(**overrides):
-    run = build.build(config_of(**{"optimizer.name": "sgd"}, **overrides))
-    data = batches.train_data(run.dataset.train, run.augment)
-    order = batches.epoch_order(0, 1, len(data.labels), 64)
+    run = build.build_run(config_of(**{"optimizer.name": "sgd"}, **overrides))
+    data = run.problem.stored(run.dataset.train)
+    order = epoch_order(0, 1, len(data.index), 64)
     return one_step.make_train_step(run)(one_step.init_state(run, 0), data, order)[0]
 
 
 def test_superloss_has_the_base_below_it():
-    plain, on_gce = (step_of(**{"loss.base": base}) for base in ("cross_entropy", "gce"))
+    plain, on_gce = (
+        step_of(**{"loss.base": base}) for base in ("cross_entropy", "generalized_cross_entropy")
+    )
     assert record.tau(on_gce.loss_state) < record.tau(plain.loss_state)
     assert not np.allclose(plain.params["Dense_2"]["bias"], on_gce.params["Dense_2"]["bias"])
-    for method in ("data_parameters", "nce_rce"):
+    for method in ("data_parameters", "active_passive"):
         with pytest.raises(ValueError, match=f"{method} works on logits"):
-            build.build(config_of(**{"loss.method": method, "loss.base": "gce"}))
+            build.build_run(
+                config_of(**{"loss.method": method, "loss.base": "generalized_cross_entropy"})
+            )
 
 
 def test_what_is_no_example_or_no_weight_is_not_recorded():
     mixed = step_of(**{"augment.mixup": 1.0})
-    assert np.isnan(np.asarray(mixed.seen.losses)).all()
+    assert np.isnan(np.asarray(mixed.seen["loss"])).all()
     focal = step_of(**{"loss.method": "focal"})  # whose weight rises with the loss
-    assert np.isnan(np.asarray(focal.seen.weights)).all()
-    assert np.isfinite(np.asarray(focal.seen.losses)).sum() == 64
-    recorded = step_of(**{"loss.method": "o2u", "loss.base": "gce"})
-    run = build.build(config_of())
-    rows = samples.samples(run.dataset.train, recorded.seen, recorded.loss_state)
+    assert np.isnan(np.asarray(focal.seen["weight"])).all()
+    assert np.isfinite(np.asarray(focal.seen["loss"])).sum() == 64
+    recorded = step_of(**{"loss.method": "loss_memory", "loss.base": "generalized_cross_entropy"})
+    run = build.build_run(config_of())
+    rows = record.samples_of(run, recorded.seen, recorded.loss_state)
     seen = np.isfinite(rows["loss"])
     # What O2U records is what the base gives: (1 - exp(-q l)) / q.
     expected = -np.expm1(-0.7 * rows["loss"][seen]) / 0.7
@@ -230,31 +236,31 @@ def test_what_is_no_example_or_no_weight_is_not_recorded():
 def test_lengths_and_thresholds_that_cannot_be_meant():
     for key, value in (
         ("truncated_gce.start", 40.0), ("mentornet.burn_in", 19.0), ("co_teaching.warmup", 10.0),
-        ("self_paced_hard.threshold", -1.0), ("self_paced_linear.growth", 0.0),
-        ("mentornet.second", -1.0), ("elr.beta", 1.0),
+        ("self_paced.threshold", -1.0), ("self_paced.growth", 0.0),
+        ("mentornet.second", -1.0), ("early_learning.beta", 1.0),
     ):  # fmt: skip
         method, name = key.split(".")
         with pytest.raises(ValueError, match=rf"config\.loss.*{name}.*got"):
-            build.build(config_of(**{"loss.method": method, f"loss.{key}": value}))
+            build.build_run(config_of(**{"loss.method": method, f"loss.{key}": value}))
 
 
 def test_two_networks_learn_apart():
     config = config_of(**{"loss.method": "co_teaching", "optimizer.name": "sgd"})
-    run = build.build(config)
+    run = build.build_run(config)
     state = one_step.init_state(run, 0)
     params = jax.tree.map(np.asarray, state.params)
     assert set(params) == {"network_0", "network_1"}
-    images = run.dataset.test.images[:7] / np.float32(16)
-    single = build.build(config_of()).model
+    images = run.dataset.test.inputs[:7] / np.float32(16)
+    single = build.build_run(config_of()).model
     both = run.model.apply({"params": params}, images, train=False)
     for i, logits in enumerate(both):
         own = {"params": params[f"network_{i}"]}
         np.testing.assert_allclose(logits, single.apply(own, images, train=False), rtol=1e-5)
     assert not np.allclose(both[0], both[1])
-    evaluated = one_step.make_evaluate(run)(state, *run.dataset.test[:2])
+    evaluated = one_step.make_evaluate(run)(state, run.dataset.test)
     alone = [
-        one_step.make_evaluate(run._replace(model=single))(
-            state._replace(params=params[f"network_{i}"]), *run.dataset.test[:2]
+        one_step.make_evaluate(run._replace(model=single, networks=1))(
+            state._replace(params=params[f"network_{i}"]), run.dataset.test
         )
         for i in (0, 1)
     ]

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import types
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +10,10 @@ import pytest
 
 from configs import digits
 from experiments.runs import files, lock
-from experiments.tasks import images as batches
-from experiments.training import build, devices, loop, seeds, together
+from experiments.training import build, loop, seeds
 from experiments.training import step as one_step
-from experiments.training.together import Member
+from experiments.training.build import Member
+from tests.program.running import train_one
 
 X64 = bool(jax.config.read("jax_enable_x64"))
 
@@ -29,21 +28,26 @@ def config_of():
 
 @pytest.fixture(scope="module")
 def run():
-    return build.build(config_of())
+    return build.build_run(config_of())
 
 
-def test_a_step_of_all_is_a_step_of_each(run):
-    config, numbers = config_of(), [3, 4]
-    data = devices.replicate(batches.train_data(run.dataset.train, run.augment), run.layout)
-    order = together.orders(config, run, numbers, 1, len(data.labels))
-    wide = jax.tree.map(lambda x: x.astype(jnp.float64) if X64 and x.dtype == jnp.float32 else x,
-                        together.init_states(run, numbers))  # fmt: skip
-    singles = [jax.tree.map(lambda x, i=i: x[i].copy(), wide) for i in range(2)]
+def test_a_step_of_all_is_a_step_of_each(run, tmp_path):
+    members = []
+    for seed in (3, 4):
+        config = config_of()
+        config.seed = seed
+        (tmp_path / str(seed)).mkdir()
+        members.append(Member(config, run, tmp_path / str(seed)))
+    numbers = [3, 4]
+    singles = [widened(one_step.init_state(run, seed)) for seed in numbers]
+    wide = jax.tree.map(lambda *leaves: jnp.stack(leaves), *singles)
     count, tolerance = (20, 1e-12) if X64 else (1, 1e-6)
     run = run._replace(model=run.model.clone(dtype=jnp.float64)) if X64 else run
-    at_once, alone = together.make_steps(run)[0], one_step.make_train_step(run)
+    at_once = loop.make_loop([one._replace(run=run) for one in members], lambda: None)
+    alone = one_step.make_train_step(run)
+    data, order = next(loop.epoch_steps(at_once, 0))
     for _ in range(count):
-        wide, failed = at_once(wide, data, order)
+        wide, failed = at_once.train_step(wide, data, order)
     for i, state in enumerate(singles):
         for _ in range(count):
             state, _ = alone(state, data, order[i])
@@ -52,9 +56,14 @@ def test_a_step_of_all_is_a_step_of_each(run):
             assert abs(np.asarray(a)[i] - np.asarray(b)).max() <= tolerance
 
 
-@pytest.mark.parametrize("vmapped", [True, False])
-def test_each_seed_has_its_directory(run, tmp_path, vmapped, monkeypatch):
-    monkeypatch.setattr(seeds, "pays", lambda *unused: vmapped)
+def widened(state):
+    """In float64 under x64."""
+    return jax.tree.map(
+        lambda x: x.astype(jnp.float64) if X64 and x.dtype == jnp.float32 else x, state
+    )
+
+
+def test_each_seed_has_its_directory(run, tmp_path):
     asked = iter([None] * 8)
     with pytest.raises(lock.Stopped):  # and is resumed
         seeds.train_seeds(config_of(), run, tmp_path, lambda: next(asked, 15))
@@ -62,19 +71,18 @@ def test_each_seed_has_its_directory(run, tmp_path, vmapped, monkeypatch):
     for seed in (0, 1):
         results = json.loads((tmp_path / f"seed_{seed}" / files.RESULTS).read_text())
         assert results["config"]["seed"] == seed
-        assert results.get("vmapped") == (2 if vmapped else None)
+        assert results["vmapped"] == 2
         rows = files.read_rows(tmp_path / f"seed_{seed}" / files.METRICS)
         assert [row["epoch"] for row in rows] == [1, 2]
         config = config_of()
         config.seed = seed
         (tmp_path / f"single_{seed}").mkdir()
-        single = loop.train(config, run, tmp_path / f"single_{seed}")
+        single = train_one(config, run, tmp_path / f"single_{seed}")
         for key, value in single["last_epoch"].items():
             assert results["last_epoch"][key] == pytest.approx(value, rel=1e-3), key
 
 
-def test_a_changed_config_is_noticed(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(seeds, "pays", lambda *unused: False)
+def test_a_changed_config_is_noticed(run, tmp_path):
     seeds.train_seeds(config_of(), run, tmp_path)
     config = config_of().to_dict()
     with pytest.raises(ValueError, match="holds a finished run"):
@@ -88,41 +96,30 @@ def test_a_changed_config_is_noticed(run, tmp_path, monkeypatch):
         assert len(files.read_rows(tmp_path / f"seed_{seed}" / files.METRICS)) == 3
 
 
-def test_a_changed_config_is_noticed_in_the_midst(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(seeds, "pays", lambda unused: True)
+def test_a_changed_config_is_noticed_in_the_midst(run, tmp_path):
     asked = iter([None] * 3)
     with pytest.raises(lock.Stopped):
         seeds.train_seeds(config_of(), run, tmp_path, lambda: next(asked, 15))
     changed = config_of()
     changed.optimizer.learning_rate = 0.2
     with pytest.raises(ValueError, match=r"learning_rate: 0\.1 -> 0\.2"):
-        seeds.train_seeds(changed, build.build(changed), tmp_path)
+        seeds.train_seeds(changed, build.build_run(changed), tmp_path)
 
 
-def test_what_is_faster_is_measured(run, monkeypatch):
-    """The clock decides: here it says that a step of all takes a tenth, then ten times, of one."""
-    members = [Member(config_of(), run, None)] * 2
-    for factor, expected in ((0.1, True), (10, False)):
-        ticks = iter([0, 1, 0, factor])
-        clock = types.SimpleNamespace(perf_counter=ticks.__next__)
-        monkeypatch.setattr(seeds, "time", clock)
-        assert seeds.pays(members) == expected
-
-
-def test_what_has_no_room_goes_one_by_one(run, monkeypatch, capsys):
+def test_no_memory_for_so_many_is_one_line(tmp_path, monkeypatch):
     def full(*unused):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
 
-    monkeypatch.setattr(seeds, "make_steps", lambda *unused: (full, full))
-    assert not seeds.pays([Member(config_of(), run, None)] * 2)
-    assert "no memory for 2 at once" in capsys.readouterr().err
+    monkeypatch.setattr(seeds, "train", full)
+    with pytest.raises(MemoryError, match="no memory for 2 runs at once: train fewer"):
+        seeds.train_all(points(tmp_path))
 
 
 def test_seeds_need_one_device(run, tmp_path):
     config = config_of()
     config.devices = 2
     with pytest.raises(ValueError, match=r"config\.vmap_seeds: expected one device"):
-        seeds.train_seeds(config, build.build(config), tmp_path)
+        seeds.train_seeds(config, build.build_run(config), tmp_path)
 
 
 def points(root, number=2, **values):
@@ -134,7 +131,7 @@ def points(root, number=2, **values):
         config.seed = config.noise.seed = config.data.split_seed = seed
         config.update_from_flattened_dict(values)
         (root / str(seed)).mkdir(parents=True)
-        members.append(Member(config, build.build(config), root / str(seed)))
+        members.append(Member(config, build.build_run(config), root / str(seed)))
     return members
 
 
@@ -142,13 +139,12 @@ def results(members):
     return [json.loads((one.path / files.RESULTS).read_text()) for one in members]
 
 
-def test_points_of_a_sweep_at_once(tmp_path, monkeypatch):
+def test_points_of_a_sweep_at_once(tmp_path):
     """As those trained alone; ended and begun again, at once or alone, as those never ended."""
-    monkeypatch.setattr(seeds, "pays", lambda unused: True)
     kinds = ("alone", "at_once", "ended", "goes_on_alone")
     alone, at_once, ended, goes_on = (points(tmp_path / kind) for kind in kinds)
     for one in alone:
-        loop.train(*one)
+        train_one(*one)
     seeds.train_all(at_once)
     for single, own in zip(results(alone), results(at_once), strict=True):
         assert own["noise"] == single["noise"]
@@ -161,7 +157,6 @@ def test_points_of_a_sweep_at_once(tmp_path, monkeypatch):
         asked = iter([None] * 8)
         with pytest.raises(lock.Stopped):
             seeds.train_all(members, lambda asked=asked: next(asked, 15))
-    monkeypatch.setattr(seeds, "pays", None)  # it is not asked again
     seeds.train_all(ended)
     assert results(ended) == results(at_once)
     for one in goes_on:
@@ -174,9 +169,8 @@ def test_points_of_a_sweep_at_once(tmp_path, monkeypatch):
     seeds.train_all(ended)  # which are done
 
 
-def test_the_newest_step_that_all_have(tmp_path, monkeypatch, capsys):
+def test_the_newest_step_that_all_have(tmp_path, capsys):
     """One was killed before its last save: all go on from the one before."""
-    monkeypatch.setattr(seeds, "pays", lambda unused: True)
     straight, killed = points(tmp_path / "straight"), points(tmp_path / "killed")
     seeds.train_all(straight)
     seeds.train_all(killed)
@@ -192,7 +186,7 @@ def test_the_newest_step_that_all_have(tmp_path, monkeypatch, capsys):
     for one, name in zip(killed, (first.name, last.name), strict=True):
         (one.path / files.RESULTS).unlink()
         shutil.rmtree(one.path / "checkpoints" / name)
-    assert not seeds.at_once(killed)
+    assert not seeds.go_together(killed)
     seeds.train_all(killed)
     assert results(killed)[0] == results(straight)[0]
     said = capsys.readouterr().err
@@ -203,32 +197,31 @@ def test_the_newest_step_that_all_have(tmp_path, monkeypatch, capsys):
     for step in sorted((killed[1].path / "checkpoints").iterdir())[:-1]:
         shutil.rmtree(step)
     (folder / last.name / "manifest.json").write_text("{}")
-    assert seeds.at_once(killed)
+    assert seeds.go_together(killed)
     with pytest.raises(ValueError, match="no checkpoint is whole"):
         seeds.train_all(killed)
-    assert [seeds.is_done(one) for one in killed] == [False, True]
+    assert [seeds.is_finished(one) for one in killed] == [False, True]
 
 
 def test_one_that_fails_stops_no_other(tmp_path, monkeypatch):
-    monkeypatch.setattr(seeds, "pays", lambda unused: True)
     members, good = points(tmp_path / "fails"), points(tmp_path / "good")
     seeds.train_all(good)
-    begin = together.begin
+    resume = loop.resume
 
     def poisoned(members):
-        state, rows = begin(members)
+        state, rows = resume(members)
         params = jax.tree.map(lambda x: x.at[0].set(jnp.nan), state.params)
         return state._replace(params=params), rows
 
-    monkeypatch.setattr(together, "begin", poisoned)
+    monkeypatch.setattr(loop, "resume", poisoned)
     with pytest.raises(FloatingPointError, match="not finite"):
         seeds.train_all(members)
     assert json.loads((members[0].path / files.FAILED).read_text())["step"] == 0
     assert not (members[0].path / files.RESULTS).exists()
     assert results(members[1:]) == results(good[1:])
-    assert not seeds.at_once(members)  # it goes on alone
+    assert not seeds.go_together(members)  # it goes on alone
     regrouped = [members[0], *good[:1]]
-    assert not seeds.at_once(regrouped)
+    assert not seeds.go_together(regrouped)
 
 
 def test_what_cannot_be_together(tmp_path):
@@ -236,9 +229,9 @@ def test_what_cannot_be_together(tmp_path):
     assert seeds.fit_together(members)
     imbalanced = points(tmp_path / "more", **{"data.imbalance": 20.0})
     assert not seeds.fit_together(imbalanced)  # seeds leave out unlike numbers of examples
-    assert not seeds.at_once(imbalanced)
-    assert not seeds.at_once(imbalanced)  # as it was decided
-    size = batches.train_data(members[0].run.dataset.train, members[0].run.augment)
+    assert not seeds.go_together(imbalanced)
+    assert not seeds.go_together(imbalanced)  # as it was decided
+    size = members[0].run.dataset.train
     for part, expected in ((1.5, False), (2.5, True)):
         budget = part * sum(array.nbytes for array in size) / 1e6
         members[0].config.data.device_budget_mb = budget

@@ -15,10 +15,11 @@ from configs import cifar10, digits
 from experiments import data
 from experiments.models import images as networks
 from experiments.runs import files
-from experiments.tasks import images as batches
-from experiments.training import build, loop
+from experiments.training import build
 from experiments.training import step as one_step
+from experiments.training.order import epoch_order
 from superloss_jax import closed_form
+from tests.program.running import train_one
 
 
 def small_config(**overrides):
@@ -32,15 +33,15 @@ def small_config(**overrides):
 def test_one_step_is_plain_arithmetic():
     """The padded last batch, with SGD: the step is minus the gradient of the mean over the rest."""
     config = small_config(**{"optimizer.name": "sgd", "optimizer.learning_rate": 1.0})
-    run = build.build(config)
+    run = build.build_run(config)
     state = one_step.init_state(run, config.seed)
     examples = run.dataset.train
-    order = batches.epoch_order(config.seed, 1, len(examples.labels), config.batch_size)[-1:]
+    order = epoch_order(config.seed, 1, len(examples.targets), config.batch_size)[-1:]
     index = np.asarray(order[0][order[0] >= 0])
     assert 0 < len(index) < config.batch_size
 
-    images = examples.images[index] / np.float32(16)
-    labels = examples.labels[index]
+    images = examples.inputs[index] / np.float32(16)
+    labels = examples.targets[index]
 
     def objective(params):
         logits = run.model.apply({"params": params}, images, train=True)
@@ -51,9 +52,9 @@ def test_one_step_is_plain_arithmetic():
 
     grads, (losses, sigma) = jax.jit(jax.grad(objective, has_aux=True))(state.params)
     expected = jax.tree.map(lambda p, g: p - g, state.params, grads)
-    wrong = labels != examples.clean_labels[index]
+    wrong = labels != examples.clean_targets[index]
 
-    train_data = batches.train_data(examples, run.augment)
+    train_data = run.problem.stored(examples)
     after, failed = one_step.make_train_step(run)(state, train_data, order)
     assert not failed
     sums = after.sums
@@ -67,9 +68,9 @@ def test_one_step_is_plain_arithmetic():
 
 def test_a_run_writes_its_files(tmp_path):
     config = small_config()
-    run = build.build(config)
+    run = build.build_run(config)
     paths = [files.prepare(str(tmp_path / name)) for name in ("a", "b")]
-    results = [loop.train(config, run, path) for path in paths]
+    results = [train_one(config, run, path) for path in paths]
     names = {files.CONFIG, files.METRICS, files.TIMING, files.RESULTS, files.SAMPLES}
     assert set(os.listdir(paths[0])) == names
     for name in names - {files.TIMING}:  # the others are a function of config and platform
@@ -93,7 +94,7 @@ def test_a_run_writes_its_files(tmp_path):
 def test_no_noise_and_no_threshold(tmp_path):
     overrides = {"loss.method": "cross_entropy", "loss.threshold": "running_mean"}
     config = small_config(**overrides, **{"noise.rate": 0.0, "epochs": 1})
-    results = loop.train(config, build.build(config), files.prepare(str(tmp_path)))
+    results = train_one(config, build.build_run(config), files.prepare(str(tmp_path)))
     assert results["last_epoch"]["sigma_clean"] == 1
     text = (tmp_path / files.RESULTS).read_text()
     row = json.loads(text)["last_epoch"]
@@ -104,10 +105,10 @@ def test_no_noise_and_no_threshold(tmp_path):
 
 def test_evaluation_counts_every_test_image_once():
     config = small_config()
-    run = build.build(config)
+    run = build.build_run(config)
     state = one_step.init_state(run, 0)
-    images, labels = run.dataset.test[:2]
-    evaluated = one_step.make_evaluate(run)(state, images, labels)
+    images, labels, *_ = run.dataset.test
+    evaluated = one_step.make_evaluate(run)(state, run.dataset.test)
     logits = run.model.apply({"params": state.params}, images / np.float32(16), train=False)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     right = (logits.argmax(-1) == labels).sum()
@@ -117,10 +118,10 @@ def test_evaluation_counts_every_test_image_once():
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     """Steps dispatched before it is seen change nothing, and the file says where to look."""
     config = small_config(**{"optimizer.learning_rate": 1e30})
-    run = build.build(config)
+    run = build.build_run(config)
     state = one_step.init_state(run, 0)
-    data = batches.train_data(run.dataset.train, run.augment)
-    order = batches.epoch_order(0, 1, len(data.labels), config.batch_size)
+    data = run.problem.stored(run.dataset.train)
+    order = epoch_order(0, 1, len(data.index), config.batch_size)
     step = one_step.make_train_step(run)
     flags, states = [], []
     for _ in range(6):
@@ -135,7 +136,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     assert np.isfinite(states[-1].loss_state.tau)
 
     with pytest.raises(FloatingPointError, match=f"step {first}: .* not finite; see .*FAILED"):
-        loop.train(config, run, files.prepare(str(tmp_path)))
+        train_one(config, run, files.prepare(str(tmp_path)))
     failure = json.loads((tmp_path / files.FAILED).read_text())
     assert failure["step"] == first
     assert failure["indices"] == np.asarray(order[first]).tolist()
@@ -195,14 +196,14 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 )
 def test_bad_configs_are_refused_before_training(overrides, message):
     with pytest.raises(ValueError, match=message) as error:
-        build.build(small_config(**overrides))
+        build.build_run(small_config(**overrides))
     assert "\n" not in str(error.value)
 
 
 def test_every_threshold_of_the_config_trains():
     for threshold in ("ema", "running_mean", "constant", "windowed", "per_class"):
         config = small_config(**{"loss.threshold": threshold, "loss.tau": 2.3})
-        method = build.build(config).method
+        method = build.build_run(config).method
         labels = jnp.array([3, 3])
         values, state = method.update(jnp.array([1.0, 4.0]), method.init(), labels=labels)
         assert values.shape == (2,)
@@ -222,9 +223,9 @@ def test_cifar10_config_builds_lenet(monkeypatch):
     config = cifar10.get_config()
     config.batch_size = 8
     config.data.validation = 4
-    run = build.build(config)
+    run = build.build_run(config)
     assert isinstance(run.model, networks.LeNet)
-    assert [len(part.labels) for part in run.dataset[2:5]] == [16, 4, 20]
+    assert [len(part.targets) for part in run.dataset[2:5]] == [16, 4, 20]
 
 
 def test_unusable_work_directories(tmp_path):

@@ -1,0 +1,119 @@
+"""Classification of images: cross entropy on labels, some of which may be wrong."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments import data
+from experiments.checks import choose
+from experiments.data import Dataset, Examples
+from experiments.models import images as models
+from experiments.tasks import images
+from experiments.tasks.base import At, Batch, Problem, Recorded, Task, Units
+from experiments.tasks.scores import SCORES
+
+
+def load(config, data_dir: str | None) -> Dataset:
+    choose("config.model.name", config.model.name, models.MODELS)  # before any data is read
+    return data.build(config.data, config.noise, data_dir)
+
+
+def build(config, dataset: Dataset) -> Problem:
+    image_shape = dataset.train.inputs.shape[1:]
+    augment = images.augment(image_shape, **config.augment)
+    classes = len(dataset.class_names)
+    model = models.create(**config.model, num_classes=classes, image_shape=image_shape)
+
+    def initial(params, key):
+        return models.torch_init(params, key) if config.model.init == "torch" else params
+
+    def draw(examples: Examples, rows, at: At | None) -> Batch:
+        mixture: images.Mixture | tuple = ()
+        if at is None:
+            inputs = images.normalise(examples.inputs[rows], dataset)
+        else:
+            inputs = images.draw(examples.inputs, rows, dataset, augment, *at)
+            if augment.mixup:
+                mixture = images.mixture(rows, augment, *at)
+                inputs = images.mixed(inputs, mixture)
+        _, labels, clean_labels, index = examples
+        return Batch(inputs, labels[rows], clean_labels[rows], index[rows], rows >= 0, mixture)
+
+    def noise_matrix() -> np.ndarray:
+        return data.noise_matrix(config.data.name, config.noise.kind, config.noise.rate, classes)
+
+    return Problem(
+        model=model,
+        units=units,
+        draw=draw,
+        initial=initial,
+        metrics={"accuracy": is_right},
+        groups={"clean": is_clean, "wrong": is_wrong},
+        records={"predicted": Recorded(np.int32(-1), predicted)},
+        rows_are_examples=not augment.mixup,
+        stored=lambda examples: images.padded(examples, augment),
+        examine=memorised,
+        extra=() if augment.mixup else ("logits", "labels", "index"),
+        num_classes=classes,
+        noise_matrix=noise_matrix,
+        facts={
+            "noise": {
+                "convention": config.noise.kind,
+                "realised_rate": data.realised_rate(dataset.train),
+                "labels_sha256": dataset.labels_sha256,
+            }
+        },
+        told=data.described(dataset, config.noise),
+    )
+
+
+def units(logits, batch: Batch) -> Units:
+    losses = cross_entropy(logits, batch.targets)
+    if not batch.drawn:
+        extra = {"logits": logits, "labels": batch.targets, "index": batch.index}
+        return Units(losses, batch.where, extra)
+    # A mixture of two examples has a loss, but no label.
+    part, partner = batch.drawn
+    losses = part * losses + (1 - part) * cross_entropy(logits, batch.targets[partner])
+    return Units(losses, batch.where, {})
+
+
+cross_entropy = optax.softmax_cross_entropy_with_integer_labels
+
+
+def is_right(logits, batch: Batch):
+    return (logits.argmax(-1) == batch.targets).astype(logits.dtype)
+
+
+def predicted(logits, batch: Batch):
+    return logits.argmax(-1).astype(jnp.int32)
+
+
+def is_clean(labels, clean_labels):
+    return labels == clean_labels
+
+
+def is_wrong(labels, clean_labels):
+    """Where a label is known to be wrong."""
+    return (clean_labels >= 0) & (labels != clean_labels)
+
+
+def memorised(samples) -> dict[str, float]:
+    """What is predicted of wrongly labelled examples: the given label, the true one, another.
+
+    Shares of those that were seen, NaN where none was; nothing where no label is known as wrong.
+    """
+    wrong = is_wrong(samples["target"], samples["clean_target"])
+    if not wrong.any():
+        return {}
+    seen = wrong & (samples["predicted"] >= 0)
+    guess, given, true = (samples[name][seen] for name in ("predicted", "target", "clean_target"))
+    count = seen.sum() or np.nan
+    return {
+        "wrong_memorised": float((guess == given).sum() / count),
+        "wrong_correct": float((guess == true).sum() / count),
+        "wrong_other": float(((guess != given) & (guess != true)).sum() / count),
+    }
+
+
+task = Task(SCORES["classification"], load, build)
