@@ -1,5 +1,7 @@
 """Data sets, their wrong labels and their splits, as arrays."""
 
+from typing import Any
+
 from experiments.data.base import Dataset, Examples, wrong
 from experiments.data.labels import (
     check_noise,
@@ -18,13 +20,37 @@ __all__ = [
 
 
 def build(config, noise, data_dir: str | None = None) -> Dataset:
-    """The data set that `config.data` and `config.noise` mean."""
-    check_noise(config.name, **noise)
-    source = {key: config[key] for key in ("split_seed", "path", "variant")}
-    dataset = corrupt(load(config.name, **source, data_dir=data_dir), **noise)
+    """The data set that `config.data` and `config.noise` mean.
+
+    Reads only the keys that matter to it, as experiments.runs.identity declares them.
+    """
+    wanted = noise_of(noise)
+    check_noise(config.name, **wanted)
+    source = {"path": config.path, "variant": config.variant}
+    if config.name == "digits":  # which have no official test set
+        source["split_seed"] = config.split_seed
+    dataset = corrupt(load(config.name, **source, data_dir=data_dir), **wanted)
     dataset = dataset._replace(labels_sha256=labels_sha256(dataset))
-    names = ("split_seed", "validation", "validation_labels", "imbalance", "imbalance_exact")
-    return split(dataset, **{key: config[key] for key in names})
+    if not config.validation and config.imbalance == 1:
+        return dataset
+    return split(
+        dataset,
+        config.split_seed,
+        config.validation,
+        validation_labels=config.validation_labels if config.validation else "noisy",
+        imbalance=config.imbalance,
+        imbalance_exact=config.imbalance != 1 and config.imbalance_exact,
+    )
+
+
+def noise_of(noise) -> dict[str, Any]:
+    """What `config.noise` says, as far as it makes a difference."""
+    if noise.kind == "given":
+        return {"kind": "given"}
+    wanted = {"kind": noise.kind, "rate": noise.rate}
+    if noise.rate or noise.kind == "instance_dependent":
+        wanted |= {"exact": noise.exact, "seed": noise.seed}
+    return wanted
 
 
 def described(dataset: Dataset, noise) -> tuple[str, ...]:
@@ -34,7 +60,8 @@ def described(dataset: Dataset, noise) -> tuple[str, ...]:
     )
     rate = realised_rate(dataset.train)
     known = "how many are wrong is not known" if rate is None else f"{rate:.2%} are wrong"
+    asked = "" if noise.kind == "given" else f", rate {noise.rate}"
     return (
         f"data     {dataset.name}: {counts} images",
-        f"noise    {noise.kind}, rate {noise.rate}: of the training labels, {known}",
+        f"noise    {noise.kind}{asked}: of the training labels, {known}",
     )

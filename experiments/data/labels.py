@@ -14,7 +14,9 @@ KINDS = (*noise.KINDS, "permuted", "instance_dependent", "given")
 HUMAN = ("cifar10n", "cifar100n")
 
 
-def check_noise(dataset: str, kind: str, rate: float, exact: bool, seed: int) -> None:
+def check_noise(
+    dataset: str, kind: str, rate: float = 0.0, exact: bool = False, seed: int = 0
+) -> None:
     """Raises ValueError for noise that cannot be meant, before any data is read."""
     checks.seed("config.noise.seed", seed)
     checks.within("config.noise.rate", rate, 0, 1)
@@ -42,7 +44,9 @@ def noise_matrix(dataset: str, kind: str, rate: float, num_classes: int) -> np.n
     return np.asarray(noise.transition_matrix(kind, rate, num_classes, flips=flips))
 
 
-def corrupt(dataset: Dataset, kind: str, rate: float, exact: bool, seed: int) -> Dataset:
+def corrupt(
+    dataset: Dataset, kind: str, rate: float = 0.0, exact: bool = False, seed: int = 0
+) -> Dataset:
     """With noisy training labels: a pure function of the data set and of these values.
 
     Noise is drawn for the whole training set in its original order, before any split. Labels whose
@@ -81,6 +85,7 @@ def split(
     "CurBench: Curriculum Learning Benchmark", ICML 2024.
     """
     train = dataset.train
+    checks.seed("config.data.split_seed", split_seed)
     checks.within("config.data.validation", validation, 0, len(train.targets) - 1)
     checks.within("config.data.imbalance", imbalance, 1, 1e6)
     checks.choose("config.data.validation_labels", validation_labels, {"noisy": 0, "clean": 0})

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from experiments import cache
+from experiments.runs import identity
 
 CONFIG, METRICS, TIMING, RESULTS = "config.json", "metrics.jsonl", "timing.jsonl", "results.json"
 SAMPLES = "samples.npz"
@@ -64,8 +65,7 @@ def _content(path: pathlib.Path, size: int, changed: int) -> str:
 
 def config_sha256(config: dict) -> str:
     """Of all that a result depends on."""
-    kept = {key: value for key, value in plain(config).items() if key not in MAY_CHANGE}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+    return identity.config_sha256(plain(config))
 
 
 def is_done(path: pathlib.Path, sha256: str) -> bool:
@@ -127,21 +127,20 @@ def check_config(path: pathlib.Path, config: dict, resumable: bool) -> None:
     if not (finished or resumable):
         return
     new = plain(config)
-    differing = {
-        key: (before, now)
-        for key, before, now in _differences(old, new)
-        if key.split(".")[0] != "checkpoint"  # which epoch counts was declared before the run
-    }
-    before, now = differing.pop("epochs", (0, 0))
-    loss = new["loss"]
-    scaled = SHARES & {*loss.get(loss["method"], {}), *loss.get(loss["base"], {})}
-    if now < before or (now != before and (new["optimizer"]["schedule"] == "cosine" or scaled)):
-        differing["epochs"] = before, now
+    before, now = _fixed(old), _fixed(new)
+    keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    differing = {key: (before.get(key), now.get(key)) for key in keys if key != "epochs"}
+    scaled = any(key.split(".")[-1] in SHARES for key in now if key.count(".") == 2)
+    by_length = scaled or now.get("optimizer.schedule") == "cosine"
+    fewer = now["epochs"] < before["epochs"]
+    if fewer or (by_length and now["epochs"] != before["epochs"]):
+        differing["epochs"] = before["epochs"], now["epochs"]
     if differing:
         changes = ", ".join(f"{key}: {old!r} -> {new!r}" for key, (old, new) in differing.items())
         raise ValueError(f"--workdir: {path} holds a run of another config: {changes}")
-    if finished and (now == before or not resumable):
-        why = "" if now == before else " without checkpoints, from which more epochs would go on"
+    same = now["epochs"] == before["epochs"]
+    if finished and (same or not resumable):
+        why = "" if same else " without checkpoints, from which more epochs would go on"
         raise ValueError(f"--workdir: {path} holds a finished run{why}; choose another directory")
 
 
@@ -156,13 +155,10 @@ def _is_of(path: pathlib.Path, config: dict) -> bool:
         return False
 
 
-def _differences(old, new, prefix=""):
-    for key in sorted({*old, *new}):
-        before, now = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(now, dict):
-            yield from _differences(before, now, f"{prefix}{key}.")
-        elif before != now:
-            yield f"{prefix}{key}", before, now
+def _fixed(config: dict) -> dict[str, Any]:
+    """What a run that goes on may not change: what it reads, and which epochs were to count."""
+    declared = identity.flattened(config.get("report", {}), "report.")
+    return identity.meaning(config) | declared
 
 
 def compilation_cache() -> None:

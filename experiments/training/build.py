@@ -11,7 +11,7 @@ import optax
 
 from experiments.checks import choose, seed, within
 from experiments.models.images import Networks
-from experiments.runs import samples
+from experiments.runs import identity, samples
 from experiments.runs.selection import SELECTIONS
 from experiments.tasks import task_of
 from experiments.tasks.base import Problem
@@ -45,12 +45,13 @@ class Member(NamedTuple):
 
 def build_run(config, data_dir: str | None = None) -> Run:
     """Raises ValueError for what cannot be meant."""
+    config = identity.read_part(config)
     check_values(config)
     task = task_of(config)
     layout = devices.layout(config.devices)
     # What is wrong with these is said before any data is read.
     methods.create(config.loss, methods.Facts(1, 2, 1000, matrix=lambda: np.eye(2)))
-    make_optimizer(config, steps_per_epoch=1)
+    optimizers.make(config.optimizer, config.epochs, steps_per_epoch=1)
     dataset = without_suspects(config.data, task.load(config, data_dir))
     size = len(dataset.train.index)
     check_batches(config, size, layout)
@@ -70,7 +71,7 @@ def build_run(config, data_dir: str | None = None) -> Run:
         problem=problem,
         model=problem.model if networks == 1 else Networks(problem.model, networks),
         networks=networks,
-        optimizer=make_optimizer(config, steps),
+        optimizer=optimizers.make(config.optimizer, config.epochs, steps),
         method=method,
         weighs=methods.weighs(config.loss),
         dataset=dataset,
@@ -136,15 +137,3 @@ def check_inputs(method: LossTransform, networks: int, problem: Problem) -> None
         mixed = not problem.rows_are_examples
         said = "config.augment.mixup: a mixture has a loss alone" if mixed else "config.loss.method"
         raise ValueError(f"{said}; {error}" if mixed else f"{said}: {error}") from None
-
-
-def make_optimizer(config, steps_per_epoch: int) -> optax.GradientTransformation:
-    values = dict(config.optimizer)
-    names = ("learning_rate", "warmup_epochs", "boundaries", "factor")
-    schedule = optimizers.schedule(
-        values.pop("schedule"),
-        **{name: values.pop(name) for name in names},
-        epochs=config.epochs,
-        steps_per_epoch=steps_per_epoch,
-    )
-    return optimizers.create(**values, schedule=schedule)

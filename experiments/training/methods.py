@@ -63,17 +63,28 @@ def _threshold(loss, facts: Facts) -> Threshold:
             raise ValueError("config.loss.tau: a constant threshold needs a number, got None")
         return constant(loss.tau)
 
+    def decay() -> float:
+        if not 0 <= loss.decay < 1:
+            said = f"expected a number in [0, 1), got {loss.decay!r}"
+            raise ValueError(f"config.loss.decay: {said}")
+        return loss.decay
+
+    def window():
+        checks.within("config.loss.window", loss.window, 1, 1_000_000)
+        return windowed(loss.window)
+
     thresholds: dict[str, Callable[[], Threshold]] = {
-        "ema": lambda: ema(loss.decay),
+        "ema": lambda: ema(decay()),
         "running_mean": running_mean,
         "constant": fixed,
-        "windowed": lambda: windowed(loss.window),
-        "per_class": lambda: per_class(facts.classes(), loss.decay),
+        "windowed": window,
+        "per_class": lambda: per_class(facts.classes(), decay()),
     }
     return checks.choose("config.loss.threshold", loss.threshold, thresholds)()
 
 
 def _superloss(loss, own, facts):
+    checks.positive("config.loss.lam", loss.lam)
     return superloss(lam=loss.lam, threshold=_threshold(loss, facts))
 
 
@@ -102,18 +113,20 @@ def _data_parameters(loss, own, facts):
     kinds = {"class": (True, False), "instance": (False, True), "both": (True, True)}
     of = "config.loss.data_parameters"
     of_class, of_instance = checks.choose(f"{of}.kind", own.kind, kinds)
-    for name in ("class_rate", "instance_rate"):
-        checks.positive(f"{of}.{name}", own[name])
-    return curricula.data_parameters(
-        num_classes=facts.classes() if of_class else None,
-        num_examples=facts.num_examples if of_instance else None,
-        class_optimizer=optax.sgd(own.class_rate, momentum=own.momentum),
-        instance_optimizer=optax.sgd(own.instance_rate, momentum=own.momentum),
-        clamp=own.clamp,
-    )
+    chosen: dict[str, Any] = {}
+    if of_class:
+        chosen["num_classes"] = facts.classes()
+        checks.positive(f"{of}.class_rate", own.class_rate)
+        chosen["class_optimizer"] = optax.sgd(own.class_rate, momentum=own.momentum)
+    if of_instance:
+        chosen["num_examples"] = facts.num_examples
+        checks.positive(f"{of}.instance_rate", own.instance_rate)
+        chosen["instance_optimizer"] = optax.sgd(own.instance_rate, momentum=own.momentum)
+    return curricula.data_parameters(**chosen, clamp=own.clamp)
 
 
 def _trend_superloss(loss, own, facts):
+    checks.positive("config.loss.lam", loss.lam)
     return curricula.trend_superloss(
         num_examples=facts.num_examples, lam=loss.lam, threshold=_threshold(loss, facts), **own
     )
@@ -184,11 +197,6 @@ FROM_LOGITS = ("active_passive", "bootstrap", "forward_correction", "backward_co
 
 def create(loss: Mapping[str, Any], facts: Facts) -> LossTransform:
     """The method of `config.loss`, on top of its base."""
-    # Whether or not the method reads them: they are part of what the results are said to be of.
-    checks.positive("config.loss.lam", loss["lam"])
-    if not 0 <= loss["decay"] < 1:
-        raise ValueError(f"config.loss.decay: expected a number in [0, 1), got {loss['decay']!r}")
-    checks.within("config.loss.window", loss["window"], 1, 1_000_000)
     for key, table in (("method", METHODS), ("base", ROBUST)):
         if loss[key] in RENAMED:
             raise ValueError(f"config.loss.{key}: {loss[key]} is now called {RENAMED[loss[key]]}")

@@ -1,66 +1,76 @@
 """Optimizers and learning rate schedules that a config can name."""
 
+from collections.abc import Callable
+
 import optax
 
 from experiments.checks import choose, positive, within
 
 
-def schedule(name, learning_rate, warmup_epochs, boundaries, factor, *, epochs, steps_per_epoch):
-    """constant; piecewise: times `factor` after each epoch of `boundaries`; cosine down to 0;
-    cyclic: from epoch to epoch down to `factor` times as much, then anew, in cycles of
-    `boundaries[0]` epochs (Jinchi Huang et al., "O2U-Net", ICCV 2019).
+def make(own, epochs: int, steps_per_epoch: int) -> optax.GradientTransformation:
+    """What `config.optimizer` means; it reads only the keys that this one needs.
 
-    Each after a linear rise over `warmup_epochs`.
+    `weight_decay` enters the gradient of all parameters, as in PyTorch; adamw's stays apart.
     """
-    positive("config.optimizer.learning_rate", learning_rate)
-    within("config.optimizer.warmup_epochs", warmup_epochs, 0, epochs)
-    warmup = round(warmup_epochs * steps_per_epoch)
-    total = epochs * steps_per_epoch
-    if name == "piecewise":
-        positive("config.optimizer.factor", factor)
-        if not boundaries or list(boundaries) != sorted({*boundaries}) or boundaries[0] <= 0:
-            raise ValueError(
-                f"config.optimizer.boundaries: expected rising epochs, got {boundaries!r}"
-            )
-        scales = {round(epoch * steps_per_epoch) - warmup: factor for epoch in boundaries}
-        after = optax.piecewise_constant_schedule(learning_rate, scales)
-    elif name == "cosine":
-        after = optax.cosine_decay_schedule(learning_rate, max(1, total - warmup))
-    elif name == "cyclic":
-        positive("config.optimizer.factor", factor)
-        within("config.optimizer.boundaries", boundaries[0] if boundaries else 0, 1, epochs)
+    rate = schedule(own, epochs, steps_per_epoch)
+    within("config.optimizer.weight_decay", own.weight_decay, 0, 10)
+    optimizers: dict[str, Callable[[], optax.GradientTransformation]] = {
+        "adam": lambda: optax.adam(rate),
+        "adamw": lambda: optax.adamw(rate, weight_decay=own.weight_decay),
+        "sgd": lambda: sgd(own, rate),
+    }
+    optimizer = choose("config.optimizer.name", own.name, optimizers)()
+    if own.weight_decay and own.name != "adamw":
+        return optax.chain(optax.add_decayed_weights(own.weight_decay), optimizer)
+    return optimizer
 
-        def after(step):
-            part = (1 + step // steps_per_epoch % boundaries[0]) / boundaries[0]
-            return learning_rate * (1 - part + part * factor)
 
-    else:
-        names = ("constant", "piecewise", "cosine", "cyclic")
-        choose("config.optimizer.schedule", name, dict.fromkeys(names))
-        after = optax.constant_schedule(learning_rate)
+def sgd(own, rate: optax.Schedule) -> optax.GradientTransformation:
+    within("config.optimizer.momentum", own.momentum, 0, 1)
+    return optax.sgd(rate, momentum=own.momentum or None, nesterov=own.nesterov)
+
+
+def schedule(own, epochs: int, steps_per_epoch: int) -> optax.Schedule:
+    """The learning rate of a step, after a linear rise over `warmup_epochs`.
+
+    constant; piecewise: times `factor` after each epoch of `boundaries`; cosine: down to 0; cyclic:
+    from epoch to epoch down to `factor` times as much, then anew, in cycles of `boundaries[0]`
+    epochs (Jinchi Huang et al., "O2U-Net", ICCV 2019).
+    """
+    positive("config.optimizer.learning_rate", own.learning_rate)
+    within("config.optimizer.warmup_epochs", own.warmup_epochs, 0, epochs)
+    warmup = round(own.warmup_epochs * steps_per_epoch)
+    kinds: dict[str, Callable[[], optax.Schedule]] = {
+        "constant": lambda: optax.constant_schedule(own.learning_rate),
+        "piecewise": lambda: piecewise(own, steps_per_epoch, warmup),
+        "cosine": lambda: optax.cosine_decay_schedule(
+            own.learning_rate, max(1, epochs * steps_per_epoch - warmup)
+        ),
+        "cyclic": lambda: cyclic(own, epochs, steps_per_epoch),
+    }
+    after = choose("config.optimizer.schedule", own.schedule, kinds)()
     if not warmup:
         return after
-    rise = optax.linear_schedule(learning_rate / warmup, learning_rate, warmup - 1)
+    rise = optax.linear_schedule(own.learning_rate / warmup, own.learning_rate, warmup - 1)
     return optax.join_schedules([rise, after], [warmup])
 
 
-def create(
-    name: str,
-    *,
-    momentum: float,
-    nesterov: bool,
-    weight_decay: float,
-    schedule: optax.Schedule,
-) -> optax.GradientTransformation:
-    """`weight_decay` enters the gradient of all parameters, as in PyTorch; adamw's stays apart."""
-    within("config.optimizer.momentum", momentum, 0, 1)
-    within("config.optimizer.weight_decay", weight_decay, 0, 10)
-    optimizers = {
-        "adam": optax.adam(schedule),
-        "adamw": optax.adamw(schedule, weight_decay=weight_decay),
-        "sgd": optax.sgd(schedule, momentum=momentum or None, nesterov=nesterov),
-    }
-    optimizer = choose("config.optimizer.name", name, optimizers)
-    if weight_decay and name != "adamw":
-        return optax.chain(optax.add_decayed_weights(weight_decay), optimizer)
-    return optimizer
+def piecewise(own, steps_per_epoch: int, warmup: int) -> optax.Schedule:
+    positive("config.optimizer.factor", own.factor)
+    epochs = own.boundaries
+    if not epochs or list(epochs) != sorted({*epochs}) or epochs[0] <= 0:
+        raise ValueError(f"config.optimizer.boundaries: expected rising epochs, got {epochs!r}")
+    scales = {round(epoch * steps_per_epoch) - warmup: own.factor for epoch in epochs}
+    return optax.piecewise_constant_schedule(own.learning_rate, scales)
+
+
+def cyclic(own, epochs: int, steps_per_epoch: int) -> optax.Schedule:
+    positive("config.optimizer.factor", own.factor)
+    length = own.boundaries[0] if own.boundaries else 0
+    within("config.optimizer.boundaries", length, 1, epochs)
+
+    def at(step):
+        part = (1 + step // steps_per_epoch % length) / length
+        return own.learning_rate * (1 - part + part * own.factor)
+
+    return at

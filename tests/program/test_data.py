@@ -88,14 +88,15 @@ def test_npz_with_and_without_clean_labels(tmp_path):
         np.savez(path, **arrays_of(labels=noisy, clean_labels=clean))
         config = npz_config(path)
         config.noise.kind = "given"
-        dataset, hashed = data.build(config.data, config.noise)
+        dataset = data.build(config.data, config.noise)
         np.testing.assert_array_equal(dataset.train.targets, noisy)
         assert data.realised_rate(dataset.train) == rate
-        assert hashed == hashlib.sha256(noisy.astype("<i4").tobytes()).hexdigest()
+        expected = hashlib.sha256(noisy.astype("<i4").tobytes()).hexdigest()
+        assert dataset.labels_sha256 == expected
         assert dataset.class_names == ("0", "1", "2")
     # Without clean labels, those given count as clean where noise is asked for.
     config.noise.kind, config.noise.rate = "symmetric_exclusive", 1.0
-    dataset, _ = data.build(config.data, config.noise)
+    dataset = data.build(config.data, config.noise)
     assert (dataset.train.targets != noisy).all()
     config.data.validation, config.data.validation_labels = 5, "clean"
     config.noise.kind = "given"
@@ -195,13 +196,13 @@ SPLIT = {
 @pytest.mark.parametrize("kind", labels.KINDS)
 def test_noise_of_the_program(kind):
     noisy = data.corrupt(toy(), **(NOISE | {"kind": kind})).train
-    np.testing.assert_array_equal(noisy.clean_labels, np.arange(9000) % 10)
+    np.testing.assert_array_equal(noisy.clean_targets, np.arange(9000) % 10)
     share = {"symmetric_inclusive": 0.9, "permuted": 0.9, "asymmetric": 0.5, "given": 0}
     expected = 0.4 * share.get(kind, 1)
     assert abs(data.realised_rate(noisy) - expected) <= 5 * np.sqrt(expected / 9000)
     if kind == "asymmetric":
-        flipped = noisy.labels != noisy.clean_labels
-        assert set(noisy.labels[flipped & (noisy.clean_labels == 9)]) == {1}
+        flipped = noisy.targets != noisy.clean_targets
+        assert set(noisy.targets[flipped & (noisy.clean_targets == 9)]) == {1}
 
 
 def test_noise_is_drawn_before_the_split():

@@ -1,6 +1,7 @@
 """Schedules against their formulas, one step of each optimizer against PyTorch's numbers."""
 
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 import optax
 import pytest
@@ -11,7 +12,8 @@ VALUES = {"learning_rate": 0.1, "warmup_epochs": 0.0, "boundaries": (2.0, 3.0), 
 
 
 def rates(name, **changes):
-    schedule = optimizers.schedule(name, **(VALUES | changes), epochs=4, steps_per_epoch=10)
+    own = ml_collections.ConfigDict({"schedule": name} | VALUES | changes)
+    schedule = optimizers.schedule(own, epochs=4, steps_per_epoch=10)
     return np.array([float(schedule(step)) for step in range(40)])
 
 
@@ -47,10 +49,11 @@ PYTORCH = {
 @pytest.mark.parametrize("setting", PYTORCH)
 def test_steps_are_pytorch_s(setting):
     name, momentum, nesterov = setting
-    optimizer = optimizers.create(
-        name, momentum=momentum, nesterov=nesterov, weight_decay=0.01,
-        schedule=optax.constant_schedule(0.1),
-    )  # fmt: skip
+    own = ml_collections.ConfigDict(VALUES | {
+        "name": name, "momentum": momentum, "nesterov": nesterov, "weight_decay": 0.01,
+        "schedule": "constant",
+    })  # fmt: skip
+    optimizer = optimizers.make(own, epochs=1, steps_per_epoch=1)
     w = jnp.array([1.0, -2.0])
     state = optimizer.init(w)
     for gradient in ([0.5, 0.25], [-1.0, 0.75]):
