@@ -1,0 +1,145 @@
+"""A task that is none of ours trains, resumes, sweeps and makes a table, through Task alone."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from configs import digits
+from experiments import tasks
+from experiments.runs import files, lock
+from experiments.tasks.scores import SCORES
+from experiments.training import build, loop
+from experiments.training import step as one_step
+from superloss_jax import closed_form
+from tests.program.running import train_one
+from tests.program.test_main import ROOT
+
+CONFIG = """
+from configs import digits
+
+def get_config():
+    config = digits.get_config()
+    config.task, config.width = "tests.program.toy:task", 32
+    config.epochs, config.noise.kind, config.data.validation = 2, "given", 200
+    config.report.selection = ("best_validation", "last")
+    return config
+
+def sweep():
+    for method in ("cross_entropy", "superloss"):
+        for seed in (0, 1):
+            yield {"loss.method": method, "seed": seed}
+"""
+
+
+def config_of(**overrides):
+    scope: dict = {}
+    exec(CONFIG, scope)
+    config = scope["get_config"]()
+    config.devices, config.checkpoint.every_epochs = 1, 1
+    config.update_from_flattened_dict(overrides)
+    return config
+
+
+def test_every_task_here_has_its_score():
+    assert tasks.TASKS.keys() == SCORES.keys()
+    for name in tasks.TASKS:
+        config = {"task": name}
+        assert tasks.task_of(config).score == tasks.score_of(config) == SCORES[name]
+    assert tasks.score_of({}) == SCORES["classification"]
+
+
+def test_units_are_weighed_and_padding_and_what_is_ignored_are_not():
+    """One step by plain arithmetic, on a padded batch."""
+    config = config_of(**{"optimizer.name": "sgd", "optimizer.learning_rate": 1.0})
+    run = build.build_run(config)
+    state, train = one_step.init_state(run, 0), run.dataset.train
+    rows = np.array([[3, 1, 4, -1]], np.int32)
+    batch = run.problem.draw(train, rows[0], one_step.At(0, 0))
+    hidden = np.asarray(batch.drawn)[:3]
+    target = train.targets[rows[0, :3]]
+
+    def objective(params):
+        output = run.model.apply({"params": params}, np.where(hidden, 0, target), train=True)
+        losses = (output - target) ** 2
+        tau = jax.lax.stop_gradient(losses.mean(where=hidden))
+        values, sigma = closed_form(losses, tau, config.loss.lam)
+        return values.mean(where=hidden), (losses, sigma)
+
+    grads, (losses, sigma) = jax.jit(jax.grad(objective, has_aux=True))(state.params)
+    expected = jax.tree.map(lambda p, g: np.asarray(p - g), state.params, grads)
+    after, failed = one_step.make_train_step(run)(state, train, rows)
+    assert not failed
+    for a, b in zip(jax.tree.leaves(after.params), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    index = train.index[rows[0, :3]]
+    seen = {"loss": losses, "weight": sigma}
+    for name, values in seen.items():  # of each example, the mean over its pixels that count
+        mean = np.asarray(values).mean(1, where=hidden)
+        np.testing.assert_allclose(np.asarray(after.seen[name])[index], mean, rtol=1e-4)
+    np.testing.assert_allclose(after.sums[0, 0], hidden.sum())
+    np.testing.assert_allclose(after.sums[0, 1], losses.sum(where=hidden), rtol=1e-4)
+
+
+def test_it_resumes_bit_by_bit_and_alone_or_at_once(tmp_path):
+    config, run = config_of(), build.build_run(config_of())
+    for name in ("straight", "stopped", *"01"):
+        (tmp_path / name).mkdir()
+    results = train_one(config, run, tmp_path / "straight")
+    asked = iter([None] * 5)
+    with pytest.raises(lock.Stopped):
+        train_one(config, run, tmp_path / "stopped", lambda: next(asked, 15))
+    train_one(config, run, tmp_path / "stopped")
+    for name in (files.METRICS, files.RESULTS, files.SAMPLES):
+        first, second = (tmp_path / one / name for one in ("straight", "stopped"))
+        assert first.read_bytes() == second.read_bytes()
+    assert results["score"]["key"] == "absolute_error"
+    # Smaller is better.
+    rows = files.read_rows(tmp_path / "straight" / files.METRICS)
+    best = min(rows, key=lambda row: row["validation_absolute_error"])
+    assert results["test_absolute_error"]["best_epoch"] == best["epoch"]
+    assert best["test_absolute_error"] < rows[0]["train_absolute_error"]
+    members = [build.Member(config_of(seed=seed), run, tmp_path / str(seed)) for seed in (0, 1)]
+    together = loop.train(members)
+    last = together[0]["last_epoch"]
+    for key, value in results["last_epoch"].items():
+        assert last[key] == pytest.approx(value, rel=1e-3), key
+
+
+def test_what_the_task_does_not_have_is_said():
+    for method in ("early_learning", "loss_memory", "forward_correction"):
+        with pytest.raises(ValueError, match=r"config\.loss.*(needs|expected)"):
+            build.build_run(config_of(**{"loss.method": method}))
+
+
+def test_it_sweeps_and_makes_a_table(tmp_path):
+    (tmp_path / "toy.py").write_text(CONFIG)
+
+    def said(*words):
+        done = subprocess.run(
+            [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    flags = (f"--config={tmp_path / 'toy.py'}", f"--workdir={tmp_path / 'runs'}")
+    assert "4 of 4 runs are done" in said("experiments.sweep", *flags)
+    table = said("experiments.report", "table", f"--workdir={tmp_path / 'runs'}")
+    paths = sorted((tmp_path / "runs").glob(f"*/{files.RESULTS}"))
+    results = [json.loads(path.read_text()) for path in paths]
+    values = {
+        method: np.mean([
+            one["test_absolute_error"]["best_validation"]
+            for one in results if one["config"]["loss"]["method"] == method
+        ])
+        for method in ("cross_entropy", "superloss")
+    }  # fmt: skip
+    best = min(values, key=values.__getitem__)
+    lines = {line.split(" | ")[0]: line for line in table.splitlines()}
+    assert "**" in lines[f"| {best}"]
+    assert "absolute error" in table
+    assert "accuracy" not in table
+    assert digits.get_config().get("task") is None  # classification needs no word

@@ -1,0 +1,53 @@
+"""A task of a user's own: a masked auto-encoder on digits, whose units are pixels."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from experiments import data, rng
+from experiments.data import Examples
+from experiments.tasks.base import Batch, Problem, Task, Units
+from experiments.tasks.scores import Score
+
+
+class Autoencoder(nn.Module):
+    width: int
+
+    @nn.compact
+    def __call__(self, x, train: bool, mask=None):
+        hidden = nn.relu(nn.Dense(self.width)(x))
+        return nn.Dense(x.shape[-1])(hidden)
+
+
+def load(config, data_dir):
+    digits = data.build(config.data, config.noise, data_dir)
+
+    def pixels(part):
+        flat = part.inputs.reshape(len(part.index), 64).astype("float32") / 16
+        return Examples(flat, flat, flat, part.index)
+
+    parts = ("train", "validation", "test")
+    return digits._replace(**{name: pixels(getattr(digits, name)) for name in parts})
+
+
+def build(config, dataset):
+    def draw(examples, rows, at):
+        """Half of the pixels are hidden; in evaluation, every second one."""
+        _, targets, clean, index = (array[rows] for array in examples)
+        hidden = jnp.broadcast_to(jnp.arange(64) % 2 == 0, targets.shape)
+        if at is not None:
+            key = rng.key_for(at.seed, rng.AUGMENT, at.step)
+            hidden = rng.bits(key, targets.shape) >> 31 == 1
+        return Batch(jnp.where(hidden, 0, targets), targets, clean, index, rows >= 0, hidden)
+
+    def units(outputs, batch):
+        where = batch.where[:, None] & batch.drawn  # hidden pixels alone count
+        return Units((outputs - batch.targets) ** 2, where, {})
+
+    def close(outputs, batch):
+        return jnp.abs(outputs - batch.targets)
+
+    model = Autoencoder(config.width)
+    return Problem(model, units, draw, metrics={"absolute_error": close}, extra=())
+
+
+task = Task(Score("absolute_error", "absolute error", larger_is_better=False), load, build)
