@@ -12,6 +12,8 @@ from experiments import data
 from experiments.data import base, human, labels, sources
 from superloss_jax import noise
 
+pytestmark = pytest.mark.x64
+
 DATA_DIR = os.environ.get("SUPERLOSS_DATA_DIR")
 needs_cifar10 = pytest.mark.skipif(DATA_DIR is None, reason="needs a prepared CIFAR-10")
 FASHION_MNIST = pathlib.Path(sources.FASHION_MNIST_FOLDERS[-1])

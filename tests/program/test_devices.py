@@ -55,6 +55,7 @@ def distance(a, b):
     return max(float(np.abs(x - y).max(initial=0)) for x, y in pairs)
 
 
+@pytest.mark.x64
 def test_eight_devices_are_one(monkeypatch):
     """Loss mean, gradient, tau, BatchNorm and metrics are those of the whole batch."""
     if X64:
@@ -92,11 +93,13 @@ def test_two_processes_are_two_devices(tmp_path):
     one.stderr.close()
 
 
+@pytest.mark.x64
 def test_flags_of_processes_come_together():
     with pytest.raises(ValueError, match="expected all or none"):
         devices.start_processes("localhost:1", None, 0)
 
 
+@pytest.mark.x64
 def test_batch_norm_is_flax_s():
     x = jax.random.normal(jax.random.key(0), (12, 3, 3, 5), jnp.float32) * 3 + 1
     mask = jnp.arange(12) < 9
@@ -113,6 +116,7 @@ def test_batch_norm_is_flax_s():
     np.testing.assert_allclose(evaluated, still, atol=1e-5)
 
 
+@pytest.mark.x64
 def test_a_group_of_padding_has_no_say():
     x = jax.random.normal(jax.random.key(0), (12, 3, 3, 5), jnp.float32)
     grouped, mask = batch_norm.BatchNorm(groups=3), jnp.arange(12) < 6
@@ -129,6 +133,7 @@ def test_a_group_of_padding_has_no_say():
     np.testing.assert_allclose(stats["mean"], 0.1 * sum(means) / 2, atol=1e-6)
 
 
+@pytest.mark.x64
 def test_groups_of_batch_norm_do_not_see_each_other():
     x = jax.random.normal(jax.random.key(0), (12, 3, 3, 5), jnp.float32)
     whole, grouped = batch_norm.BatchNorm(), batch_norm.BatchNorm(groups=3)

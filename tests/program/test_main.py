@@ -5,7 +5,6 @@ import os
 import pathlib
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
@@ -50,11 +49,39 @@ def test_mistakes(tmp_path):
         (digits,): "Flag --workdir must have a value",
         ("--config=configs/none.py", good): "configs/none.py",
     }
-    with ThreadPoolExecutor(2) as pool:
-        outcomes = list(pool.map(lambda args: main(*args), cases))
-    for (args, expected), done in zip(cases.items(), outcomes, strict=True):
-        assert done.returncode == 2, (args, done.stderr)
-        assert expected in done.stderr, (args, done.stderr)
-        assert done.stderr.count("\n") == 1, (args, done.stderr)
-        assert done.stdout == ""
+    outcomes = forked([[*args] for args in cases])
+    for (args, expected), (code, out, said) in zip(cases.items(), outcomes, strict=True):
+        assert code == 2, (args, said)
+        assert expected in said, (args, said)
+        assert said.count("\n") == 1, (args, said)
+        assert out == ""
     assert not os.path.exists(tmp_path / "unused" / "config.json")
+
+
+FORKED = """
+import json, os, sys, tempfile
+import flax, jax, optax  # once, and not in each of the processes below
+from absl import app
+from experiments import main
+from experiments.training import build, loop, seeds
+
+outcomes = []
+for args in json.loads(sys.argv[1]):
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as said:
+        child = os.fork()
+        if not child:
+            os.dup2(out.fileno(), 1), os.dup2(said.fileno(), 2)
+            sys.argv[:] = ["main", *args]
+            app.run(main.main, flags_parser=main.parse)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        texts = [file.seek(0) or file.read() for file in (out, said)]
+    outcomes.append([code, *texts])
+print(json.dumps(outcomes))
+"""
+
+
+def forked(cases):
+    """Exit code, stdout and stderr of the command with each list of arguments."""
+    command = [sys.executable, "-c", FORKED, json.dumps(cases)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])

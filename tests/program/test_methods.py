@@ -24,6 +24,8 @@ from superloss_jax import (
     windowed,
 )
 
+pytestmark = pytest.mark.x64
+
 X64 = bool(jax.config.read("jax_enable_x64"))
 B, C, N = 16, 5, 40
 SIZES = {"num_examples": N, "num_classes": C}

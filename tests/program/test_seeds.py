@@ -31,6 +31,7 @@ def run():
     return build.build_run(config_of())
 
 
+@pytest.mark.x64
 def test_a_step_of_all_is_a_step_of_each(run, tmp_path):
     members = []
     for seed in (3, 4):
@@ -115,6 +116,7 @@ def test_no_memory_for_so_many_is_one_line(tmp_path, monkeypatch):
         seeds.train_all(points(tmp_path))
 
 
+@pytest.mark.x64
 def test_seeds_need_one_device(run, tmp_path):
     config = config_of()
     config.devices = 2
@@ -224,6 +226,7 @@ def test_one_that_fails_stops_no_other(tmp_path, monkeypatch):
     assert not seeds.go_together(regrouped)
 
 
+@pytest.mark.x64
 def test_what_cannot_be_together(tmp_path):
     members = points(tmp_path)
     assert seeds.fit_together(members)

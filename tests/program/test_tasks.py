@@ -52,6 +52,7 @@ def test_every_task_here_has_its_score():
     assert tasks.score_of({}) == SCORES["classification"]
 
 
+@pytest.mark.x64
 def test_units_are_weighed_and_padding_and_what_is_ignored_are_not():
     """One step by plain arithmetic, on a padded batch."""
     config = config_of(**{"optimizer.name": "sgd", "optimizer.learning_rate": 1.0})

@@ -22,6 +22,8 @@ from superloss_jax import closed_form
 from tests.program.running import train_one
 
 
+pytestmark = pytest.mark.x64
+
 def small_config(**overrides):
     config = digits.get_config()
     config.epochs, config.devices = 2, 1
