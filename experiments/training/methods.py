@@ -69,7 +69,7 @@ def _superloss(loss, own, task):
 
 
 def _truncated_gce(loss, own, task):
-    return robust.truncated_gce(q=own.q, k=own.k, start=task.share("start", own.start))
+    return curricula.truncated_gce(q=own.q, k=own.k, start=task.share("start", own.start))
 
 
 def _self_paced(weights):
@@ -98,7 +98,7 @@ def _data_parameters(loss, own, task):
     of_class, of_instance = checks.choose(f"{of}.kind", own.kind, kinds)
     for name in ("class_rate", "instance_rate"):
         checks.positive(f"{of}.{name}", own[name])
-    return curricula.data_parameters(
+    return memory.data_parameters(
         num_classes=task.num_classes if of_class else None,
         num_examples=task.num_examples if of_instance else None,
         class_optimizer=optax.sgd(own.class_rate, momentum=own.momentum),
@@ -108,7 +108,7 @@ def _data_parameters(loss, own, task):
 
 
 def _trend_superloss(loss, own, task):
-    return curricula.trend_superloss(
+    return memory.trend_superloss(
         num_examples=task.num_examples, lam=loss.lam, threshold=_threshold(loss, task), **own
     )
 
@@ -221,7 +221,7 @@ def weights(method: LossTransform, losses, state, where, inputs) -> jax.Array:
 
     Of data parameters, which work on logits, it is 1 / sigma.
     """
-    if isinstance(state, curricula.DataParametersState):
+    if isinstance(state, memory.DataParametersState):
         parts = ((state.examples, "index"), (state.classes, "labels"))
         sigmas = [jnp.exp(part.log_sigma[inputs[name]]) for part, name in parts if part]
         return 1 / sum(sigmas[1:], sigmas[0])

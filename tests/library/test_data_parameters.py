@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from superloss_jax.curricula import data_parameters, instance_weights
+from superloss_jax.memory import data_parameters, instance_weights
 
 
 def mean_cross_entropy(parts, labels, index, logits, where):

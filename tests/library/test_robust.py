@@ -8,7 +8,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from superloss_jax import noise, robust
+from superloss_jax import StepState, curricula, noise, robust
 from tests.library.reference import exact
 
 EPS = float(jnp.finfo(jnp.result_type(float)).eps)
@@ -83,7 +83,7 @@ def test_generalized_cross_entropy(q):
 def test_truncation_is_that_of_the_paper():
     q, k = 0.7, 0.25
     p = np.array([0.9, 0.26, 0.25, 0.24, 1e-9, 1.0])
-    transform = robust.truncated_gce(q=q, k=k)
+    transform = curricula.truncated_gce(q=q, k=k)
     values, slopes = of_losses(transform, -np.log(p), transform.init())
     believed = p > k
     l_q, l_k = (1 - p**q) / q, (1 - k**q) / q
@@ -96,7 +96,7 @@ def test_truncation_is_that_of_the_paper():
 
 def test_truncation_starts_at_its_step():
     losses = -np.log([0.9, 0.1])
-    transform, plain = robust.truncated_gce(start=2), robust.generalized_cross_entropy()
+    transform, plain = curricula.truncated_gce(start=2), robust.generalized_cross_entropy()
     step = jax.jit(transform.update)
     state, values = transform.init(), []
     for count in range(4):
@@ -105,9 +105,9 @@ def test_truncation_starts_at_its_step():
         values.append(by_loss[1])
     before, after = (1 - 0.1**0.7) / 0.7, (1 - 0.5**0.7) / 0.7
     np.testing.assert_allclose(values, [before, before, after, after], rtol=1e-5)
-    last = robust.TruncatedGCEState(jnp.int32(2**31 - 1))
+    last = StepState(jnp.int32(2**31 - 1))
     assert step(jnp.asarray(losses), last)[1].step == 2**31 - 1
-    never = robust.truncated_gce(k=0.0)
+    never = curricula.truncated_gce(k=0.0)
     pruned_never = of_losses(never, LOSSES, never.init())
     np.testing.assert_array_equal(pruned_never, of_losses(plain, LOSSES))
 
@@ -263,7 +263,7 @@ def test_saturated_logits(dtype):
     ("transform", "largest"),
     [
         (robust.generalized_cross_entropy(q=0.5), 2),
-        (robust.truncated_gce(q=0.5, k=0.25), 1),
+        (curricula.truncated_gce(q=0.5, k=0.25), 1),
         (robust.symmetric_cross_entropy(alpha=0.5), 5004),
         (robust.focal(gamma=0.5), 1e4),
     ],
@@ -281,7 +281,7 @@ def test_extreme_losses(transform, largest, dtype):
     "build",
     [
         lambda x: robust.generalized_cross_entropy(q=x),
-        lambda x: robust.truncated_gce(k=x),
+        lambda x: curricula.truncated_gce(k=x),
         lambda x: robust.focal(gamma=x),
         lambda x: robust.bootstrap(beta=x),
     ],
@@ -310,10 +310,10 @@ def test_a_label_too_high_is_no_other_class():
     ("build", "message"),
     [
         (lambda: robust.generalized_cross_entropy(q=1.1), r"q: expected a number in \[0, 1\], got"),
-        (lambda: robust.truncated_gce(q=-0.1), r"q: expected a number in \[0, 1\], got -0.1"),
-        (lambda: robust.truncated_gce(k=1.0), r"k: expected a number in \[0, 1\), got 1.0"),
-        (lambda: robust.truncated_gce(start=-1), "start: expected an integer >= 0, got -1"),
-        (lambda: robust.truncated_gce(start=1.0), "start: expected an integer >= 0, got 1.0"),
+        (lambda: curricula.truncated_gce(q=-0.1), r"q: expected a number in \[0, 1\], got -0.1"),
+        (lambda: curricula.truncated_gce(k=1.0), r"k: expected a number in \[0, 1\), got 1.0"),
+        (lambda: curricula.truncated_gce(start=-1), "start: expected an integer >= 0, got -1"),
+        (lambda: curricula.truncated_gce(start=1.0), "start: expected an integer >= 0, got 1.0"),
         (lambda: robust.symmetric_cross_entropy(alpha=-1), "alpha: expected a finite number >= 0"),
         (lambda: robust.symmetric_cross_entropy(beta=math.inf), "beta: expected a finite number"),
         (
