@@ -37,6 +37,7 @@ def symmetric_cross_entropy(
     Raises:
       ValueError: if a number is out of range.
 
+    >>> import jax.numpy as jnp
     >>> transform = symmetric_cross_entropy(alpha=0.0, beta=1.0)
     >>> print(transform.update(jnp.log(jnp.array([1.0, 4.0])), ())[0])  # 4 (1 - 1 / 4)
     [0. 3.]
