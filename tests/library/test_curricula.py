@@ -6,7 +6,10 @@ import numpy as np
 import optax
 import pytest
 
+from superloss_jax import StepState, curricula, robust
 from superloss_jax.curricula import mentornet, self_paced
+from tests.library import batch
+from tests.library.batch import of_losses
 from tests.library.compiled import weights_of
 
 LOSSES = np.array([0.0, 0.3, 0.999, 1.0, 1.5, 2.3, 7.0, 1e4])
@@ -151,3 +154,35 @@ def test_mentornet_keeps_all_of_equal_losses():
         for _ in range(4):
             v, _, state = weights_of(transform, jnp.full(60, loss), state, where=where)
             assert v.tolist() == where.tolist()
+
+
+def test_truncation_is_that_of_the_paper():
+    q, k = 0.7, 0.25
+    p = np.array([0.9, 0.26, 0.25, 0.24, 1e-9, 1.0])
+    transform = curricula.truncated_gce(q=q, k=k)
+    values, slopes = of_losses(transform, -np.log(p), transform.init())
+    believed = p > k
+    l_q, l_k = (1 - p**q) / q, (1 - k**q) / q
+    np.testing.assert_allclose(values, np.where(believed, l_q, l_k), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(slopes, np.where(believed, p**q, 0), rtol=1e-5)
+    # AlanChou's Truncated-Loss gives each example a weight, and differs by the constant L_q(k).
+    weight = (l_k > l_q).astype(float)
+    np.testing.assert_allclose(values - l_k, l_q * weight - l_k * weight, rtol=1e-5, atol=1e-6)
+
+
+def test_truncation_starts_at_its_step():
+    losses = -np.log([0.9, 0.1])
+    transform, plain = curricula.truncated_gce(start=2), robust.generalized_cross_entropy()
+    step = jax.jit(transform.update)
+    state, values = transform.init(), []
+    for count in range(4):
+        assert state.step == count
+        by_loss, state = step(jnp.asarray(losses), state)
+        values.append(by_loss[1])
+    before, after = (1 - 0.1**0.7) / 0.7, (1 - 0.5**0.7) / 0.7
+    np.testing.assert_allclose(values, [before, before, after, after], rtol=1e-5)
+    last = StepState(jnp.int32(2**31 - 1))
+    assert step(jnp.asarray(losses), last)[1].step == 2**31 - 1
+    never = curricula.truncated_gce(k=0.0)
+    pruned_never = of_losses(never, batch.LOSSES, never.init())
+    np.testing.assert_array_equal(pruned_never, of_losses(plain, batch.LOSSES))
