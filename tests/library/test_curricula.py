@@ -1,6 +1,5 @@
 """The curricula against their papers' formulas and official codes, written once more in NumPy."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -10,7 +9,7 @@ from superloss_jax import StepState, curricula, robust
 from superloss_jax.curricula import mentornet, self_paced
 from tests.library import batch
 from tests.library.batch import of_losses
-from tests.library.compiled import weights_of
+from tests.library.compiled import update, weights_of
 
 LOSSES = np.array([0.0, 0.3, 0.999, 1.0, 1.5, 2.3, 7.0, 1e4])
 
@@ -91,7 +90,6 @@ def test_selection_errors():
 def test_mentornet_follows_numpy_s_percentile_of_what_is_kept(percentile):
     rng = np.random.default_rng(int(percentile))
     transform = mentornet(percentile=percentile, decay=0.8)
-    update = jax.jit(transform.update)
     state, first = transform.init(), None
     for kept in (0, 7, 1, 0, 2, 12, 5):
         losses = rng.exponential(size=12).astype(np.float32)
@@ -99,7 +97,7 @@ def test_mentornet_follows_numpy_s_percentile_of_what_is_kept(percentile):
         losses[~where] = rng.choice([np.nan, 1e9, -5.0], (~where).sum())
         if kept == 5:  # two of the five are not finite
             losses[np.flatnonzero(where)[:2]] = np.nan, np.inf
-        _, state = update(losses, state, where=where)
+        _, state = update(transform, losses, state, where=where)
         if kept:
             current = np.percentile(losses[where & np.isfinite(losses)], percentile)
             first = current if first is None else 0.8 * first + 0.2 * current
@@ -173,16 +171,15 @@ def test_truncation_is_that_of_the_paper():
 def test_truncation_starts_at_its_step():
     losses = -np.log([0.9, 0.1])
     transform, plain = curricula.truncated_gce(start=2), robust.generalized_cross_entropy()
-    step = jax.jit(transform.update)
     state, values = transform.init(), []
     for count in range(4):
         assert state.step == count
-        by_loss, state = step(jnp.asarray(losses), state)
+        by_loss, state = update(transform, losses, state)
         values.append(by_loss[1])
     before, after = (1 - 0.1**0.7) / 0.7, (1 - 0.5**0.7) / 0.7
     np.testing.assert_allclose(values, [before, before, after, after], rtol=1e-5)
     last = StepState(jnp.int32(2**31 - 1))
-    assert step(jnp.asarray(losses), last)[1].step == 2**31 - 1
+    assert update(transform, losses, last)[1].step == 2**31 - 1
     never = curricula.truncated_gce(k=0.0)
     pruned_never = of_losses(never, batch.LOSSES, never.init())
     np.testing.assert_array_equal(pruned_never, of_losses(plain, batch.LOSSES))
