@@ -22,7 +22,7 @@ def _differentiated(update):
 
 
 def update(transform, losses, state=None, **inputs):
-    """`transform.update` under jit, by default from its first state."""
+    """The update of a transform or a threshold under jit, by default from its first state."""
     state = transform.init() if state is None else state
     return _update(transform.update)(jnp.asarray(losses), state, **inputs)
 
