@@ -16,8 +16,11 @@ BATCHES = [[1.0, 3.0, 5.0], [2.0], [10.0, 0.0], [7.0, 7.0, 7.0, 7.0]]
 
 def follow(threshold, batches, **inputs):
     state, taus = threshold.init(), []
+    size = max(map(len, batches))
     for batch in batches:
-        state = update(threshold, batch, state, **inputs)
+        # Padded to one shape, and so one program for all.
+        losses = np.pad(batch, (0, size - len(batch)), constant_values=99.0)
+        state = update(threshold, losses, state, where=np.arange(size) < len(batch), **inputs)
         taus.append(float(state.tau))
     return state, taus
 
