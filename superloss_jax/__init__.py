@@ -1,7 +1,18 @@
-"""SuperLoss for JAX: train on labels that are partly wrong."""
+"""SuperLoss for JAX: train on labels that are partly wrong.
+
+`superloss` and its thresholds stand here. Its rivals stand in four modules, by what `update` needs:
+
+    robust       losses, or logits and labels; no memory of examples, no state in time
+    curricula    a state in time: a step count, a moving average
+    memory       a state per example or per class, found by `index` or `labels`
+    pairs        two networks
+
+`confidence` has plain confidence-aware losses, and `noise` draws wrong labels.
+"""
 
 from superloss_jax import confidence, curricula, memory, noise, pairs, robust
-from superloss_jax._base import LossTransform, Schedule, chain
+from superloss_jax._base import LossTransform, StepState, chain
+from superloss_jax._checks import Schedule
 from superloss_jax._lambertw import lambertw
 from superloss_jax._superloss import closed_form, superloss
 from superloss_jax._thresholds import (
@@ -19,6 +30,7 @@ __version__ = "0.1.0"
 __all__ = [
     "LossTransform",
     "Schedule",
+    "StepState",
     "SuperLossState",
     "Threshold",
     "chain",

@@ -1,6 +1,6 @@
 """Data parameters (Saxena, Tuzel, DeCoste, 2019): a learnt temperature per class and example."""
 
-import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -8,15 +8,17 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from superloss_jax import _examples
-from superloss_jax._base import Batch, LossTransform, checked, open_batch, whole_number
+from superloss_jax._base import LossTransform
+from superloss_jax._checks import ABOVE_ONE, Scalar, check_integer, check_number
+from superloss_jax._examples import places, read
+from superloss_jax._inputs import as_output, read_batch, read_inputs
 
 
 class DataParameters(NamedTuple):
-    """One kind of data parameters.
+    """The parameters of one kind, per class or per example.
 
     Attributes:
-      log_sigma: shape (num_classes,) or (num_examples,).
+      log_sigma: (num_classes,) or (num_examples,), the logarithm of each temperature.
       optimizer: the state of their optimizer.
     """
 
@@ -25,7 +27,12 @@ class DataParameters(NamedTuple):
 
 
 class DataParametersState(NamedTuple):
-    """What data parameters carry: `DataParameters` of each kind, or `()` for a kind not learnt."""
+    """The state of `data_parameters`.
+
+    Attributes:
+      classes: `DataParameters` of the classes, or `()` if they have none.
+      examples: `DataParameters` of the examples, or `()` if they have none.
+    """
 
     classes: Any = ()
     examples: Any = ()
@@ -34,18 +41,16 @@ class DataParametersState(NamedTuple):
 class _Optimizer(NamedTuple):
     """As in Optax: `init(params)`, and `update(gradient, state, params) -> (change, state)`."""
 
-    init: Any
-    update: Any
+    init: Callable[..., Any]
+    update: Callable[..., tuple[Any, Any]]
 
 
-def _sgd(rate: float, momentum: float = 0.9) -> _Optimizer:
-    """PyTorch's SGD, `optax.sgd(rate, momentum)`, for which the library need not have Optax."""
+class _Kind(NamedTuple):
+    """How one kind is built: the name of the input that has its rows, its size and optimizer."""
 
-    def update(gradient, trace, params):
-        trace = momentum * trace + gradient
-        return -rate * trace, trace
-
-    return _Optimizer(jnp.zeros_like, update)
+    rows: str
+    size: int
+    optimizer: _Optimizer
 
 
 def data_parameters(
@@ -56,41 +61,46 @@ def data_parameters(
     instance_optimizer: Any = None,
     clamp: ArrayLike = 20.0,
 ) -> LossTransform:
-    """Data parameters: cross entropy at a temperature that is learnt per class, example, or both.
+    """Data parameters are temperatures of the cross entropy, learnt per class, example, or both.
 
         -log softmax(z / sigma)_y        sigma = sigma_class[y],  sigma_example[i],  or their sum
 
-    The temperature of a wrong label rises, and the gradient that it sends into the network, which
-    has a factor 1/sigma, fades. log(sigma) follows the gradient of the mean over unmasked, finite
-    examples, computed from detached logits within `update`: a parameter that occurs repeatedly
-    gets the sum of its shares. A batch is weighted before its parameters move. As in the official
-    code, parameters absent from the batch keep their value and their optimizer's momentum
-    (sparse SGD), and after each step sigma is clamped. It starts at 1, which is cross entropy; if
-    both are learnt, at 1 per class and 1 / clamp per example, what the official start of 0.001
-    becomes after one step. The official code holds momentum back where a gradient is exactly 0,
-    present or not; its weight decay counts a class once per occurrence in the batch, where
+    The temperature of a wrong label rises. The gradient that it sends into the network has a
+    factor 1/sigma, and fades.
+
+    `update` weights the batch first and moves its parameters afterwards. log(sigma) follows the
+    gradient of the mean over unmasked, finite examples, computed from detached logits. A parameter
+    that occurs several times in the batch gets the sum of its shares. As in the official code,
+    parameters absent from the batch keep their value and their optimizer's momentum (sparse SGD),
+    and sigma is clamped after each step.
+
+    Sigma starts at 1, which is cross entropy. If both kinds are learnt, it starts at 1 per class
+    and 1 / clamp per example, which is what the official start of 0.001 becomes after one step.
+
+    The official code holds momentum back where a gradient is exactly 0, whether the parameter is
+    present or not. Its weight decay counts a class once per occurrence in the batch, where
     `optax.add_decayed_weights` in the optimizer counts it once.
 
     Args:
-      num_classes: size of the classes' parameters, or None for none.
-      num_examples: size of the examples' parameters, or None for none; `index` runs from 0 to
-        num_examples - 1. Beyond either, the loss is NaN.
+      num_classes: number of parameters per class, or None for none.
+      num_examples: number of parameters per example, or None for none. `index` runs from 0 to
+        num_examples - 1. Beyond either size, the loss is NaN.
       class_optimizer: an Optax optimizer, elementwise; by default the official
         `optax.sgd(0.1, momentum=0.9)`.
       instance_optimizer: likewise, `optax.sgd(0.2, momentum=0.9)`, the official choice for wrong
-        labels. Both are for batches of 128, whose mean divides each gradient. Of an optimizer's
-        state, arrays of one value per parameter are sparse, and others, such as a step count, move
-        with each update.
+        labels. Both defaults are for batches of 128, whose mean divides each gradient. In an
+        optimizer's state, arrays of one value per parameter are sparse; all others, such as a step
+        count, move with each update.
       clamp: bound on sigma and 1/sigma, > 1 and finite; the official is 20.
 
     Returns:
-      A `LossTransform` that needs `logits` and `labels`, and `index` for parameters per example;
-      of `losses` it takes shape and dtype alone, and so comes first in a `chain`. The state is a
-      `DataParametersState`; `instance_weights` reads 1/sigma off it.
+      A `LossTransform` that needs `logits` and `labels`, and `index` for parameters per example.
+      It takes nothing but shape and dtype from `losses`, and so comes first in a `chain`. The
+      state is a `DataParametersState`, from which `instance_weights` reads 1/sigma.
 
     Raises:
-      ValueError: if neither size is given, one is no integer >= 1, `clamp` is out of range, or an
-        optimizer is none.
+      ValueError: if neither size is given, a size is no integer >= 1, `clamp` is out of range, or
+        an optimizer is none.
 
     >>> import jax.numpy as jnp
     >>> transform = data_parameters(num_examples=2)
@@ -103,47 +113,67 @@ def data_parameters(
     Reference: Shreyas Saxena, Oncel Tuzel, Dennis DeCoste, "Data Parameters: A New Family of
     Parameters for Learning a Differentiable Curriculum", NeurIPS 2019.
     """
-    sizes, optimizers = {}, {}
+    kinds: dict[str, _Kind] = {}
     if num_classes is not None:
-        sizes["classes"] = whole_number("num_classes", num_classes)
-        optimizers["classes"] = _checked_optimizer("class_optimizer", class_optimizer, 0.1)
+        size = check_integer("num_classes", num_classes)
+        optimizer = _check_optimizer("class_optimizer", class_optimizer, 0.1)
+        kinds["classes"] = _Kind("labels", size, optimizer)
     if num_examples is not None:
-        sizes["examples"] = whole_number("num_examples", num_examples)
-        optimizers["examples"] = _checked_optimizer("instance_optimizer", instance_optimizer, 0.2)
-    if not sizes:
+        size = check_integer("num_examples", num_examples)
+        optimizer = _check_optimizer("instance_optimizer", instance_optimizer, 0.2)
+        kinds["examples"] = _Kind("index", size, optimizer)
+    if not kinds:
         raise ValueError("data_parameters: expected num_classes, num_examples or both, got neither")
-    clamp = checked("clamp", clamp, "a finite number > 1", lambda x: 1 < x < math.inf)
-    needs = ("logits", "labels", "index") if "examples" in sizes else ("logits", "labels")
+    return _transform(kinds, check_number("clamp", clamp, ABOVE_ONE))
+
+
+def _transform(kinds: dict[str, _Kind], clamp: Scalar) -> LossTransform:
+    """Returns the transform with one or both kinds of parameters."""
+    needs = ("logits", "labels", "index") if "examples" in kinds else ("logits", "labels")
 
     def init():
         parts = {}
-        for kind, size in sizes.items():
-            start = -jnp.log(clamp) if kind == "examples" and len(sizes) == 2 else 0.0
-            log_sigma = jnp.full(size, start, jnp.result_type(float))
-            parts[kind] = DataParameters(log_sigma, optimizers[kind].init(log_sigma))
+        for name, kind in kinds.items():
+            start = -jnp.log(clamp) if name == "examples" and len(kinds) == 2 else 0.0
+            log_sigma = jnp.full(kind.size, start, jnp.result_type(float))
+            parts[name] = DataParameters(log_sigma, kind.optimizer.init(log_sigma))
         return DataParametersState(**parts)
 
     def update(losses, state: DataParametersState, *, where=None, **extra):
-        batch = open_batch("data_parameters", needs, losses, where, extra)
-        rows = {"classes": batch._replace(index=batch.labels), "examples": batch}
-        parts = {kind: getattr(state, kind) for kind in sizes}
-        sigmas = {k: jnp.exp(_examples.read(part.log_sigma, rows[k])) for k, part in parts.items()}
+        batch = read_batch(losses, where)
+        inputs = dict(zip(needs, read_inputs("data_parameters", needs, batch, extra), strict=True))
+        logits, labels = inputs["logits"], inputs["labels"]
+        parts = {name: getattr(state, name) for name in kinds}
+        sigmas = {
+            name: jnp.exp(read(part.log_sigma, inputs[kinds[name].rows]))
+            for name, part in parts.items()
+        }
         sigma = sum(sigmas.values(), jnp.zeros_like(batch.losses))
-        values, slope = _cross_entropy(batch, sigma.astype(batch.logits.dtype))
+        values, slope = _cross_entropy(logits, labels, sigma.astype(logits.dtype))
 
         counted = batch.where & jnp.isfinite(slope)
         slope = jnp.where(counted, slope, 0) / jnp.maximum(jnp.sum(counted), 1)
-        for kind, part in parts.items():
-            seen = rows[kind]._replace(where=counted)
-            gradient = slope * sigmas[kind]  # by log(sigma)
-            parts[kind] = _sparse_step(optimizers[kind], part, gradient, seen, jnp.log(clamp))
-        return batch.finished(values), DataParametersState(**parts)
+        for name, kind in kinds.items():
+            gradient = slope * sigmas[name]  # by log(sigma)
+            rows = places(parts[name].log_sigma, inputs[kind.rows], counted)
+            parts[name] = _sparse_step(kind.optimizer, parts[name], gradient, rows, jnp.log(clamp))
+        return as_output(values, batch), DataParametersState(**parts)
 
     return LossTransform(init, update)
 
 
-def _checked_optimizer(name: str, optimizer: Any, rate: float) -> Any:
-    """The optimizer, by default SGD with this rate."""
+def _sgd(rate: float, momentum: float = 0.9) -> _Optimizer:
+    """Returns PyTorch's SGD, `optax.sgd(rate, momentum)`; the library does not depend on Optax."""
+
+    def update(gradient, trace, params):
+        trace = momentum * trace + gradient
+        return -rate * trace, trace
+
+    return _Optimizer(jnp.zeros_like, update)
+
+
+def _check_optimizer(name: str, optimizer: Any, rate: float) -> Any:
+    """Returns the optimizer, or SGD with this rate if there is none."""
     if optimizer is None:
         return _sgd(rate)
     if not callable(getattr(optimizer, "init", None)) or not hasattr(optimizer, "update"):
@@ -151,25 +181,32 @@ def _checked_optimizer(name: str, optimizer: Any, rate: float) -> Any:
     return optimizer
 
 
-def _cross_entropy(batch: Batch, sigma: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Cross entropy of logits / sigma, and its derivative by sigma, detached."""
-    labels = batch.labels[..., None]
+def _cross_entropy(
+    logits: jax.Array, labels: jax.Array, sigma: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Returns cross entropy of logits / sigma, and its derivative by sigma, detached."""
+    labels = labels[..., None]
     # Shifted before it is scaled: the largest is then 0 to the last bit, and no loss negative.
-    largest = lax.stop_gradient(jnp.max(batch.logits, axis=-1, keepdims=True))
-    log_p = jax.nn.log_softmax((batch.logits - largest) / sigma[..., None])
+    largest = lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    log_p = jax.nn.log_softmax((logits - largest) / sigma[..., None])
     values = -jnp.take_along_axis(log_p, labels, axis=-1)[..., 0]
-    z, p = lax.stop_gradient((batch.logits, jnp.exp(log_p)))
-    # By differences, which are exact where all logits are large; of a class of logit -infinity, 0.
+    z, p = lax.stop_gradient((logits, jnp.exp(log_p)))
+    # Differences are exact where all logits are large. A class of logit -infinity counts as 0.
     above = jnp.where(p > 0, jnp.take_along_axis(z, labels, axis=-1) - z, 0)
     return values, jnp.sum(p * above, axis=-1) / sigma**2
 
 
-def _sparse_step(optimizer, part: DataParameters, gradient, batch: Batch, bound) -> DataParameters:
-    """One step of the parameters that the batch has, summing over repeats; the rest stays."""
+def _sparse_step(
+    optimizer: _Optimizer,
+    part: DataParameters,
+    gradient: jax.Array,
+    rows: jax.Array,
+    bound: jax.Array,
+) -> DataParameters:
+    """Returns the parameters after one step of those in the batch, summing over repeats."""
     old = part.log_sigma
-    index = _examples.places(old, batch)
-    total = jnp.zeros_like(old).at[index].add(gradient.astype(old.dtype), mode="drop")
-    present = jnp.zeros(old.shape, bool).at[index].set(True, mode="drop")
+    total = jnp.zeros_like(old).at[rows].add(gradient.astype(old.dtype), mode="drop")
+    present = jnp.zeros(old.shape, bool).at[rows].set(True, mode="drop")
     change, optimizer_state = optimizer.update(total, part.optimizer, old)
     new = DataParameters(jnp.clip(old + change, -bound, bound), optimizer_state)
 
@@ -181,12 +218,12 @@ def _sparse_step(optimizer, part: DataParameters, gradient, batch: Batch, bound)
 
 
 def instance_weights(state: DataParametersState, labels: ArrayLike | None = None) -> jax.Array:
-    """1/sigma of every example, a factor of its gradient: small where the label looks wrong.
+    """Returns 1/sigma of every example, a factor of its gradient, small where a label looks wrong.
 
     Args:
-      state: of `data_parameters`.
-      labels: integers, shape (num_examples,), of all examples in order of their index; needed if
-        there are parameters per class.
+      state: state of `data_parameters`.
+      labels: integers of shape (num_examples,), of all examples in the order of their index. They
+        are needed if there are parameters per class.
 
     Returns:
       Array of shape (num_examples,).

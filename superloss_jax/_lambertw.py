@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from superloss_jax._base import as_floating
+from superloss_jax._checks import as_real
 
 E = math.e
 # 1/e = hi + lo. In both types hi > 1/e: the float nearest to the branch point lies below it.
@@ -20,8 +20,8 @@ _INV_E = {
 #   z < 1/8   t = sqrt(2 (z + 1/e))   W = z + z q           q = exp(-W) - 1
 #   z < 3     t = z                   W = z / 2 + z q       q = exp(-W) - 1/2
 #   else      t = log z               W = (log z - 1) + q   q = 1 - log W
-# A is exact, but for the rounding of log z, and |M q| < |W|, which damps the rounding errors of
-# N / D. All tables of this module are printed by scripts/fit_lambertw.py.
+# A is exact except for the rounding of log z. |M q| < |W|, which damps the rounding errors of
+# N / D. scripts/fit_lambertw.py prints all tables of this module.
 _NEAR, _FAR = 0.125, 3.0
 _NEAR_N = (1.718281865119934, -0.4838533103466034, -1.5022706985473633,
            -0.31364065408706665)  # fmt: skip
@@ -36,7 +36,8 @@ _FAR_N = (1.567195177078247, 0.16430498659610748, -0.026417281478643417,
 _FAR_D = (1.0, 0.5121707320213318, 0.1443779468536377, 0.017776144668459892,
           0.0005583958118222654, 3.138754209430772e-06)  # fmt: skip
 
-# float64. z < 0.4 as above; beyond, log z - H(sqrt(log z + 6)) in float32 starts one step.
+# float64. z < 0.4 is as above. Beyond it, one step starts at log z - H(sqrt(log z + 6)), which is
+# computed in float32.
 _NEAR64 = 0.4
 _NEAR64_N = (1.7182818284590453, 2.954650427832717, -0.38884528407778707,
              -3.5136008641153174, -2.5386768973183647, -0.7302728664233249,
@@ -62,16 +63,16 @@ _SLOPE64 = (1.6487212707001282, -0.9060939428197007, 0.6847024968590825,
 
 
 def lambertw(z: ArrayLike) -> jax.Array:
-    """Principal branch of Lambert's W: the `w >= -1` with `w * exp(w) = z`, elementwise.
+    """Returns the principal branch of Lambert's W, the `w >= -1` with `w * exp(w) = z`.
 
     Args:
       z: real, any shape. bfloat16 and float16 are computed in float32; integers become floats.
 
     Returns:
-      W(z), of the shape and dtype of `z`: NaN below -1/e, -1 at the float nearest to -1/e, +-0 at
-      +-0, infinity at infinity. Derivatives of every order, forward and reverse:
+      W(z), of the shape and dtype of `z`. It is NaN below -1/e, -1 at the float nearest to -1/e,
+      +-0 at +-0, and infinity at infinity. It has derivatives of every order, forward and reverse:
       `dW/dz = exp(-W) / (1 + W)`, which is 1 at 0 and infinite at the branch point. A Python number
-      gives an array of the default dtype, as strongly typed as any.
+      gives a strongly typed array of the default dtype.
 
     Raises:
       TypeError: if `z` is complex.
@@ -83,11 +84,12 @@ def lambertw(z: ArrayLike) -> jax.Array:
     Reference: Robert Corless, Gaston Gonnet, David Hare, David Jeffrey, Donald Knuth, "On the
     Lambert W function", Advances in Computational Mathematics, 1996.
     """
-    return _lambertw(as_floating("z", z))
+    return _lambertw(as_real("z", z))
 
 
 @jax.jit
-def _lambertw(z):
+def _lambertw(z: jax.Array) -> jax.Array:
+    """Returns W of a real array, computed in at least float32."""
     wide = z.astype(compute_dtype(z.dtype))
     if z.dtype == jnp.float16:
         # The float16 nearest to -1/e lies below the float32 nearest to it.
@@ -98,25 +100,25 @@ def _lambertw(z):
 
 
 def compute_dtype(dtype) -> np.dtype:
-    """float64 for float64, float32 for everything narrower."""
+    """Returns float64 for float64, and float32 for everything narrower."""
     return np.dtype("float64") if dtype == np.float64 else np.dtype("float32")
 
 
-def near_branch(z):
-    """Whether z is the float nearest to -1/e or below it."""
+def near_branch(z: jax.Array) -> jax.Array:
+    """Returns whether z is the float nearest to -1/e, or below it."""
     return z <= -np.asarray(_INV_E[z.dtype][0], z.dtype)
 
 
-def lambertw_parts(z, clamp: bool):
-    """(W, exp(-W), 1 + W) for float32 or float64; with `clamp`, of max(z, -1/e). No derivatives."""
+def lambertw_parts(z: jax.Array, clamp: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns (W, exp(-W), 1 + W) of z, or with `clamp` of max(z, -1/e), without derivatives."""
     hi, lo = (np.asarray(part, z.dtype) for part in _INV_E[z.dtype])
     # 2 (z + 1/e) to the last bit. Without the factor, XLA would fold hi + lo under jit.
     square = (z + hi) * 2 + 2 * lo
     square = jnp.maximum(square, 0) if clamp else jnp.where(z == -hi, 0, square)
     t = jnp.sqrt(square)
     w, near, slope = (_w64 if z.dtype == np.float64 else _w32)(z, t)
-    # W / z and not exp(-W), which would be 40 ulp off at W = 84. W is finite here even for infinite
-    # z, where the quotient is 0. Special values enter above and below the line, so that a division
+    # W / z, since exp(-W) would be 40 ulp off at W = 84. Here W is finite even for infinite z,
+    # where the quotient is 0. Special values enter above and below the line, so that a division
     # comes last.
     special = (z == 0) | near_branch(z) if clamp else z == 0
     s = jnp.where(special, jnp.where(z == 0, 1, E), w) / jnp.where(special, 1, z)
@@ -131,11 +133,13 @@ def lambertw_parts(z, clamp: bool):
 
 @jax.custom_jvp
 def _parts(z):
+    """Returns `lambertw_parts` without clamp, with derivatives."""
     return lambertw_parts(z, clamp=False)
 
 
 @_parts.defjvp
 def _parts_jvp(primals, tangents):
+    """Returns the outputs of `_parts` and their tangents."""
     w, s, v = _parts(*primals)
     # From its own outputs, so that the rule can be differentiated again, to any order.
     # s * (1 / v), since XLA makes one division of s / v = W / z / v, by a z * v that overflows.
@@ -144,17 +148,20 @@ def _parts_jvp(primals, tangents):
 
 
 def _polynomial(coefficients, t):
+    """Returns the sum of coefficients[k] t**k, by Horner's scheme."""
     result = coefficients[-1]
     for c in coefficients[-2::-1]:
         result = result * t + c
     return result
 
 
-def _constants(values, dtype):
+def _constants(values, dtype) -> list[np.ndarray]:
+    """Returns the values as scalars of the dtype."""
     return [np.asarray(c, dtype) for c in values]
 
 
 def _w32(z, t):
+    """Returns (W, near the branch point?, slope table) in float32, with t = sqrt(2 (z + 1/e))."""
     near, far = z < np.float32(_NEAR), z >= np.float32(_FAR)
 
     def select(a, b, c):
@@ -176,6 +183,7 @@ def _w32(z, t):
 
 
 def _w64(z, t):
+    """Returns the same in float64."""
     near = z < _NEAR64
     t = jnp.minimum(t, 2)
     q = _polynomial(_NEAR64_N, t) / _polynomial(_NEAR64_D, t)

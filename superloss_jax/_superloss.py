@@ -1,12 +1,17 @@
 """SuperLoss (Castells, Weinzaepfel, Revaud, 2020): the closed form and the loss transform."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
-from superloss_jax._base import LossTransform, as_floating, check_losses, checked, open_batch
+from superloss_jax._base import LossTransform
+from superloss_jax._checks import Range, as_real, check_number
+from superloss_jax._inputs import check_losses, read_batch, read_inputs
 from superloss_jax._lambertw import E, compute_dtype, lambertw_parts, near_branch
 from superloss_jax._thresholds import SuperLossState, Threshold, ema
 
@@ -14,14 +19,14 @@ from superloss_jax._thresholds import SuperLossState, Threshold, ema
 def closed_form(
     losses: ArrayLike, tau: ArrayLike, lam: ArrayLike = 1.0
 ) -> tuple[jax.Array, jax.Array]:
-    """SuperLoss of each loss, and the confidence sigma it gives to that loss.
+    """Returns the SuperLoss of each loss, and the confidence sigma that it gives to that loss.
 
         SL(l) = min over 0 < sigma <= e of (l - tau) * sigma + lam * log(sigma)**2
 
-    With `x = (l - tau) / (2 * lam)` and `w = W(max(-1/e, x))`, W the principal branch of Lambert's
-    function, the minimum lies at `sigma = exp(-w)` and is `lam * (w**2 + 2 * w)`; below the clamp,
-    `x < -1/e`, sigma is e and the value `e * (l - tau) + lam`. The derivatives are stated rather
-    than traced, to any order and in both modes:
+    Let `x = (l - tau) / (2 * lam)` and `w = W(max(-1/e, x))`, where W is the principal branch of
+    Lambert's function. The minimum lies at `sigma = exp(-w)` and is `lam * (w**2 + 2 * w)`. Below
+    the clamp, `x < -1/e`, sigma is e and the value is `e * (l - tau) + lam`. The derivatives are
+    stated rather than traced, to any order and in both modes:
 
         dSL/dl = sigma        dSL/dtau = -sigma        dSL/dlam = log(sigma)**2
 
@@ -32,8 +37,9 @@ def closed_form(
         not positive, both results are NaN.
 
     Returns:
-      `(values, sigma)`, both with the dtype of `losses` and the broadcast shape. `0 <= sigma <= e`.
-      A NaN loss gives NaN in its own place; an infinite one gives infinity and sigma 0.
+      `(values, sigma)`, both with the dtype of `losses` and the broadcast shape, where
+      `0 <= sigma <= e`. A NaN loss gives NaN in its own place. An infinite loss gives infinity and
+      sigma 0.
 
     Raises:
       TypeError: for complex numbers.
@@ -47,11 +53,12 @@ def closed_form(
     for Robust Curriculum Learning", NeurIPS 2020.
     """
     names = {"losses": losses, "tau": tau, "lam": lam}
-    return _closed_form(*(as_floating(name, value) for name, value in names.items()))
+    return _closed_form(*(as_real(name, value) for name, value in names.items()))
 
 
 @jax.jit
-def _closed_form(losses, tau, lam):
+def _closed_form(losses: jax.Array, tau: jax.Array, lam: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns value and sigma of real arrays, computed in at least float32."""
     dtype = compute_dtype(losses.dtype)
     distance = losses.astype(dtype) - tau.astype(dtype)
     lam = lam.astype(dtype)
@@ -63,13 +70,13 @@ def _closed_form(losses, tau, lam):
     return values.astype(losses.dtype), sigma.astype(losses.dtype)
 
 
-# W of the largest float: where x overflows, SuperLoss stays near the value that it has there.
+# W of the largest float. Where x overflows, SuperLoss stays near its value there.
 _LARGEST_W = {np.dtype("float32"): 84.28859251631846, np.dtype("float64"): 703.2270331047701}
 
 
 @jax.custom_jvp
 def _solve(distance, lam):
-    """(SL, sigma, w, 1 + w) of `distance = l - tau`, where w = -log(sigma) >= -1."""
+    """Returns (SL, sigma, w, 1 + w) for `distance = l - tau`, where w = -log(sigma) >= -1."""
     x = distance * _scale(lam)
     _, sigma, v = lambertw_parts(x, clamp=True)
     # w once more, from sigma: XLA:CPU then computes sigma in one loop and the value in another,
@@ -83,22 +90,23 @@ def _solve(distance, lam):
     return values, sigma, w, v
 
 
-def _scale(lam):
-    # One reciprocal per lam, not one per loss; not 0 for the largest lam, since infinity times 0 is
-    # NaN.
+def _scale(lam: jax.Array) -> jax.Array:
+    """Returns 1 / (2 lam), so that there is one division per lam, not one per loss."""
+    # Not 0 for the largest lam, since infinity times 0 is NaN.
     return jnp.maximum(0.5 / lam, np.finfo(lam.dtype).tiny)
 
 
 def _solve_jvp(primals, tangents):
+    """Returns the outputs of `_solve` and their tangents, computed from these outputs."""
     distance, lam = primals
     distance_dot, lam_dot = tangents
     values, sigma, w, v = _solve(distance, lam)
-    # dw/dx = sigma / v and x dw/dx = w / v, with limit 1. v is 0 only where clamped: there w does
-    # not move.
+    # dw/dx = sigma / v and x dw/dx = w / v, with limit 1. v is 0 only where clamped, and w does not
+    # move there.
     moves = v > 0
     safe_v = jnp.where(moves, v, 1)
     values_dot = w_dot = jnp.zeros_like(values)
-    # Symbolic zeros are left out, not multiplied: w is infinite for an infinite loss.
+    # Symbolic zeros are left out, not multiplied, since w is infinite for an infinite loss.
     if not isinstance(distance_dot, SymbolicZero):
         values_dot += sigma * distance_dot
         w_dot += jnp.where(moves, sigma * (1 / safe_v), 0) * _scale(lam) * distance_dot
@@ -119,36 +127,38 @@ def superloss(
     threshold: Threshold = ema(decay=0.9),
     axis_name: str | None = None,
 ) -> LossTransform:
-    """SuperLoss as a transform that stands between a per-example loss and its mean.
+    """SuperLoss weighs each loss by its distance from a threshold, between a loss and its mean.
 
         tau   <- threshold(losses)                          detached
         SL(l) =  min over 0 < sigma <= e of (l - tau) * sigma + lam * log(sigma)**2
 
-    Losses below tau are amplified by up to e, losses above it fade. The result is negative for
-    `l < tau`, as it should be; its gradient with respect to `l` is `sigma` exactly, so nothing is
-    left to detach. For logging, sigma is `closed_form(losses, state.tau, lam)[1]` with the new
-    state (`state.tau[labels]` if tau is one of each class); under jit the compiler merges that
-    with the loss.
+    Losses below tau are amplified by up to e, and losses above it fade. The result is negative for
+    `l < tau`, as it should be. Its gradient with respect to `l` is exactly `sigma`, so the caller
+    has nothing to detach.
+
+    For logging, sigma is `closed_form(losses, state.tau, lam)[1]` with the new state, or with
+    `state.tau[labels]` if each class has its own tau. Under jit the compiler merges that with the
+    loss.
 
     Args:
       lam: regularisation > 0, in units of the loss; large values approach `l - tau`. A traced
-        scalar is accepted and cannot be checked: `lam <= 0` then gives NaN.
-      threshold: where tau comes from: `ema`, `running_mean`, `windowed`, `constant`, or
-        `per_class`, which needs `labels` in `update`: integers of the losses' shape.
-      axis_name: mapped axis, inside `shard_map` or `pmap`, over which the batch is spread; tau is
-        then that of the whole batch. Under plain jit, sharded or not, leave it out.
+        scalar is accepted but cannot be checked: `lam <= 0` then gives NaN.
+      threshold: where tau comes from: `ema`, `running_mean`, `windowed`, `constant` or `per_class`.
+        With `per_class`, `update` needs `labels`, integers of the losses' shape.
+      axis_name: the mapped axis over which the batch is spread, inside `shard_map` or `pmap`. Tau
+        is then that of the whole batch. Leave it out under plain jit, sharded or not.
 
     Returns:
-      A `LossTransform`. `state = init()` is a `SuperLossState`. `losses, state = update(losses,
-      state, *, where=None, **extra)` takes real floating losses of any shape (half precision is
-      computed in float32) and keeps their shape and dtype, and the dtypes of the state. A
-      position where the boolean mask `where` is False gets loss 0 and gradient 0, even if its
-      loss is NaN. Extra keyword arguments go to the threshold.
+      A `LossTransform` whose state is a `SuperLossState`. Its `update(losses, state, *, where=None,
+      **extra)` takes real floating losses of any shape. It keeps their shape and dtype, and the
+      dtypes of the state; half precision is computed in float32. A position where the boolean
+      mask `where` is False gets loss 0 and gradient 0, even if its loss is NaN. Extra keyword
+      arguments go to the threshold.
 
     Raises:
-      ValueError: if `lam` is not positive or `threshold` no Threshold; by `update`, if the losses
-        are empty or not floating, the mask is not boolean or does not fit, or labels lack that the
-        threshold needs.
+      ValueError: if `lam` is not positive or `threshold` is no Threshold; by `update`, if the
+        losses are empty or not floating, the mask is not boolean or does not fit, or the threshold
+        needs labels and there are none.
 
     >>> import jax, jax.numpy as jnp
     >>> transform = superloss(lam=1.0)
@@ -161,7 +171,7 @@ def superloss(
     Reference: Thibault Castells, Philippe Weinzaepfel, Jerome Revaud, "SuperLoss: A Generic Loss
     for Robust Curriculum Learning", NeurIPS 2020.
     """
-    lam = checked_lam(lam)
+    lam = check_lam(lam)
     check_threshold(threshold)
 
     def update(losses, state: SuperLossState, *, where=None, **extra):
@@ -175,10 +185,13 @@ def superloss(
     return LossTransform(threshold.init, update)
 
 
-def checked_lam(lam: ArrayLike) -> ArrayLike:
-    """A regularisation that float32 holds, or ValueError."""
-    smallest = float(np.finfo(np.float32).tiny)
-    return checked("lam", lam, f"a number > 0 (at least {smallest:.2g})", lambda x: x >= smallest)
+_SMALLEST_LAM = float(np.finfo(np.float32).tiny)
+_LAM = Range(f"a number > 0 (at least {_SMALLEST_LAM:.2g})", lambda x: x >= _SMALLEST_LAM)
+
+
+def check_lam(lam: ArrayLike) -> ArrayLike:
+    """Returns a regularisation that is positive even in float32."""
+    return check_number("lam", lam, _LAM)
 
 
 def check_threshold(threshold: Threshold) -> None:
@@ -190,10 +203,13 @@ def check_threshold(threshold: Threshold) -> None:
         )
 
 
-def tau_of_each(losses, state: SuperLossState, where, extra) -> jax.Array:
-    """The tau that each loss is compared with: the scalar, or that of its class."""
+def tau_of_each(
+    losses: jax.Array, state: SuperLossState, where: jax.Array | None, extra: Mapping[str, Any]
+) -> jax.Array:
+    """Returns what each loss is compared with: the scalar tau, or the tau of its class."""
     if state.tau.ndim == 0:
         return state.tau
-    labels = open_batch("a threshold per class", ("labels",), losses, where, extra).labels
+    batch = read_batch(losses, where)
+    (labels,) = read_inputs("a threshold per class", ("labels",), batch, extra)
     labels = jnp.where(labels < 0, len(state.tau), labels)  # no counting from the end
     return state.tau.at[labels].get(mode="fill", fill_value=jnp.nan)

@@ -1,9 +1,9 @@
 """Where the threshold tau comes from: a constant, or a mean of the losses so far.
 
-The mean is of all of them, a moving average, of a window, or one of each class. One convention
-holds for all. tau is computed from detached losses, and *before* the losses of the batch are
-weighted with it. Positions masked by `where` and losses that are not finite never enter; a batch
-with nothing to count, or whose sum overflows, leaves the state as it was.
+The mean is over all losses, over a window, a moving average, or a moving average of each class.
+All follow one convention. tau is computed from detached losses, *before* the losses of the batch
+are weighted with it. Positions masked by `where` and losses that are not finite never enter. A
+batch with nothing to count, or whose sum overflows, leaves the state as it was.
 """
 
 from collections.abc import Callable
@@ -14,18 +14,20 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from superloss_jax._base import checked, open_batch, whole_number
+from superloss_jax._base import saturating_add
+from superloss_jax._checks import FINITE, ZERO_TO_BELOW_ONE, check_integer, check_number
+from superloss_jax._inputs import read_batch, read_inputs
 
 
 class SuperLossState(NamedTuple):
-    """What SuperLoss carries from step to step; a pytree of arrays.
+    """The state of `superloss` and of its threshold, a pytree of arrays.
 
     Attributes:
-      tau: the threshold that the last batch was weighted with (in units of the loss): a scalar, or
-        with `per_class` one of each class. Before the first sample it is 0 and unused, unless the
-        threshold is a constant.
-      count: int32 scalar, the number of samples that entered tau; it stays at 2**31 - 1.
-      memory: what else the threshold needs; `()` for most of them.
+      tau: the threshold that the last batch was weighted with, in units of the loss. It is a
+        scalar, or with `per_class` an array of one per class. Before the first sample it is 0 and
+        unused, unless the threshold is a constant.
+      count: int32 scalar, the number of samples that entered tau. It stays at 2**31 - 1.
+      memory: what else the threshold needs, `()` for most of them.
     """
 
     tau: jax.Array
@@ -34,7 +36,7 @@ class SuperLossState(NamedTuple):
 
 
 class Threshold(NamedTuple):
-    """A pair of pure functions that follows the size of an average loss.
+    """A pair of pure functions that follow the size of an average loss.
 
     Attributes:
       init: `init() -> SuperLossState`.
@@ -46,37 +48,35 @@ class Threshold(NamedTuple):
 
 
 def _start(tau: ArrayLike = 0.0) -> SuperLossState:
+    """Returns the state before the first batch."""
     # An explicit dtype (float64 under x64) makes the leaf strongly typed, as a scan carry must be.
     # A copy, since a caller may donate the state.
     return SuperLossState(tau=jnp.array(tau, jnp.result_type(float)), count=jnp.int32(0))
 
 
-def _batch_mean(losses, where, axis_name, dtype):
-    """Mean of the finite, unmasked losses over all devices of `axis_name`, and their number."""
+def _batch_mean(losses, where, axis_name, dtype) -> tuple[jax.Array, jax.Array]:
+    """Returns the mean of finite, unmasked losses over all devices, and their number."""
     losses = lax.stop_gradient(losses).astype(jnp.promote_types(dtype, jnp.float32))
     counted = jnp.isfinite(losses) if where is None else where & jnp.isfinite(losses)
     total = jnp.sum(jnp.where(counted, losses, 0))
     n = jnp.sum(counted, dtype=jnp.int32)
     if axis_name is not None:
-        # Numerator and denominator apart: shards may hold different numbers of samples.
+        # Shards may hold different numbers of samples, so sum and number are added up apart.
         total, n = lax.psum((total, n), axis_name)
     mean = total / jnp.maximum(n, 1)
     # A sum beyond the range of the dtype says nothing about the mean.
     return mean, jnp.where(jnp.isfinite(mean), n, 0)
 
 
-def _add(count, n):
-    largest = jnp.iinfo(count.dtype).max
-    return jnp.where(count > largest - n, largest, count + n).astype(count.dtype)
-
-
-def _averaging(init, combine) -> Threshold:
-    """Threshold whose new (tau, memory) is `combine(state, mean, n, new_count)`."""
+def _averaging(
+    init: Callable[[], SuperLossState], combine: Callable[..., tuple[jax.Array, Any]]
+) -> Threshold:
+    """Returns the threshold whose new (tau, memory) is `combine(state, mean, n, new_count)`."""
 
     def update(losses, state, *, where=None, axis_name=None, **extra):
         del extra
         mean, n = _batch_mean(losses, where, axis_name, state.tau.dtype)
-        count = _add(state.count, n)
+        count = saturating_add(state.count, n)
         tau, memory = combine(state, mean, n, count)
         # Each leaf keeps its dtype, and a batch with nothing to count changes nothing.
         return jax.tree.map(
@@ -88,8 +88,8 @@ def _averaging(init, combine) -> Threshold:
     return Threshold(init, update)
 
 
-def _started(state, mean, tau):
-    """The first batch's mean, then tau."""
+def _started(state: SuperLossState, mean: jax.Array, tau: jax.Array) -> jax.Array:
+    """Returns the mean for the first batch, and tau for all others."""
     return jnp.where(state.count == 0, mean, tau)
 
 
@@ -109,16 +109,17 @@ def constant(tau: ArrayLike) -> Threshold:
     >>> from superloss_jax import constant, superloss
     >>> transform = superloss(lam=1.0, threshold=constant(math.log(10)))
     """
-    tau = checked("tau", tau, "a finite number", lambda x: abs(x) < float("inf"))
+    tau = check_number("tau", tau, FINITE)
     return _averaging(lambda: _start(tau), lambda state, mean, n, count: (state.tau, ()))
 
 
 def running_mean() -> Threshold:
-    """The mean of every finite, unmasked loss since the first step; it is never reset.
+    """A threshold at the mean of every finite, unmasked loss since the first step.
 
         tau <- tau + (mean(batch) - tau) * n / (count + n)
 
-    Weighted by samples, so that a short last batch counts for what it holds.
+    Each batch weighs by its number of samples n, so that a short last batch counts less. The mean
+    is never reset.
 
     Returns:
       A `Threshold`.
@@ -140,23 +141,23 @@ def running_mean() -> Threshold:
 
 
 def ema(decay: ArrayLike = 0.9, *, debias: bool = False) -> Threshold:
-    """Exponential moving average of batch means.
+    """A threshold at the exponential moving average of batch means.
 
         tau <- decay * tau + (1 - decay) * mean(batch)       tau = mean(batch) at first
 
-    Started at the first batch's mean, as in every published code with a moving average that we
-    know of. That batch then keeps the weight decay**t, 1 / (1 - decay) times what its age alone
-    would give it. With `debias`, as in Adam, each batch weighs by its age alone, from the first:
+    The average starts at the first batch's mean, as in every published code with a moving average
+    that we know of. That batch then keeps the weight decay**t, 1 / (1 - decay) times what its age
+    alone would give it. With `debias`, as in Adam, each batch weighs by its age alone:
 
         m <- decay * m + (1 - decay) * mean(batch)           m = c = 0 at first
         c <- decay * c + (1 - decay)                         tau = m / c
 
-    Prefer that where the first losses are untypical, say of an untrained network or after a
-    restart from other weights, and the default to compare with published numbers.
+    Prefer `debias` if the first losses are untypical, as those of an untrained network are or
+    those after a restart from other weights. Prefer the default to compare with published numbers.
 
     Args:
       decay: weight of the old value, in [0, 1). With 0, tau is the mean of the current batch.
-      debias: whether to weigh batches by age alone. The state's memory is then `(m, c)`.
+      debias: whether batches weigh by age alone. The state's memory is then `(m, c)`.
 
     Returns:
       A `Threshold`.
@@ -176,7 +177,7 @@ def ema(decay: ArrayLike = 0.9, *, debias: bool = False) -> Threshold:
     >>> print(f"{state.tau:.3f}")  # (0.9 * 2 + 6) / 1.9
     4.105
     """
-    decay = checked("decay", decay, "a number in [0, 1)", lambda x: 0 <= x < 1)
+    decay = check_number("decay", decay, ZERO_TO_BELOW_ONE)
 
     def combine(state, mean, n, count):
         return _started(state, mean, decay * state.tau + (1 - decay) * mean), ()
@@ -195,13 +196,13 @@ def ema(decay: ArrayLike = 0.9, *, debias: bool = False) -> Threshold:
 
 
 def windowed(size: int) -> Threshold:
-    """The mean of the finite, unmasked losses of the last `size` batches.
+    """A threshold at the mean of the finite, unmasked losses of the last `size` batches.
 
         tau = sum of n_t * mean(batch_t) / sum of n_t        over the last `size` batches t
 
-    It forgets wholly what an average with decay only fades. The window is counted in batches, and
-    each weighs by its samples: a batch of which half is masked counts half, and a batch with
-    nothing to count takes no place.
+    It forgets older batches entirely, which a moving average only fades. Each batch weighs by its
+    number of samples n_t: if half of it is masked, it counts half. A batch with nothing to count
+    takes no place in the window.
 
     Args:
       size: number of batches, at least 1. With 1, tau is the mean of the current batch.
@@ -220,7 +221,7 @@ def windowed(size: int) -> Threshold:
     >>> print(state.tau)  # (1 + 2 + 6) / 3
     3.0
     """
-    size = whole_number("size", size)
+    size = check_integer("size", size)
 
     def init():
         means = jnp.zeros(size, jnp.result_type(float))
@@ -237,20 +238,20 @@ def windowed(size: int) -> Threshold:
 
 
 def per_class(num_classes: int, decay: ArrayLike = 0.9) -> Threshold:
-    """Exponential moving average of the losses of each class.
+    """A threshold for each class, at the exponential moving average of the losses of that class.
 
         tau[c] <- decay * tau[c] + (1 - decay) * mean(losses of class c in the batch)
 
-    An example is then hard beside others of its class, and a class that is hard as a whole does
-    not fade. Each class starts at its first batch's mean; one that is absent from a batch keeps
-    its tau, and one never seen has 0. `update` needs `labels`.
+    Examples are then compared with others of their class, and a class that is hard as a whole does
+    not fade. Each class starts at the mean of its first batch. A class that is absent from a batch
+    keeps its tau, and a class never seen has 0. `update` needs `labels`.
 
     Args:
       num_classes: C, at least 1.
       decay: weight of the old value, in [0, 1).
 
     Returns:
-      A `Threshold` whose tau has shape (C,); the state's memory counts the samples of each class.
+      A `Threshold` whose tau has shape (C,). The state's memory counts the samples of each class.
       A label outside 0 to C - 1 enters no class, and the SuperLoss of that example is NaN.
 
     Raises:
@@ -263,19 +264,20 @@ def per_class(num_classes: int, decay: ArrayLike = 0.9) -> Threshold:
     >>> print(state.tau, state.memory)
     [2. 0. 4.] [2 0 1]
     """
-    num_classes = whole_number("num_classes", num_classes)
-    decay = checked("decay", decay, "a number in [0, 1)", lambda x: 0 <= x < 1)
+    num_classes = check_integer("num_classes", num_classes)
+    decay = check_number("decay", decay, ZERO_TO_BELOW_ONE)
 
     def init():
         tau = jnp.zeros(num_classes, jnp.result_type(float))
         return SuperLossState(tau, jnp.int32(0), memory=jnp.zeros(num_classes, jnp.int32))
 
     def update(losses, state, *, where=None, axis_name=None, **extra):
-        batch = open_batch("a threshold per class", ("labels",), losses, where, extra)
+        batch = read_batch(losses, where)
+        (labels,) = read_inputs("a threshold per class", ("labels",), batch, extra)
         dtype = jnp.promote_types(state.tau.dtype, jnp.float32)
         losses = lax.stop_gradient(batch.losses).astype(dtype)
         counted = batch.where & jnp.isfinite(losses)
-        label = jnp.where(counted & (batch.labels >= 0), batch.labels, num_classes)
+        label = jnp.where(counted & (labels >= 0), labels, num_classes)
         total = jnp.zeros(num_classes, dtype).at[label].add(losses, mode="drop")
         n = jnp.zeros(num_classes, jnp.int32).at[label].add(1, mode="drop")
         if axis_name is not None:
@@ -285,8 +287,8 @@ def per_class(num_classes: int, decay: ArrayLike = 0.9) -> Threshold:
         tau = jnp.where(state.memory == 0, mean, decay * state.tau + (1 - decay) * mean)
         return SuperLossState(
             tau=jnp.where(n == 0, state.tau, tau).astype(state.tau.dtype),
-            count=_add(state.count, jnp.sum(n)),
-            memory=_add(state.memory, n),
+            count=saturating_add(state.count, jnp.sum(n)),
+            memory=saturating_add(state.memory, n),
         )
 
     return Threshold(init, update)

@@ -89,7 +89,7 @@ def _superloss(loss, own, facts):
 
 
 def _truncated_gce(loss, own, facts):
-    return robust.truncated_gce(q=own.q, k=own.k, start=facts.share("start", own.start))
+    return curricula.truncated_gce(q=own.q, k=own.k, start=facts.share("start", own.start))
 
 
 def _self_paced(loss, own, facts):
@@ -122,12 +122,12 @@ def _data_parameters(loss, own, facts):
         chosen["num_examples"] = facts.num_examples
         checks.positive(f"{of}.instance_rate", own.instance_rate)
         chosen["instance_optimizer"] = optax.sgd(own.instance_rate, momentum=own.momentum)
-    return curricula.data_parameters(**chosen, clamp=own.clamp)
+    return memory.data_parameters(**chosen, clamp=own.clamp)
 
 
 def _trend_superloss(loss, own, facts):
     checks.positive("config.loss.lam", loss.lam)
-    return curricula.trend_superloss(
+    return memory.trend_superloss(
         num_examples=facts.num_examples, lam=loss.lam, threshold=_threshold(loss, facts), **own
     )
 
@@ -233,7 +233,7 @@ def weights(method: LossTransform, losses, state, where, inputs) -> jax.Array:
 
     Of data parameters, which work on logits, it is 1 / sigma.
     """
-    if isinstance(state, curricula.DataParametersState):
+    if isinstance(state, memory.DataParametersState):
         parts = ((state.examples, "index"), (state.classes, "labels"))
         sigmas = [jnp.exp(part.log_sigma[inputs[name]]) for part, name in parts if part]
         return 1 / sum(sigmas[1:], sigmas[0])

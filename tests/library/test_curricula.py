@@ -1,35 +1,17 @@
 """The curricula against their papers' formulas and official codes, written once more in NumPy."""
 
-import itertools
-
-import chex
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from superloss_jax import constant, ema, per_class, superloss
-from superloss_jax.curricula import mentornet, self_paced, trend_superloss
-from tests.library import reference
+from superloss_jax import StepState, curricula, robust
+from superloss_jax.curricula import mentornet, self_paced
+from tests.library import batch
+from tests.library.batch import of_losses
+from tests.library.compiled import update, weights_of
 
 LOSSES = np.array([0.0, 0.3, 0.999, 1.0, 1.5, 2.3, 7.0, 1e4])
-
-
-STEPS = {}
-
-
-def weights_of(transform, losses, state, **inputs):
-    """The derivative of each value by its own loss, the values, and the new state."""
-
-    def total(losses, state, inputs):
-        values, new = transform.update(losses, state, **inputs)
-        return values.sum(), (values, new)
-
-    # By the function, which a transform keeps, jit knows the program again.
-    step = STEPS.setdefault(transform.update, jax.jit(jax.grad(total, has_aux=True)))
-    weights, (values, new) = step(jnp.asarray(losses), state, inputs)
-    return weights, values, new
 
 
 def least(objective, choices):
@@ -108,7 +90,6 @@ def test_selection_errors():
 def test_mentornet_follows_numpy_s_percentile_of_what_is_kept(percentile):
     rng = np.random.default_rng(int(percentile))
     transform = mentornet(percentile=percentile, decay=0.8)
-    update = jax.jit(transform.update)
     state, first = transform.init(), None
     for kept in (0, 7, 1, 0, 2, 12, 5):
         losses = rng.exponential(size=12).astype(np.float32)
@@ -116,7 +97,7 @@ def test_mentornet_follows_numpy_s_percentile_of_what_is_kept(percentile):
         losses[~where] = rng.choice([np.nan, 1e9, -5.0], (~where).sum())
         if kept == 5:  # two of the five are not finite
             losses[np.flatnonzero(where)[:2]] = np.nan, np.inf
-        _, state = update(losses, state, where=where)
+        _, state = update(transform, losses, state, where=where)
         if kept:
             current = np.percentile(losses[where & np.isfinite(losses)], percentile)
             first = current if first is None else 0.8 * first + 0.2 * current
@@ -173,101 +154,32 @@ def test_mentornet_keeps_all_of_equal_losses():
             assert v.tolist() == where.tolist()
 
 
-def official_trend(history, loss, window):
-    """CLU-UML's calculate_trend_using_previous_k_loss, for one example after the first epoch."""
-    recent = [*history[-(window - 1) :], loss] if history else [0, loss]
-    steps = [b - a for a, b in itertools.pairwise(recent)]
-    return sum(steps) / sum(map(abs, steps)) if any(steps) else 0.0
+def test_truncation_is_that_of_the_paper():
+    q, k = 0.7, 0.25
+    p = np.array([0.9, 0.26, 0.25, 0.24, 1e-9, 1.0])
+    transform = curricula.truncated_gce(q=q, k=k)
+    values, slopes = of_losses(transform, -np.log(p), transform.init())
+    believed = p > k
+    l_q, l_k = (1 - p**q) / q, (1 - k**q) / q
+    np.testing.assert_allclose(values, np.where(believed, l_q, l_k), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(slopes, np.where(believed, p**q, 0), rtol=1e-5)
+    # AlanChou's Truncated-Loss gives each example a weight, and differs by the constant L_q(k).
+    weight = (l_k > l_q).astype(float)
+    np.testing.assert_allclose(values - l_k, l_q * weight - l_k * weight, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("window", "alpha"), [(2, 0.5), (4, 0.7), (4, -0.3)])
-def test_trend_superloss_has_the_official_trend(window, alpha):
-    tau, lam = 1.2, 0.8
-    transform = trend_superloss(
-        num_examples=6, lam=lam, threshold=constant(tau), window=window, alpha=alpha
-    )
-    rng, histories, state = np.random.default_rng(window), [[] for _ in range(6)], transform.init()
-    for t in range(12):
-        index = rng.permutation(6)[:4]
-        where = np.array([True, True, True, t % 3 > 0])
-        losses = rng.exponential(size=4).astype(np.float32)
-        losses[rng.random(4) < 0.2] = 0  # fitted; whole windows of it, too
-        sigma, values, state = weights_of(transform, losses, state, index=index, where=where)
-        for i, loss, counted, s, value in zip(index, losses, where, sigma, values, strict=True):
-            if not counted:
-                assert s == value == 0
-                continue
-            trend = official_trend(histories[i], float(loss), window)
-            expected = reference.superloss(loss, tau - alpha * trend, lam)
-            expected = [float(x) for x in expected[:2]]
-            np.testing.assert_allclose((value, s), expected, rtol=2e-5, atol=2e-6)
-            histories[i].append(float(loss))
-
-
-def test_trend_starts_anew_only_once():
-    """Losses of exactly 0 fill the window, as saturated logits give them: history all the same."""
-    transform = trend_superloss(num_examples=1, threshold=constant(0.0), window=3, alpha=1.0)
-    state, history, index = transform.init(), [], jnp.array([0])
-    for loss in (1.0, 0.0, 0.0, 0.0, 2.0, 1.0):
-        _, values, state = weights_of(transform, [loss], state, index=index)
-        expected, _, _ = reference.superloss(loss, -official_trend(history, loss, 3), 1.0)
-        np.testing.assert_allclose(values[0], float(expected), rtol=1e-5, atol=1e-6)
-        history.append(loss)
-    assert state.history.tolist() == [[0.0, 2.0, 1.0]]
-
-
-@pytest.mark.parametrize("threshold", [ema(0.8), constant(0.7), per_class(3, 0.5)])
-def test_trend_superloss_without_alpha_is_superloss(threshold):
-    plain = superloss(lam=0.6, threshold=threshold)
-    trend = trend_superloss(num_examples=20, lam=0.6, threshold=threshold, alpha=0.0)
-    state, trend_state = plain.init(), trend.init()
-    plain_update, trend_update = jax.jit(plain.update), jax.jit(trend.update)
-    rng = np.random.default_rng(0)
-    for _ in range(3):
-        losses = jnp.array(rng.exponential(size=8), jnp.bfloat16)
-        inputs = {
-            "labels": jnp.array(rng.integers(0, 3, 8)),
-            "index": jnp.array(rng.integers(0, 20, 8)),
-            "where": jnp.array(rng.random(8) < 0.7),
-        }
-        expected, state = plain_update(losses, state, **inputs)
-        values, trend_state = trend_update(losses, trend_state, **inputs)
-        assert values.dtype == jnp.bfloat16
-        chex.assert_trees_all_equal((values, trend_state.superloss), (expected, state))
-
-
-def test_trend_memory_takes_the_mean_of_repeats_and_no_infinity():
-    transform = trend_superloss(num_examples=4, threshold=constant(1.0), window=3)
-    update = jax.jit(transform.update)
-    _, state = update(jnp.array([1.0, 4.0]), transform.init(), index=jnp.array([0, 1]))
-    losses, index = jnp.array([2.0, jnp.inf, 6.0, jnp.nan]), jnp.array([0, 1, 0, 2])
-    values, state = update(losses, state, index=index)
-    assert state.history[:2].tolist() == [[1.0, 1.0, 4.0], [4.0, 4.0, 4.0]]
-    assert jnp.isinf(state.history[2:]).all()
-    assert jnp.isnan(values).tolist() == [False, False, False, True]
-    expected = [float(reference.superloss(loss, 1.0 - 0.7, 1.0)[0]) for loss in (2.0, 6.0)]
-    np.testing.assert_allclose(values[jnp.array([0, 2])], expected, rtol=1e-5)  # both rising
-
-
-def test_trend_of_an_unknown_example_is_nan():
-    trend = trend_superloss(num_examples=4)
-    index = jnp.array([0, 4, -1])
-    values, state = jax.jit(trend.update)(jnp.ones(3), trend.init(), index=index)
-    assert jnp.isnan(values).tolist() == [False, True, True]
-    assert np.isfinite(state.history).all(axis=1).tolist() == [True, False, False, False]
-
-
-def test_trend_errors():
-    with pytest.raises(ValueError, match="window: expected an integer >= 2, got 1"):
-        trend_superloss(num_examples=4, window=1)
-    with pytest.raises(ValueError, match="alpha: expected a finite number"):
-        trend_superloss(num_examples=4, alpha=float("inf"))
-    with pytest.raises(ValueError, match="num_examples: expected an integer >= 1"):
-        trend_superloss(num_examples=0)
-    with pytest.raises(ValueError, match="lam: expected a number > 0"):
-        trend_superloss(num_examples=4, lam=0)
-    with pytest.raises(ValueError, match="threshold: expected ema"):
-        trend_superloss(num_examples=4, threshold=1.0)
-    transform = trend_superloss(num_examples=4)
-    with pytest.raises(ValueError, match=r"trend_superloss needs index: update\("):
-        transform.update(jnp.ones(2), transform.init())
+def test_truncation_starts_at_its_step():
+    losses = -np.log([0.9, 0.1])
+    transform, plain = curricula.truncated_gce(start=2), robust.generalized_cross_entropy()
+    state, values = transform.init(), []
+    for count in range(4):
+        assert state.step == count
+        by_loss, state = update(transform, losses, state)
+        values.append(by_loss[1])
+    before, after = (1 - 0.1**0.7) / 0.7, (1 - 0.5**0.7) / 0.7
+    np.testing.assert_allclose(values, [before, before, after, after], rtol=1e-5)
+    last = StepState(jnp.int32(2**31 - 1))
+    assert update(transform, losses, last)[1].step == 2**31 - 1
+    never = curricula.truncated_gce(k=0.0)
+    pruned_never = of_losses(never, batch.LOSSES, never.init())
+    np.testing.assert_array_equal(pruned_never, of_losses(plain, batch.LOSSES))

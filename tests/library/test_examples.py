@@ -1,34 +1,34 @@
+"""Rows of examples: read, written, and averaged over repeats."""
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superloss_jax._base import Batch
-from superloss_jax._examples import mean_over_repeats, read, write
+from superloss_jax import _examples
 
-
-def batch_of(index, where):
-    index = jnp.array(index)
-    return Batch(jnp.zeros(index.shape), jnp.array(where), None, None, index, jnp.float32)
+mean_over_repeats = jax.jit(_examples.mean_over_repeats)
 
 
 def test_mean_over_repeats_is_numpy_s_mean_of_each_group():
     rng = np.random.default_rng(0)
     index, where = rng.integers(0, 6, 40), rng.random(40) < 0.7
     values = rng.normal(size=(40, 3)).astype(np.float32)
-    means = mean_over_repeats(jnp.array(values), batch_of(index, where))
+    means = np.asarray(mean_over_repeats(values, index, where))
     for i in np.unique(index):
         group = (index == i) & where
-        for row in np.asarray(means)[group]:
+        for row in means[group]:
             np.testing.assert_allclose(row, values[group].mean(axis=0), rtol=1e-5, atol=1e-6)
 
 
 def test_an_example_that_comes_once_keeps_its_bits():
     values = jnp.array([0.1, 0.2, 0.3])
-    means = mean_over_repeats(values, batch_of([5, 0, 9], [True] * 3))
+    means = mean_over_repeats(values, jnp.array([5, 0, 9]), jnp.array([True] * 3))
     assert means.tolist() == values.tolist()
 
 
 def test_masked_rows_are_not_written_and_unknown_examples_read_as_nan():
-    batch = batch_of([1, 0, 7, -1], [True, False, True, True])
-    memory = write(jnp.zeros(3), batch, jnp.array([1.0, 2.0, 3.0, 4.0]))
+    index, where = jnp.array([1, 0, 7, -1]), jnp.array([True, False, True, True])
+    memory = jax.jit(_examples.write)(jnp.zeros(3), index, where, jnp.array([1.0, 2.0, 3.0, 4.0]))
     assert memory.tolist() == [0.0, 1.0, 0.0]
-    np.testing.assert_equal(np.asarray(read(memory, batch)), [1.0, 0.0, np.nan, np.nan])
+    rows = jax.jit(_examples.read)(memory, index)
+    np.testing.assert_array_equal(rows, [1.0, 0.0, np.nan, np.nan])

@@ -84,7 +84,7 @@ def test_permuted_labels():
 def test_instance_dependent_noise_of_equal_images_is_symmetric():
     """With nothing to tell images apart, the scores are 0 and the softmax uniform."""
     labels = LABELS[:20_000]
-    images = np.full((len(labels), 4), 3.0)
+    images = np.full((len(labels), 25), 3.0)  # of a shape that other tests have compiled
     noisy = noise.instance_dependent_labels(jax.random.key(0), images, labels, 0.4, 10)
     counts = np.zeros((10, 10))
     np.add.at(counts, (labels, noisy), 1)
@@ -109,12 +109,12 @@ def test_instance_dependent_rate(rate):
 def test_instance_dependent_noise_depends_on_the_image():
     rng = np.random.default_rng(1)
     two = rng.normal(size=(2, 300))
-    labels = np.zeros(4000, np.int64)
+    labels = np.zeros(20_000, np.int64)
     noisy = noise.instance_dependent_labels(
-        jax.random.key(0), np.repeat(two, 2000, axis=0), labels, 0.5, 10
+        jax.random.key(0), np.repeat(two, 10_000, axis=0), labels, 0.5, 10
     )
     # Each image has its own wrong class, to which nearly all of its flips go.
-    wrong = [part[part != 0] for part in (noisy[:2000], noisy[2000:])]
+    wrong = [part[part != 0] for part in (noisy[:10_000], noisy[10_000:])]
     favourites = [np.bincount(part).argmax() for part in wrong]
     assert favourites[0] != favourites[1]
     for part, favourite in zip(wrong, favourites, strict=True):

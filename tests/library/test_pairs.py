@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from superloss_jax.pairs import co_teaching, jocor
+from tests.library.compiled import update
 
 N, C = 20, 5
 
@@ -29,6 +30,9 @@ def taught(losses, keep, where=None):
 
     (_, values), grads = jax.value_and_grad(total, has_aux=True)(losses)
     return values, grads
+
+
+taught_with_each = jax.jit(jax.vmap(taught, in_axes=(None, 0)))
 
 
 @jax.jit
@@ -74,7 +78,7 @@ def test_jocor_is_the_official_loss(rate, lam):
     values = joint(jnp.array(losses), jnp.array(logits), 1 - rate, lam)
     expected, kept = official_jocor(losses, log_p, rate, lam)
     np.testing.assert_allclose(values.mean(axis=1).sum(), expected, rtol=1e-5)
-    for row in values:
+    for row in np.asarray(values):
         np.testing.assert_array_equal(np.flatnonzero(row), np.sort(kept))
 
 
@@ -107,7 +111,7 @@ def test_keeping_all_is_cross_entropy(keep):
     logits, _, losses, _ = pair()
     losses = jnp.array(losses)
     for transform in (co_teaching(keep=keep), jocor(keep=keep, lam=0.0)):
-        values, _ = transform.update(losses, transform.init(), logits=jnp.array(logits))
+        values, _ = update(transform, losses, logits=jnp.array(logits))
         np.testing.assert_array_equal(values, losses)
 
 
@@ -117,10 +121,10 @@ def test_a_schedule_is_read_at_each_update(method):
     keep = optax.linear_schedule(1.0, 1 - rate, steps)
     transform = co_teaching(keep=keep) if method == "co_teaching" else jocor(keep=keep)
     logits, _, losses, _ = pair()
-    update = jax.jit(lambda state: transform.update(losses, state, logits=jnp.array(logits)))
-    losses, state, kept = jnp.array(losses), transform.init(), []
+    state, kept = transform.init(), []
     for _ in range(8):
-        values, state = update(state)
+        values, state = update(transform, losses, state, logits=jnp.array(logits))
+        values = np.asarray(values)
         assert (np.sum(values > 0, axis=1) == np.sum(values[0] > 0)).all()
         kept.append(int(np.sum(values[0] > 0)))
     # R(t) = 1 - min(t / T_k * tau, tau): of 20, 8 % fewer each step.
@@ -136,7 +140,7 @@ def test_a_share_that_rounding_lowered_keeps_as_many_as_it_says():
     for size in (10, 1000):
         losses = jnp.tile(jnp.arange(1.0, size + 1), (2, 1))
         for shares in (exact, np.nextafter(np.float32(exact), np.float32(0))):
-            values, _ = jax.vmap(taught, in_axes=(None, 0))(losses, jnp.array(shares))
+            values, _ = taught_with_each(losses, jnp.array(shares))
             np.testing.assert_array_equal(
                 np.sum(values > 0, axis=-1)[:, 0], np.tile(tenths * size // 10, 2)
             )
@@ -162,21 +166,18 @@ def test_ties_are_kept_by_position():
 def test_masked_samples_are_neither_kept_nor_counted(method):
     transform = co_teaching(keep=0.6) if method == "co_teaching" else jocor(keep=0.6)
     logits, _, losses, _ = pair(3)
-    logits, losses = jnp.array(logits), jnp.array(losses)
-    where = jnp.arange(N) % 3 > 0
-    update = jax.jit(transform.update)
-    masked, state = update(
-        jnp.where(where, losses, -9.0), transform.init(), where=where, logits=logits
-    )
-    dropped, _ = update(losses[:, where], transform.init(), logits=logits[:, where])
+    logits, where = np.array(logits), np.arange(N) % 3 > 0
+    masked, state = update(transform, np.where(where, losses, -9.0), where=where, logits=logits)
+    dropped, _ = update(transform, losses[:, where], logits=logits[:, where])
+    masked = np.asarray(masked)
     np.testing.assert_allclose(masked[:, where], dropped, rtol=1e-6)
     np.testing.assert_array_equal(masked[:, ~where], 0)
     assert state.step == 1
     # Masked for one network is masked for both: the other has nothing to compare it with.
-    one = jnp.stack([where, jnp.ones(N, bool)])
-    values, _ = update(losses, transform.init(), where=one, logits=logits)
+    one = np.stack([where, np.ones(N, bool)])
+    values, _ = update(transform, losses, where=one, logits=logits)
     np.testing.assert_array_equal(values, masked)
-    nothing, _ = update(losses, transform.init(), where=jnp.zeros(N, bool), logits=logits)
+    nothing, _ = update(transform, losses, where=np.zeros(N, bool), logits=logits)
     np.testing.assert_array_equal(nothing, 0)
 
 

@@ -8,59 +8,25 @@ import mpmath
 import numpy as np
 import pytest
 
-from superloss_jax import noise, robust
+from superloss_jax import curricula, noise, robust
+from tests.library.batch import (
+    CLASSES,
+    LABELS,
+    LOGITS,
+    LOSSES,
+    ONE_HOT,
+    P_Y,
+    P,
+    of_logits,
+    of_losses,
+    of_several,
+    with_all_labels,
+)
 from tests.library.reference import exact
 
 EPS = float(jnp.finfo(jnp.result_type(float)).eps)
-LOSSES = [0.0, 1e-30, 1e-8, 1e-3, 0.3, 0.69, 0.71, 1.0, 3.0, 20.0, 60.0, 1e4]
-CLASSES = 5
-# A batch: uncertain, certain, a tie, all equal.
-LOGITS = np.array(
-    [[0.3, -1.0, 2.0, 0.1, 0.5], [30, 0, -3, 1, 2], [1, 4, 4, 0, -2], [0, 0, 0, 0, 0]], float
-)
-LABELS = np.array([2, 1, 2, 4])
-P = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
-ONE_HOT = np.eye(CLASSES)[LABELS]
-P_Y = P[np.arange(4), LABELS]
-
-
-def with_slopes(function, x):
-    """Values, one for each example, and the gradient of their sum."""
-
-    def total(x):
-        values = function(x)
-        return values.astype(jnp.float32).sum(), values
-
-    (_, values), slopes = jax.jit(jax.value_and_grad(total, has_aux=True))(x)
-    return np.asarray(values), np.asarray(slopes)
-
-
-def of_losses(transform, losses, state=()):
-    """Values and derivatives of a transform that takes losses alone."""
-    return with_slopes(lambda x: transform.update(x, state)[0], jnp.asarray(losses))
-
-
-def of_several(transforms, logits=LOGITS, labels=LABELS):
-    """Values and summed gradients of transforms of logits and labels; losses are no part of it."""
-    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
-    losses = jnp.full(labels.shape, 7, logits.dtype)
-
-    def values(x):
-        return jnp.stack([t.update(losses, (), logits=x, labels=labels)[0] for t in transforms])
-
-    return with_slopes(values, logits)
-
-
-def of_logits(transform, logits=LOGITS, labels=LABELS):
-    """Values and gradients of one transform."""
-    values, slopes = of_several([transform], logits, labels)
-    return values[0], slopes
-
-
-def with_all_labels(logits):
-    """The logits once for each label, shape (examples, classes, classes), and these labels."""
-    logits = jnp.repeat(jnp.asarray(logits)[:, None], CLASSES, axis=1)
-    return logits, jnp.broadcast_to(jnp.arange(CLASSES), logits.shape[:2])
+SYMMETRIC = noise.transition_matrix("symmetric_exclusive", 0.4, CLASSES)
+ASYMMETRIC = noise.transition_matrix("asymmetric", 0.4, CLASSES, flips={0: 1, 3: 2})
 
 
 def assert_close(values, expected, losses, smallest=0.0):
@@ -78,38 +44,6 @@ def test_generalized_cross_entropy(q):
         expected = [(1 - x**q) / mpmath.mpf(q) if q else -mpmath.log(x) for x in p]
     assert_close(values, expected, LOSSES, smallest=1e-37)
     assert_close(slopes, [x ** mpmath.mpf(q) for x in p], LOSSES, smallest=1e-37)
-
-
-def test_truncation_is_that_of_the_paper():
-    q, k = 0.7, 0.25
-    p = np.array([0.9, 0.26, 0.25, 0.24, 1e-9, 1.0])
-    transform = robust.truncated_gce(q=q, k=k)
-    values, slopes = of_losses(transform, -np.log(p), transform.init())
-    believed = p > k
-    l_q, l_k = (1 - p**q) / q, (1 - k**q) / q
-    np.testing.assert_allclose(values, np.where(believed, l_q, l_k), rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(slopes, np.where(believed, p**q, 0), rtol=1e-5)
-    # AlanChou's Truncated-Loss gives each example a weight, and differs by the constant L_q(k).
-    weight = (l_k > l_q).astype(float)
-    np.testing.assert_allclose(values - l_k, l_q * weight - l_k * weight, rtol=1e-5, atol=1e-6)
-
-
-def test_truncation_starts_at_its_step():
-    losses = -np.log([0.9, 0.1])
-    transform, plain = robust.truncated_gce(start=2), robust.generalized_cross_entropy()
-    step = jax.jit(transform.update)
-    state, values = transform.init(), []
-    for count in range(4):
-        assert state.step == count
-        by_loss, state = step(jnp.asarray(losses), state)
-        values.append(by_loss[1])
-    before, after = (1 - 0.1**0.7) / 0.7, (1 - 0.5**0.7) / 0.7
-    np.testing.assert_allclose(values, [before, before, after, after], rtol=1e-5)
-    last = robust.TruncatedGCEState(jnp.int32(2**31 - 1))
-    assert step(jnp.asarray(losses), last)[1].step == 2**31 - 1
-    never = robust.truncated_gce(k=0.0)
-    pruned_never = of_losses(never, LOSSES, never.init())
-    np.testing.assert_array_equal(pruned_never, of_losses(plain, LOSSES))
 
 
 def clipped_symmetric_cross_entropy(alpha, beta):
@@ -200,52 +134,12 @@ def test_focal(gamma):
     assert np.isfinite([all_values[-1], all_slopes[-1]]).all()
 
 
-MATRICES = {
-    "symmetric": noise.transition_matrix("symmetric_exclusive", 0.4, CLASSES),
-    "asymmetric": noise.transition_matrix("asymmetric", 0.4, CLASSES, flips={0: 1, 3: 2}),
-    "identity": np.eye(CLASSES),
-    "dense": np.linspace(1, 2, 25).reshape(5, 5) ** 3 + 9 * np.eye(5),
-}
-MATRICES["dense"] /= MATRICES["dense"].sum(axis=1, keepdims=True)
-
-
-@pytest.mark.parametrize("name", MATRICES)
-def test_forward_correction(name):
-    matrix = MATRICES[name]
-    values, grads = of_logits(robust.forward_correction(matrix))
-    noisy = P @ matrix  # as in giorgiop's loss-correction, which clips at 1e-7
-    np.testing.assert_allclose(values, -np.log(noisy[np.arange(4), LABELS]), rtol=1e-5)
-    posterior = P * matrix[:, LABELS].T
-    posterior /= posterior.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(grads, P - posterior, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", MATRICES)
-def test_backward_correction_is_unbiased(name):
-    """Its mean over the noise of a clean label is the cross entropy with that label."""
-    matrix = MATRICES[name]
-    transform = robust.backward_correction(matrix)
-    by_label, _ = of_logits(transform, *with_all_labels(LOGITS))
-    np.testing.assert_allclose(by_label @ matrix.T, -np.log(P), rtol=1e-4, atol=1e-4)
-    official = -(ONE_HOT @ np.linalg.inv(matrix) * np.log(P)).sum(axis=1)
-    values = by_label[np.arange(4), LABELS]
-    np.testing.assert_allclose(values, official, rtol=1e-5, atol=1e-5)
-
-
-def test_a_matrix_changed_later_changes_nothing():
-    matrix = np.eye(CLASSES)
-    corrections = [robust.forward_correction(matrix), robust.backward_correction(matrix)]
-    matrix[:] = 1 / CLASSES
-    for values in of_several(corrections)[0]:
-        np.testing.assert_allclose(values, -np.log(P_Y), rtol=1e-5)
-
-
 OF_LOGITS = [
     robust.active_passive(),
     robust.bootstrap(),
     robust.bootstrap(hard=True),
-    robust.forward_correction(MATRICES["asymmetric"]),
-    robust.backward_correction(MATRICES["symmetric"]),
+    robust.forward_correction(ASYMMETRIC),
+    robust.backward_correction(SYMMETRIC),
 ]
 
 
@@ -263,7 +157,7 @@ def test_saturated_logits(dtype):
     ("transform", "largest"),
     [
         (robust.generalized_cross_entropy(q=0.5), 2),
-        (robust.truncated_gce(q=0.5, k=0.25), 1),
+        (curricula.truncated_gce(q=0.5, k=0.25), 1),
         (robust.symmetric_cross_entropy(alpha=0.5), 5004),
         (robust.focal(gamma=0.5), 1e4),
     ],
@@ -281,7 +175,7 @@ def test_extreme_losses(transform, largest, dtype):
     "build",
     [
         lambda x: robust.generalized_cross_entropy(q=x),
-        lambda x: robust.truncated_gce(k=x),
+        lambda x: curricula.truncated_gce(k=x),
         lambda x: robust.focal(gamma=x),
         lambda x: robust.bootstrap(beta=x),
     ],
@@ -310,10 +204,10 @@ def test_a_label_too_high_is_no_other_class():
     ("build", "message"),
     [
         (lambda: robust.generalized_cross_entropy(q=1.1), r"q: expected a number in \[0, 1\], got"),
-        (lambda: robust.truncated_gce(q=-0.1), r"q: expected a number in \[0, 1\], got -0.1"),
-        (lambda: robust.truncated_gce(k=1.0), r"k: expected a number in \[0, 1\), got 1.0"),
-        (lambda: robust.truncated_gce(start=-1), "start: expected an integer >= 0, got -1"),
-        (lambda: robust.truncated_gce(start=1.0), "start: expected an integer >= 0, got 1.0"),
+        (lambda: curricula.truncated_gce(q=-0.1), r"q: expected a number in \[0, 1\], got -0.1"),
+        (lambda: curricula.truncated_gce(k=1.0), r"k: expected a number in \[0, 1\), got 1.0"),
+        (lambda: curricula.truncated_gce(start=-1), "start: expected an integer >= 0, got -1"),
+        (lambda: curricula.truncated_gce(start=1.0), "start: expected an integer >= 0, got 1.0"),
         (lambda: robust.symmetric_cross_entropy(alpha=-1), "alpha: expected a finite number >= 0"),
         (lambda: robust.symmetric_cross_entropy(beta=math.inf), "beta: expected a finite number"),
         (
@@ -334,43 +228,6 @@ def test_a_label_too_high_is_no_other_class():
 def test_hyperparameters_are_checked(build, message):
     with pytest.raises(ValueError, match=message):
         build()
-
-
-@pytest.mark.parametrize("build", [robust.forward_correction, robust.backward_correction])
-@pytest.mark.parametrize(
-    ("matrix", "message"),
-    [
-        (np.ones((2, 3)) / 3, r"shape \(C, C\), got \(2, 3\)"),
-        (np.ones(4), r"shape \(C, C\), got \(4,\)"),
-        (np.ones((0, 0)), r"shape \(C, C\), got \(0, 0\)"),
-        (np.eye(3) * 0.9, "rows >= 0 that sum to 1, got sums"),
-        ([[1.5, -0.5], [0, 1]], "rows >= 0 that sum to 1, got sums .* entries from -0.5"),
-        ([[math.nan, 1], [0, 1]], "rows >= 0 that sum to 1, got sums .*nan"),
-        ([[math.inf, 0], [0, 1]], "rows >= 0 that sum to 1, got sums .*inf"),
-    ],
-)
-def test_matrices_are_checked(build, matrix, message):
-    with pytest.raises(ValueError, match="transition_matrix: expected " + message):
-        build(matrix)
-
-
-def test_corrections_check_what_they_divide_by():
-    never = [[0.5, 0.5, 0], [0, 1, 0], [1, 0, 0]]
-    with pytest.raises(ValueError, match=r"expected no column of zeros, got \[2\]"):
-        robust.forward_correction(never)
-    with pytest.raises(ValueError, match="invertible matrix with a condition number of at most"):
-        robust.backward_correction(np.full((3, 3), 1 / 3))
-    near = noise.transition_matrix("symmetric_inclusive", 1 - 1e-7, 3)
-    with pytest.raises(ValueError, match=r"of at most 1e6, got 1e\+07"):
-        robust.backward_correction(near)
-    robust.forward_correction(near)
-
-
-@pytest.mark.parametrize("build", [robust.forward_correction, robust.backward_correction])
-def test_classes_are_those_of_the_matrix(build):
-    transform = build(np.eye(3))
-    with pytest.raises(ValueError, match="transition_matrix has 3 classes, got 5"):
-        jax.eval_shape(lambda: of_logits(transform))
 
 
 def test_one_class_cannot_be_normalized():

@@ -38,11 +38,11 @@ METHODS = {
     "superloss_windowed": (lambda: superloss(threshold=windowed(2)), None),
     "superloss_per_class": (lambda: superloss(threshold=per_class(C)), None),
     "trend": (
-        lambda: curricula.trend_superloss(num_examples=N, window=3),
-        lambda: curricula.trend_superloss(num_examples=N, lam=1e30),
+        lambda: memory.trend_superloss(num_examples=N, window=3),
+        lambda: memory.trend_superloss(num_examples=N, lam=1e30),
     ),
     "gce": (robust.generalized_cross_entropy, lambda: robust.generalized_cross_entropy(q=0)),
-    "truncated_gce": (robust.truncated_gce, lambda: robust.truncated_gce(q=0, start=NEVER)),
+    "truncated_gce": (curricula.truncated_gce, lambda: curricula.truncated_gce(q=0, start=NEVER)),
     "sce": (
         robust.symmetric_cross_entropy,
         lambda: robust.symmetric_cross_entropy(alpha=1.0, beta=0.0),
@@ -77,8 +77,8 @@ METHODS = {
     ),
     # Both kinds start at sigma 1.05, each alone at 1.
     "data_parameters": (
-        lambda: curricula.data_parameters(**SIZES),
-        lambda: curricula.data_parameters(num_examples=N),
+        lambda: memory.data_parameters(**SIZES),
+        lambda: memory.data_parameters(num_examples=N),
     ),
     "elr": (lambda: memory.early_learning(**SIZES), lambda: memory.early_learning(lam=0, **SIZES)),
     "self_filter": (
@@ -284,7 +284,7 @@ STILL = {
     "superloss_windowed": lambda: superloss(lam=0.3, threshold=constant(1.0)),
     "superloss_per_class": lambda: superloss(threshold=constant(0.5)),
     # The loss of an example seen for the first time has risen, whatever it is.
-    "trend": lambda: curricula.trend_superloss(num_examples=N, threshold=constant(1.5)),
+    "trend": lambda: memory.trend_superloss(num_examples=N, threshold=constant(1.5)),
     # The highest loss, which no other example's change reaches.
     "mentornet": lambda: curricula.mentornet(percentile=100.0, second=0.5),
     "elr": lambda: memory.early_learning(beta=1 - 1e-15, **SIZES),

@@ -21,8 +21,8 @@ from experiments.training.order import epoch_order
 from superloss_jax import closed_form
 from tests.program.running import train_one
 
-
 pytestmark = pytest.mark.x64
+
 
 def small_config(**overrides):
     config = digits.get_config()

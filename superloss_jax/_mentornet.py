@@ -1,0 +1,132 @@
+"""MentorNet's predefined curriculum (Jiang et al., 2018)."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+
+from superloss_jax._base import LossTransform, saturating_add
+from superloss_jax._checks import (
+    NOT_NEGATIVE,
+    PERCENT,
+    ZERO_TO_BELOW_ONE,
+    Schedule,
+    as_schedule,
+    check_integer,
+    check_number,
+)
+from superloss_jax._inputs import Batch, as_output, read_batch
+from superloss_jax._self_paced import least_value
+
+
+class MentorNetState(NamedTuple):
+    """The state of `mentornet`.
+
+    Attributes:
+      first: scalar, lambda_1, the moving average that the last batch was compared with.
+      batches: int32 scalar, the number of batches that entered it.
+      step: int32 scalar, the number of updates so far.
+    """
+
+    first: jax.Array
+    batches: jax.Array
+    step: jax.Array
+
+
+def _percentile(batch: Batch, percentile: ArrayLike) -> tuple[jax.Array, jax.Array]:
+    """Returns the linearly interpolated percentile of finite, unmasked losses, and their number."""
+    losses = lax.stop_gradient(batch.losses).reshape(-1)
+    counted = batch.where.reshape(-1) & jnp.isfinite(losses)
+    n = jnp.sum(counted, dtype=jnp.int32)
+    ordered = jnp.sort(jnp.where(counted, losses, jnp.inf))  # what does not count comes last
+    ordered = jnp.where(jnp.arange(losses.size) < n, ordered, 0)
+    rank = jnp.maximum(n - 1, 0).astype(losses.dtype) * (percentile / 100)
+    below, above = jnp.floor(rank).astype(jnp.int32), jnp.ceil(rank).astype(jnp.int32)
+    # In this form, the percentile of equal losses is that loss to the last bit: all are kept.
+    return ordered[below] + (rank - below) * (ordered[above] - ordered[below]), n
+
+
+def _follow(state: MentorNetState, current: jax.Array, n: jax.Array, decay) -> MentorNetState:
+    """Returns the state after a batch with this percentile of n losses."""
+    first = state.first + (1 - decay) * (current - state.first)
+    first = jnp.where(state.batches == 0, current, first)
+    return MentorNetState(
+        first=jnp.where(n == 0, state.first, first).astype(state.first.dtype),
+        batches=jnp.where(n == 0, state.batches, saturating_add(state.batches)),
+        step=saturating_add(state.step),
+    )
+
+
+def _value(losses: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:
+    """Returns the least value over the weights, for lambda_1 and lambda_2."""
+    distance = losses - first
+    linear = jnp.clip(1 - distance / jnp.where(second > 0, second, 1), 0, 1)
+    weight = jnp.where(second > 0, linear, jnp.where(distance > 0, 0, 1))
+    return least_value(distance, weight, second)
+
+
+def mentornet(
+    *,
+    percentile: ArrayLike | Schedule = 75.0,
+    decay: ArrayLike = 0.5,
+    second: ArrayLike | Schedule = 0.0,
+    burn_in: int = 0,
+) -> LossTransform:
+    """MentorNet's predefined curriculum is self-paced, with a threshold that follows the losses.
+
+        lambda_1 <- decay lambda_1 + (1 - decay) percentile(losses)        detached
+        value = min over 0 <= v <= 1 of v (l - lambda_1 - lambda_2) + lambda_2 v**2 / 2
+
+    The derivative by the loss is v. If lambda_2 = 0, it is 1 for `l <= lambda_1` and 0 otherwise.
+    If lambda_2 > 0, it is `1 - (l - lambda_1) / lambda_2`, clipped to [0, 1]. During the burn-in
+    every weight is 1 and the value is the loss itself, while lambda_1 already follows the losses.
+
+    The official MentorNet PD is a network trained to imitate these weights. Its burn-in is 19 of
+    100 parts, and its lambda_2 is 0, but 1 in the last ten parts. It differs in four ways. It
+    drops examples at random (half of them in the first 17 parts, then 5 %) and scales weight decay
+    by the mean weight, both of which are left out here. It starts lambda_1 at 0 and takes the
+    nearest rank, where this starts at the first percentile and interpolates. And it returns `v l`,
+    which has the same gradient.
+
+    Args:
+      percentile: number in [0, 100], or a schedule of the step. The official runs have 75 for 20 %
+        and 40 % of wrong labels, 50 for 80 %.
+      decay: weight of the old lambda_1, in [0, 1); the official runs have 0.5.
+      second: lambda_2 >= 0, in units of the loss, or a schedule of the step.
+      burn_in: number of first updates in which every weight is 1, an integer >= 0.
+
+    Returns:
+      A `LossTransform` whose state is a `MentorNetState`.
+
+    Raises:
+      ValueError: if a number is out of range.
+
+    >>> import jax.numpy as jnp
+    >>> transform = mentornet(percentile=50.0)
+    >>> values, state = transform.update(jnp.array([1.0, 2.0, 9.0]), transform.init())
+    >>> print(values, state.first)
+    [-1.  0.  0.] 2.0
+
+    Reference: Lu Jiang, Zhengyuan Zhou, Thomas Leung, Li-Jia Li, Li Fei-Fei, "MentorNet: Learning
+    Data-Driven Curriculum for Very Deep Neural Networks on Corrupted Labels", ICML 2018.
+    """
+    rank = as_schedule("percentile", percentile, PERCENT)
+    decay = check_number("decay", decay, ZERO_TO_BELOW_ONE)
+    ramp = as_schedule("second", second, NOT_NEGATIVE)
+    burn_in = check_integer("burn_in", burn_in, least=0)
+
+    def init():
+        first = jnp.zeros((), jnp.result_type(float))
+        return MentorNetState(first, batches=jnp.int32(0), step=jnp.int32(0))
+
+    def update(losses, state: MentorNetState, *, where=None, **extra):
+        batch = read_batch(losses, where)
+        current, n = _percentile(batch, rank(state.step))
+        new = _follow(state, current, n, decay)
+        values = _value(batch.losses, new.first, jnp.asarray(ramp(state.step)))
+        values = jnp.where(state.step < burn_in, batch.losses, values)
+        return as_output(values, batch), new
+
+    return LossTransform(init, update)
