@@ -16,6 +16,7 @@ from experiments import cache
 
 CONFIG, METRICS, TIMING, RESULTS = "config.json", "metrics.jsonl", "timing.jsonl", "results.json"
 SAMPLES = "samples.npz"
+LOSSES = "losses.csv"  # quantiles of each example's losses, from `report figures`
 FAILED = "FAILED.json"
 AT_ONCE = "at_once.json"  # how many runs it began with, itself one of them, and which
 REASON = "failed.txt"  # a sweep's
@@ -180,8 +181,11 @@ def versions() -> dict[str, str]:
 
 
 def write_json(path: pathlib.Path, value) -> None:
-    text = json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
-    replace(path, text.encode())
+    replace(path, json_bytes(value))
+
+
+def json_bytes(value) -> bytes:
+    return (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode()
 
 
 def first_process() -> bool:
@@ -193,14 +197,26 @@ def first_process() -> bool:
 
 def replace(path: pathlib.Path, content: bytes) -> None:
     """Writes to a temporary name, then renames: the file is there whole, or not at all."""
-    if not first_process():
-        return
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "wb") as file:
+    if first_process():
+        write_aside(path, content)
+        put_in_place(path)
+
+
+def aside(path: pathlib.Path) -> pathlib.Path:
+    """The temporary name of a file that is being written."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+def write_aside(path: pathlib.Path, content: bytes) -> None:
+    with open(aside(path), "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+
+
+def put_in_place(path: pathlib.Path) -> None:
+    """Gives the file that was written aside its name."""
+    os.replace(aside(path), path)
     folder = os.open(path.parent, os.O_RDONLY)  # the new name, too, is to outlive a power failure
     try:
         os.fsync(folder)
