@@ -7,9 +7,8 @@ import numpy as np
 
 from experiments.checks import within
 from experiments.report.runs import FinishedRun
-from experiments.runs import files, samples
+from experiments.runs import files, samples, stored
 
-FILE = "losses.csv"
 GROUPS = ("easy", "hard", "wrong")
 QUANTILES = (0.10, 0.25, 0.50, 0.75, 0.90)
 COLUMNS = ("run", "split", "epoch", "group", *(f"q{100 * q:.0f}" for q in QUANTILES), "count")
@@ -22,7 +21,7 @@ def members(rows: dict[str, np.ndarray], losses: np.ndarray) -> dict[str, np.nda
     """Easy and hard: the clean examples of the lowest and of the highest quarter of losses."""
     wrong = samples.is_wrong(rows)
     if wrong is None:
-        raise ValueError("it is not known which labels are wrong, or none is")
+        raise ValueError("it is not known which targets are wrong, or none is")
     if not np.isfinite(losses[~wrong]).any():
         raise ValueError("no loss of a clean example was recorded")
     low, high = np.nanquantile(losses[~wrong], (0.25, 0.75))
@@ -43,11 +42,11 @@ def summarise(rows: dict[str, np.ndarray], losses: np.ndarray, split: int) -> Su
     return summary
 
 
-def kept(run: FinishedRun) -> bool:
-    return (run.path / samples.LOSSES).is_dir() or (run.path / FILE).is_file()
+def are_kept(run: FinishedRun) -> bool:
+    return (run.path / samples.LOSSES).is_dir() or bool(stored.losses_of(run.stored))
 
 
-def read(run: FinishedRun, split: int) -> Summary:
+def summary_of(run: FinishedRun, split: int) -> Summary:
     """From every example's losses, or, where they are gone, from the losses.csv in their place."""
     if (run.path / samples.LOSSES).is_dir():
         losses = samples.read_losses(run.path, run.results["config"]["epochs"])
@@ -56,11 +55,11 @@ def read(run: FinishedRun, split: int) -> Summary:
         except OSError as error:
             raise ValueError(f"{run.path}: expected {files.SAMPLES}: {error}") from None
         return summarise(rows, losses, split)
-    path, names = run.path / FILE, COLUMNS[4:]
-    with open(path, newline="") as file:
-        lines = list(csv.DictReader(file))
-    if not lines or {*lines[0]} != {*COLUMNS} or len({line["run"] for line in lines}) > 1:
+    path, names = run.path / files.LOSSES, COLUMNS[4:]
+    head, *rest = stored.losses_of(run.stored) or [[]]
+    if (*head,) != COLUMNS or len({one[0] for one in rest}) != 1:
         raise ValueError(f"{path}: expected the columns {','.join(COLUMNS)}, of one run")
+    lines = [dict(zip(COLUMNS, one, strict=True)) for one in rest]
     made = {line["split"] for line in lines}
     if made != {str(split)}:
         raise ValueError(f"{path} was made with --split={','.join(sorted(made))}, not {split}")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from experiments.report import runs
 from experiments.report.runs import FinishedRun
 from experiments.report.statistics import Cell
+from experiments.tasks.base import Score
 
 FILE = pathlib.Path(__file__).with_name("published_results.csv")
 # Ours, and theirs with the values that it has there. Others are left out: which of our forms
@@ -48,7 +49,7 @@ class Task(NamedTuple):
 class Published(NamedTuple):
     task: Task
     selection: str
-    accuracy: float
+    value: float  # as people write it
     deviation: float  # NaN where it is not given
     n: int  # 0 where it is not given
     source: str
@@ -60,7 +61,8 @@ class Comparison(NamedTuple):
     within: bool | None  # 2 sqrt(s1^2 / n1 + s2^2 / n2); None: no verdict
 
 
-def read() -> list[Published]:
+def listed(score: Score) -> list[Published]:
+    """The published numbers of a score: the file has a column of its name, or there are none."""
     with open(FILE, newline="") as file:
         return [
             Published(
@@ -69,17 +71,18 @@ def read() -> list[Published]:
                     _rate(row["noise"], float(row["rate"])),
                 ),
                 selection=row["selection"],
-                accuracy=float(row["accuracy"]),
+                value=float(row[score.key]),
                 deviation=float(row["std"] or "nan"),
                 n=int(row["seeds"] or 0),
                 source=row["source"],
             )
             for row in csv.DictReader(file)
+            if score.key in row
         ]  # fmt: skip
 
 
 def _rate(noise: str, rate: float) -> float:
-    """People's labels have one rate, which is written with two, three or four digits."""
+    """What people gave has one rate, which is written with two, three or four digits."""
     return 0.0 if noise.startswith("human") else rate
 
 
@@ -124,7 +127,7 @@ def selection_of(run: FinishedRun, selection: str) -> str | None:
     if selection == "best_validation":
         if run.column.noise != "given" and not run.column.rate:
             return "clean_validation"  # nothing is noisy
-        return f"{run.results['config']['data']['validation_labels']}_validation"
+        return f"{runs.validation_kind(run)}_validation"
     return {"mean_of_last_10": "last10", "best_test": "test_best"}.get(selection)
 
 
@@ -134,16 +137,16 @@ def matches(run: FinishedRun, selection: str, all_published: list[Published]) ->
     if task is None or name is None:
         return []
     found = [one for one in all_published if (one.task, one.selection) == (task, name)]
-    given = {one.accuracy for one in found if not math.isnan(one.deviation)}
-    return [one for one in found if not math.isnan(one.deviation) or one.accuracy not in given]
+    given = {one.value for one in found if not math.isnan(one.deviation)}
+    return [one for one in found if not math.isnan(one.deviation) or one.value not in given]
 
 
 def compare(cell: Cell, one: Published) -> Comparison:
     within = None
     if cell.n >= 3 and one.n > 1 and not math.isnan(one.deviation):
         error = math.sqrt(cell.deviation**2 / cell.n + one.deviation**2 / one.n)
-        within = abs(cell.mean - one.accuracy) <= 2 * error
-    return Comparison(one, cell.mean - one.accuracy, within)
+        within = abs(cell.mean - one.value) <= 2 * error
+    return Comparison(one, cell.mean - one.value, within)
 
 
 def comparisons(cells: dict, all_published: list[Published]) -> dict[tuple, list[Comparison]]:
@@ -203,7 +206,7 @@ def apart(cells: dict, all_published: list[Published]):
 
 
 def _near(ours: Task, theirs: Task) -> bool:
-    """But for how the classes of wrong labels were drawn, the same."""
+    """But for how wrong targets were drawn, the same."""
     kinds = [one.noise.partition("_")[0] for one in (ours, theirs)]
     return ours._replace(noise="") == theirs._replace(noise="") and (
         ours.noise == theirs.noise or kinds == ["symmetric", "symmetric"]
@@ -216,4 +219,4 @@ def _said(name: str) -> str:
 
 def _number(one: Published) -> str:
     spread = "" if math.isnan(one.deviation) else f" ± {one.deviation:.2f}"
-    return f"{one.accuracy:.2f}{spread}" + (f" (n = {one.n})" if one.n else "")
+    return f"{one.value:.2f}{spread}" + (f" (n = {one.n})" if one.n else "")

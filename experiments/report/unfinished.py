@@ -3,15 +3,16 @@
 import json
 import pathlib
 
-from experiments.runs import files
+from experiments.runs import files, stored
 
 
 def unfinished(root: pathlib.Path) -> list[tuple[str, str]]:
     """Directories of runs without a result, and what is known of them."""
     begun = {path.parent for path in root.glob(f"**/{files.CONFIG}") if is_of_a_run(path)}
     begun |= {path.parent for path in root.glob(f"**/{files.REASON}")}
+    begun -= {path for path in begun if (path / files.RESULTS).exists() or left_over(path)}
     found = []
-    for path in sorted(path for path in begun if not (path / files.RESULTS).exists()):
+    for path in sorted(begun):
         if (path / files.REASON).exists():
             said = "failed: " + (path / files.REASON).read_text().strip()
         elif (path / files.FAILED).exists():
@@ -30,6 +31,18 @@ def is_of_a_run(path: pathlib.Path) -> bool:
         config = json.loads(path.read_text())
         return {"loss", "epochs"} <= {*config} and not any(path.parent.glob("seed_*"))
     except (OSError, ValueError, TypeError):
+        return False
+
+
+def left_over(path: pathlib.Path) -> bool:
+    """Whether a directory holds what is left of a packed run, and not another that has begun."""
+    try:
+        packed_config = stored.config_of_packed(path)
+        own = path / files.CONFIG
+        return packed_config is not None and (
+            not own.exists() or packed_config == json.loads(own.read_text())
+        )
+    except ValueError:
         return False
 
 

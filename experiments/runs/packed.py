@@ -32,7 +32,7 @@ class Record(NamedTuple):
     results: dict[str, Any]
     metrics: list[dict]
     timing: list[dict]
-    losses: list[list[str]] = []  # the lines of its losses.csv, the head among them
+    losses: list[list[str]]  # the lines of its losses.csv, the head among them; or none
 
 
 def encode(records: list[Record]) -> dict[str, bytes]:

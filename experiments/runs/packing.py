@@ -10,7 +10,6 @@ from experiments.runs import files, packed, stored
 from experiments.runs.lock import LOCK, locked
 from experiments.runs.packed import Record
 
-
 ANOTHER = "another run of this name is packed already"
 
 

@@ -1,24 +1,36 @@
-"""Which epoch's test accuracy counts: declared in config.report.selection before the run."""
+"""Which epoch's test score counts: declared in config.report.selection before the run."""
+
+from collections.abc import Sequence
 
 import numpy as np
+
+from experiments.tasks.base import Score
 
 SELECTIONS = {
     "last": "last epoch",
     "mean_of_last_10": "mean of the last 10 epochs",
-    "best_validation": "best epoch on {validation} validation labels",
+    "best_validation": "best epoch on {validation} validation {target}s",
     "best_test": "best epoch on test (†: an oracle)",
 }
 
 
-def accuracies(rows: list[dict]) -> dict[str, float]:
-    """By selection, from a row an epoch; of equal epochs, the first; without the oracle."""
-    if "test_accuracy" not in rows[-1]:
+def best_epoch(values: Sequence[float], score: Score) -> int:
+    """The position of the best value; of equal ones, the first; NaN is none, if there is any."""
+    known = [i for i, value in enumerate(values) if not np.isnan(value)]
+    sign = 1 if score.larger_is_better else -1
+    return max(known, key=lambda i: sign * values[i], default=0)
+
+
+def selected_scores(rows: list[dict], score: Score) -> dict[str, float]:
+    """By selection, from a row an epoch; without the oracle, which is for reports alone."""
+    test_key, validation_key = f"test_{score.key}", f"validation_{score.key}"
+    if test_key not in rows[-1]:
         return {}
-    test = [row["test_accuracy"] for row in rows]
+    test = [row[test_key] for row in rows]
     found = {"last": test[-1]}
     if len(test) >= 10:
         found["mean_of_last_10"] = float(np.mean(test[-10:]))
-    if "validation_accuracy" in rows[-1]:
-        best = int(np.argmax([row["validation_accuracy"] for row in rows]))
+    if validation_key in rows[-1]:
+        best = best_epoch([row[validation_key] for row in rows], score)
         found |= {"best_validation": test[best], "best_epoch": rows[best]["epoch"]}
     return found

@@ -97,15 +97,22 @@ def config_of(path: pathlib.Path) -> dict:
     Raises:
       OSError, ValueError: if there is none, or it is torn.
     """
-    if (path / files.CONFIG).exists() and not packed.is_packed(path):
-        return json.loads((path / files.CONFIG).read_text())
+    own = path / files.CONFIG
+    if not own.exists() or packed.is_packed(path):
+        config = config_of_packed(path)
+        if config is not None:
+            return config
+    return json.loads(own.read_text())
+
+
+def config_of_packed(path: pathlib.Path) -> dict | None:
+    """The config of a run by its directory, if it is packed there or further up."""
     here = path.absolute()
     for pack in (here, *here.parents):
         if packed.is_packed(pack):
-            name = here.relative_to(pack).as_posix()
-            if (results := packed.results_of(pack).get(name)) is not None:
-                return results["config"]
-    return json.loads((path / files.CONFIG).read_text())
+            results = packed.results_of(pack).get(here.relative_to(pack).as_posix())
+            return None if results is None else results["config"]
+    return None
 
 
 def of_config(folder: pathlib.Path, sha256: str) -> Stored | None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Container, Iterator, Sequence
 
 from experiments import cache
-from experiments.runs import files
+from experiments.runs import files, stored
 from experiments.runs.lock import LOCK
 from experiments.sweep.points import Point
 
@@ -43,14 +43,14 @@ def in_groups(points: Sequence[Point], size: int, todo: Container[int]) -> list[
 
 
 def command(points: Sequence[Point]) -> list[str]:
-    """Of the first, with the others beside it."""
+    """What trains points in one process: the first one's command, which names the others."""
     others = [json.dumps({"workdir": str(one.path), **dict(one.seeds)}) for one in points[1:]]
     return points[0].command + [f"--beside={text}" for text in others]
 
 
 def state(point: Point) -> str:
     """done, running, failed or missing."""
-    if is_done(point):
+    if has_result(point):
         return "done"
     if not point.path.is_dir():
         return "missing"
@@ -59,14 +59,16 @@ def state(point: Point) -> str:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return "running"
-        if is_done(point):  # since it was looked at
+        if has_result(point):  # since it was looked at
             return "done"
     return "failed" if (point.path / files.REASON).exists() else "missing"
 
 
-def is_done(point: Point) -> bool:
-    """Whether a whole result of this very config is there."""
-    return files.is_done(point.path, point.sha256)
+def has_result(point: Point) -> bool:
+    """Whether a whole result of this very config is there: in its directory, or packed beside."""
+    if files.is_done(point.path, point.sha256):
+        return True
+    return stored.of_config(point.path.parent, point.sha256) is not None
 
 
 def attempt(
@@ -83,7 +85,7 @@ def attempt(
     was `stopped`.
     It inherits the open files `held`, and so their locks, which it has for as long as it runs.
     """
-    left = [point for point in points if not is_done(point)]
+    left = [point for point in points if not has_result(point)]
     if not left:  # by another sweep
         return "done"
     for point in left:
@@ -102,7 +104,7 @@ def attempt(
         code = process.wait()
         log.seek(before)
         said = log.read()
-    left = [point for point in left if not is_done(point)]
+    left = [point for point in left if not has_result(point)]
     if not left:
         return "done"
     last = (said.strip().splitlines() or ["no message"])[-1]

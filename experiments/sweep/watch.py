@@ -14,25 +14,41 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.progress import console
-from experiments.runs import files
+from experiments.runs import files, stored
 from experiments.sweep.points import Point
+from experiments.tasks import score_of
+from experiments.tasks.base import Score
 
 
 class Progress(NamedTuple):
-    epochs: int  # finished
-    of: int  # 0: not known yet
-    seconds: float  # of the finished ones
-    last: dict  # the newest row of metrics.jsonl
+    epochs: int = 0  # finished
+    of: int = 0  # 0: not known yet
+    seconds: float = 0.0  # of the finished ones
+    loss: float | None = None  # of the newest
+    test: str = ""  # the test score of the newest, as people write it
 
 
 def progress(point: Point) -> Progress:
-    """From the files of a run, which may be growing, not be there, or be another's."""
+    """From a packed run, or from a run's files, which may be growing or missing, or another's."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        of = json.loads((point.path / files.CONFIG).read_text())["epochs"]
-        metrics, timing = (_rows(point.path / name) for name in (files.METRICS, files.TIMING))
-        seconds = sum(row["seconds"] for row in timing)
-        return Progress(len(timing), of, seconds, metrics[-1] if metrics else {})
-    return Progress(0, 0, 0.0, {})
+        if (run := stored.of_config(point.path.parent, point.sha256)) is not None:
+            record = stored.record_of(run)
+            config, metrics, timing = record.results["config"], record.metrics, record.timing
+        else:
+            config = json.loads((point.path / files.CONFIG).read_text())
+            metrics, timing = (_rows(point.path / name) for name in (files.METRICS, files.TIMING))
+        last, score = metrics[-1] if metrics else {}, score_of(config)
+        seconds, loss = sum(row["seconds"] for row in timing), last.get("train_loss")
+        return Progress(len(timing), config["epochs"], seconds, loss, on_test(last, score))
+    return Progress()
+
+
+def on_test(row: dict, score: Score) -> str:
+    value = row.get(f"test_{score.key}")
+    if value is None:
+        return ""
+    space = " " if score.unit not in ("", "%") else ""  # a live table is narrow
+    return f"{score.scale * value:.1f}{space}{score.unit}"
 
 
 def _rows(path: pathlib.Path) -> list[dict]:
@@ -106,11 +122,10 @@ def view(points: list[Point], states: dict[int, str], number: int) -> Group:
                 table.add_row(Text(state, style), f"{name}\n  {reason(points[i])}")
                 continue
             one = progress(points[i])
-            loss, test = one.last.get("train_loss"), one.last.get("test_accuracy")
             table.add_row(
                 Text(state, style), name, f"{one.epochs}/{one.of}",
-                "" if loss is None else f"{loss:.3f}",
-                "" if test is None else f"{test:.1%}",
+                "" if one.loss is None else f"{one.loss:.3f}",
+                one.test,
                 f"{one.seconds / one.epochs:.1f}" if one.epochs else "",
             )  # fmt: skip
     return Group(head, table)

@@ -6,7 +6,8 @@ import numpy as np
 from experiments import data
 from experiments.runs import files
 from experiments.runs import samples as examples
-from experiments.runs.selection import accuracies
+from experiments.runs.selection import selected_scores
+from experiments.tasks import score_of
 from experiments.training.build import Run
 from superloss_jax import SuperLossState
 
@@ -53,7 +54,7 @@ def summary(config, run: Run, rows: list[dict], params, samples: dict) -> dict:
             "realised_rate": data.realised_rate(run.dataset.train),
             "labels_sha256": run.labels_sha256,
         },
-        "test_accuracy": accuracies(rows),
+        "test_accuracy": selected_scores(rows, score_of(config)),
         "detectors": examples.detectors(samples),
         "last_epoch": rows[-1],
     }

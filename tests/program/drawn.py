@@ -5,6 +5,7 @@ import numpy as np
 from configs import digits
 from experiments.report.drawing import plt
 from experiments.runs import files, samples
+from experiments.tasks import CLASSIFICATION
 
 EPOCHS = 7
 ARGS = {"output": None, "rows": None, "split": 5, "columns": None}
@@ -39,7 +40,7 @@ def make_run(root, method, rate, seed, wanted=(), epochs=EPOCHS, more=None, **ov
     results = {
         "config": config.to_dict(), "versions": {"jax": "1.0"}, "platform": "cpu", "devices": 1,
         "x64": False, "noise": {"convention": "x", "realised_rate": rate}, "detectors": {},
-        "test_accuracy": {"last": rows[-1]["test_accuracy"]},
+        "test_accuracy": {"last": rows[-1]["test_accuracy"]}, "score": CLASSIFICATION._asdict(),
     } | (more or {})  # fmt: skip
     files.write_json(path / files.CONFIG, results["config"])
     files.write_json(path / files.RESULTS, results)

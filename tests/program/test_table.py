@@ -14,6 +14,7 @@ from scipy import stats
 from configs import digits
 from experiments.report import table
 from experiments.runs import files
+from experiments.tasks import CLASSIFICATION
 from tests.program.test_main import ROOT
 
 NUMPY = {"numpy": "2.0"}
@@ -35,6 +36,7 @@ def write(root, method, seed, test, versions=NUMPY, platform="cpu", validation=N
     files.write_json(path / files.RESULTS, {
         "config": config.to_dict(), "versions": {"jax": "0.10.2"} | versions, "devices": 1,
         "platform": platform, "x64": False, "test_accuracy": accuracy,
+        "score": CLASSIFICATION._asdict(),
         "noise": {"convention": config.noise.kind, "realised_rate": config.noise.rate + 0.001},
     })  # fmt: skip
 
