@@ -54,7 +54,7 @@ def encode(records: list[Record]) -> dict[str, bytes]:
     if any(one.losses for one in records):
         content[files.LOSSES] = losses_table(records)
     sha256 = {name: hashlib.sha256(one).hexdigest() for name, one in content.items()}
-    whole = {"sha256": sha256, "timing": times, "common": common}
+    whole = {"common": common, "timing": times, "sha256": sha256}
     return content | {files.CONFIG: (json.dumps(whole, indent=2) + "\n").encode()}
 
 
