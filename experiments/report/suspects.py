@@ -38,10 +38,10 @@ def suspects(args) -> None:
             writer.writerow([rows["index"][i], *both, *numbers])
     print(path / "suspects.csv")
     images = [dataset.train.images[place[int(rows["index"][i])]] for i in first[:40]]
-    titles = [
-        f"{rows['index'][i]}: {shown(rows[target][i], names)}\n{shown(rows['predicted'][i], names)}?"
-        for i in first[:40]
-    ]
+    titles = []
+    for i in first[:40]:
+        given, predicted = (shown(rows[name][i], names) for name in (target, "predicted"))
+        titles.append(f"{rows['index'][i]}: {given}\n{predicted}?")
     picture(images, titles, path / "suspects.png")
     print(path / "suspects.png")
     wrong = samples.is_wrong(rows)
