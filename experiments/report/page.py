@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.report import drawing, plots, runs, statistics, table
-from experiments.report.plots_metrics import foremost, history, readable
+from experiments.report.plots_metrics import foremost, history, metrics_by_run
 from experiments.report.rows import CONDITIONS
 from experiments.report.runs import FinishedRun
 from experiments.report.unfinished import unfinished
@@ -122,7 +122,7 @@ def limits(found: list[FinishedRun]) -> tuple[float, float]:
     score = found[0].score
     if score.unit == "%":
         return 0.0, 100 / score.scale
-    metrics = [*readable(found)[0].values()]
+    metrics = [*metrics_by_run(found)[0].values()]
     values = [history(metrics, curve.key) for curve in curves(score)] if metrics else []
     known = [one[np.isfinite(one)] for one in values]
     seen = np.concatenate([*known, np.zeros(1)])

@@ -29,10 +29,10 @@ def foremost(found: list[FinishedRun]) -> str:
     """
     first = {(*runs.declared(run), "last")[0] for run in found}
     name = first.pop() if len(first) == 1 else "last"
-    return "last" if name == "best_test" and readable(found)[1] else name
+    return "last" if name == "best_test" and metrics_by_run(found)[1] else name
 
 
-def readable(found: Iterable[FinishedRun]) -> tuple[dict[pathlib.Path, list[dict]], str]:
+def metrics_by_run(found: Iterable[FinishedRun]) -> tuple[dict[pathlib.Path, list[dict]], str]:
     """Metrics by a run's path, and what a note says of the runs that have none."""
     metrics, reasons = {}, []
     for run in found:
@@ -93,7 +93,7 @@ def score_over_noise(found, order, split) -> Figure:
     for axes in list(grid.flat)[len(lines) :]:
         axes.remove()
     groups = [cell.runs for of in lines.values() for at in of.values() for cell in at.values()]
-    names = sorted({runs.selected(run, selection) for group in groups for run in group})
+    names = sorted({runs.selection_in_full(run, selection) for group in groups for run in group})
     drawn = [run for group in groups for run in group]
     drawing.note(figure, f"Test {score.name}, {' or '.join(names)}.", band(groups), mixed(groups),
                  runs.settings(drawn), drawing.left_out(others))  # fmt: skip
@@ -162,7 +162,7 @@ class Histories(NamedTuple):
 
 
 def histories(found, order, keys: Iterable[str], scale: float) -> Histories:
-    metrics, unread = readable(run for run in found if run.row in order)
+    metrics, unread = metrics_by_run(run for run in found if run.row in order)
     groups = runs.by_cell(run for run in found if run.path in metrics)
     values = {}
     for (row, column), of in groups.items():

@@ -189,7 +189,7 @@ def best_validation(run: FinishedRun) -> float | None:
     return run.score.scale * values[best_epoch(values, run.score)] if values else None
 
 
-def selected(run: FinishedRun, selection: str) -> str:
+def selection_in_full(run: FinishedRun, selection: str) -> str:
     """A selection's name in full: of what kind the validation targets are makes a difference."""
     return SELECTIONS[selection].format(validation=validation_kind(run), target=run.score.target)
 

@@ -25,7 +25,7 @@ def table(args) -> None:
     """Test scores of all runs below a directory: mean and standard deviation over seeds."""
     root = pathlib.Path(args.workdir).expanduser()
     found = runs.finished_runs(root, args.columns)
-    selections = selected(found, args.select)
+    selections = wanted(found, args.select)
     with_pairs = args.paired is not None
     baseline = args.paired if with_pairs and args.paired != BEST else None
     if baseline is not None:
@@ -62,7 +62,7 @@ def table(args) -> None:
         print(f"{comment}No published number is of the same data set, model, method and noise.")
 
 
-def selected(found: list[FinishedRun], select: str | None) -> tuple[str, ...]:
+def wanted(found: list[FinishedRun], select: str | None) -> tuple[str, ...]:
     """What --select names, or what the runs declare."""
     declared = sorted({runs.declared(run) for run in found} - {()})
     names = tuple(dict.fromkeys(select.split(","))) if select else ()
@@ -104,7 +104,7 @@ def grid(made: Table, with_pairs: bool):
 
 def selection_name(made: Table, selection: str) -> str:
     cells = [cell for (name, _, _), cell in made.cells.items() if name == selection]
-    names = {runs.selected(run, selection) for cell in cells for run in cell.runs}
+    names = {runs.selection_in_full(run, selection) for cell in cells for run in cell.runs}
     return " or ".join(sorted(names))
 
 

@@ -58,7 +58,7 @@ def expand(
         sha256 = files.config_sha256(full.to_dict())
         # One place for a point, by whatever sweep it was reached first.
         same = [path for path in there if path.name.endswith(f"-{sha256[:8]}")]
-        path = same[0] if len(same) == 1 else root / f"{readable(own)[:200]}-{sha256[:8]}"
+        path = same[0] if len(same) == 1 else root / f"{directory_name(own)[:200]}-{sha256[:8]}"
         words = [sys.executable, "-m", "experiments.main", f"--config={file}"]
         words += [f"--config.{k}={v}" for k, v in (given | own).items() if v is not None]
         words += [f"--workdir={path}", *([f"--data_dir={data_dir}"] if data_dir else [])]
@@ -80,7 +80,7 @@ def without_seeds(config) -> tuple[tuple[tuple[str, int], ...], str]:
     return tuple(seeds.items()), json.dumps(files.plain(config.to_dict()), sort_keys=True)
 
 
-def readable(overrides: dict[str, Any]) -> str:
+def directory_name(overrides: dict[str, Any]) -> str:
     """A directory's name; of each key, as much as tells it from the others."""
     short = files.short_names(overrides)
     words = [f"{short[key]}={value}" for key, value in overrides.items()]

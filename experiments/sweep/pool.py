@@ -88,12 +88,7 @@ def attempt(
     left = [point for point in points if not has_result(point)]
     if not left:  # by another sweep
         return "done"
-    for point in left:
-        point.path.mkdir(parents=True, exist_ok=True)
-        (point.path / files.REASON).unlink(missing_ok=True)
-        if point is not left[0]:
-            with open(point.path / LOG, "a") as log:
-                log.write(f"trained together: see {left[0].path / LOG}\n")
+    make_directories(left)
     with open(left[0].path / LOG, "a+", errors="replace") as log:
         before = log.tell()
         process = subprocess.Popen(
@@ -104,7 +99,22 @@ def attempt(
         code = process.wait()
         log.seek(before)
         said = log.read()
-    left = [point for point in left if not has_result(point)]
+    return state_after(left, code, said, stopped)
+
+
+def make_directories(points: Sequence[Point]) -> None:
+    """Of points that are trained together, whose log is the first one's."""
+    for point in points:
+        point.path.mkdir(parents=True, exist_ok=True)
+        (point.path / files.REASON).unlink(missing_ok=True)
+        if point is not points[0]:
+            with open(point.path / LOG, "a") as log:
+                log.write(f"trained together: see {points[0].path / LOG}\n")
+
+
+def state_after(points: Sequence[Point], code: int, said: str, stopped: Callable[[], bool]) -> str:
+    """The state of points whose process has ended with this code, after these words in its log."""
+    left = [point for point in points if not has_result(point)]
     if not left:
         return "done"
     last = (said.strip().splitlines() or ["no message"])[-1]

@@ -34,7 +34,7 @@ def make(path, method="superloss", seed=0, losses=False, **changes):
               for i in range(EPOCHS)]  # fmt: skip
     results = {
         "config": config, "config_sha256": files.config_sha256(config), "versions": {"jax": "1"},
-        "platform": "cpu", "x64": False, "noise": {"realised_rate": 0.4 + seed},
+        "platform": "cpu", "devices": 1, "x64": False, "noise": {"realised_rate": 0.4 + seed},
         "test_accuracy": {"last": rows[-1]["test_accuracy"]}, "last_epoch": rows[-1],
         "detectors": {"weight": {"auroc": 0.5}, "loss": {"auroc": rng.random()}},
     }  # fmt: skip

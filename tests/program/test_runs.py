@@ -170,7 +170,7 @@ def test_the_epoch_that_counts(tmp_path):
     (path / files.METRICS).write_text('{"epoch": 1}\n{"ep')
     with pytest.raises(ValueError, match=r"metrics\.jsonl"):
         runs.metrics(run)
-    assert runs.selected(run, "best_validation") == "best epoch on noisy validation labels"
+    assert runs.selection_in_full(run, "best_validation") == "best epoch on noisy validation labels"
     alone = selection.selected_scores([{"epoch": 1, "test_accuracy": 0.5}] * 9, CLASSIFICATION)
     assert alone == {"last": 0.5}  # too few for a mean of ten
     assert selection.selected_scores([{"epoch": 1}], CLASSIFICATION) == {}

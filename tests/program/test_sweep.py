@@ -89,7 +89,7 @@ def test_points_that_no_run_can_be(config, tmp_path):
     )
     with pytest.raises(ValueError, match=r"sweep\(\) of .*NameError.*oops"):
         points(config, tmp_path)
-    name = points_of.readable({"data.path": "ä" * 300})
+    name = points_of.directory_name({"data.path": "ä" * 300})
     assert name.isascii()
 
 
