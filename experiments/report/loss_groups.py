@@ -18,7 +18,7 @@ Summary = dict[str, np.ndarray]
 
 
 def members(rows: dict[str, np.ndarray], losses: np.ndarray) -> dict[str, np.ndarray]:
-    """Easy and hard: the clean examples of the lowest and of the highest quarter of losses."""
+    """Easy and hard examples: the clean ones in the lowest and the highest quarter of losses."""
     wrong = samples.is_wrong(rows)
     if wrong is None:
         raise ValueError("it is not known which targets are wrong, or none is")
@@ -29,7 +29,7 @@ def members(rows: dict[str, np.ndarray], losses: np.ndarray) -> dict[str, np.nda
 
 
 def summarise(rows: dict[str, np.ndarray], losses: np.ndarray, split: int) -> Summary:
-    """Of losses of shape (epochs, examples); who is easy is decided after epoch `split`."""
+    """Summarises losses of shape (epochs, examples); epoch `split` decides which are easy."""
     within("--split", split, 1, len(losses))
     summary = {}
     for group, of in members(rows, losses[split - 1]).items():
@@ -47,7 +47,7 @@ def are_kept(run: FinishedRun) -> bool:
 
 
 def summary_of(run: FinishedRun, split: int) -> Summary:
-    """From every example's losses, or, where they are gone, from the losses.csv in their place."""
+    """Summarises every example's losses; where they were deleted, reads losses.csv instead."""
     if (run.path / samples.LOSSES).is_dir():
         losses = samples.read_losses(run.path, run.results["config"]["epochs"])
         try:
@@ -70,7 +70,7 @@ def summary_of(run: FinishedRun, split: int) -> Summary:
 
 
 def write(path: pathlib.Path, split: int, summaries: dict[str, Summary]) -> None:
-    """Of runs by their path; six digits, as many as a float32 loss has."""
+    """Writes summaries by run, with six digits, as many as a float32 loss has."""
     with open(path, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)

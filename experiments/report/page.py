@@ -63,7 +63,7 @@ def text(value) -> str:
 
 
 def table_of(head: list[str], lines: list[list[str]], kind: str = "") -> str:
-    """In a box that scrolls on a narrow screen; **a cell** is printed bold."""
+    """An HTML table in a box that scrolls on a narrow screen; **a cell** is printed bold."""
 
     def cell(value: str) -> str:
         return re.sub(r"^\*\*(.*)\*\*", r"<strong>\1</strong>", text(value))
@@ -102,7 +102,7 @@ def score_table(found: list[FinishedRun]) -> str:
 
 
 def pictures(found: list[FinishedRun], rows: str | None, split: int) -> Iterator[str]:
-    """All figures that can be drawn, and why the others cannot."""
+    """Yields every figure, or the reason why it cannot be drawn."""
     for name, title, figure, reason in plots.drawn(found, rows, split):
         if figure is None:
             yield f'<p class="soft">{text(title)} Not drawn: {text(reason)}</p>'
@@ -118,7 +118,7 @@ def pictures(found: list[FinishedRun], rows: str | None, split: int) -> Iterator
 
 
 def limits(found: list[FinishedRun]) -> tuple[float, float]:
-    """Of all runs' pictures, in the units of metrics: a share's are 0 and 1."""
+    """The lowest and highest value in the pictures of runs; those of a share are 0 and 1."""
     score = found[0].score
     if score.unit == "%":
         return 0.0, 100 / score.scale
@@ -130,7 +130,7 @@ def limits(found: list[FinishedRun]) -> tuple[float, float]:
 
 
 def sparkline(run: FinishedRun, low: float, high: float) -> str:
-    """A run's curves over epochs, between the same limits as the others', or why there are none."""
+    """A run's curves over epochs, or why there are none; all runs have the same limits."""
     try:
         metrics = runs.metrics(run)
     except ValueError as error:
@@ -185,7 +185,7 @@ def each_run(found: list[FinishedRun], order: list[str]) -> Iterator[str]:
 
 
 def configs(found: list[FinishedRun], order: list[str]) -> str:
-    """In what rows differ beside seeds and conditions, and what all runs share."""
+    """A table of the settings in which rows differ, and a list of those that all runs share."""
     flat = [(run.row, files.flattened(run.results["config"])) for run in found]
     values: dict[str, dict[str, set[str]]] = {}  # by key and row
     for key in sorted({key for _, config in flat for key in config}):

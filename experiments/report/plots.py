@@ -55,7 +55,7 @@ def ranked(found: list[FinishedRun]) -> list[str]:
 
 
 def chosen(found: list[FinishedRun], asked: str | None) -> list[str]:
-    """Rows to draw, the foremost first: those asked for, or the two compared, then the best."""
+    """The rows to draw: those asked for, or else superloss, cross_entropy and then the best."""
     rows = ranked(found)
     if asked is not None:
         names = split_rows(asked, rows)
@@ -71,7 +71,7 @@ def chosen(found: list[FinishedRun], asked: str | None) -> list[str]:
 
 
 def split_rows(text: str, rows: list[str]) -> list[str]:
-    """Rows between commas; since they may hold commas, the longest that fits is taken."""
+    """Splits rows at commas; a row may hold commas itself, so the longest that fits is taken."""
     names: list[str] = []
     rest = text
     while rest := rest.strip():
@@ -124,9 +124,9 @@ def figures(args) -> None:
 
 
 def keep_losses(root: pathlib.Path, found, order: list[str], split: int, folder) -> None:
-    """Writes what is drawn beside the picture, and of every run beside its losses.
+    """Writes the summaries that are drawn beside the picture, and each run's into its directory.
 
-    From that the picture is drawn again when the losses themselves are gone.
+    They suffice to draw the picture again when every example's losses are deleted.
     """
     drawn_of = plots_examples.summaries(found, order, split)
     # Not by the directory's name alone: seeds trained at once are all called seed_0, seed_1, ...

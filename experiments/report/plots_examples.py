@@ -16,7 +16,7 @@ SEEN = 3000  # examples drawn of a run
 
 
 def sources(found, order, has: Callable[[FinishedRun], bool]) -> list[FinishedRun]:
-    """A run of each row, under one condition: that of most rows; of equal ones the noisiest."""
+    """Picks one run a row, all under the condition that most rows have, or else the noisiest."""
     of_column: dict[Condition, dict[str, FinishedRun]] = {}
     for run in found:
         if run.row in order and has(run):
@@ -29,7 +29,7 @@ def sources(found, order, has: Callable[[FinishedRun], bool]) -> list[FinishedRu
 
 
 def weighs(run: FinishedRun) -> bool:
-    """Whether what each example weighed in the last epoch is there, and differs."""
+    """Whether each example's weight in the last epoch is known, and the weights differ."""
     if not (run.path / files.SAMPLES).is_file():
         return False
     weight = samples.read(run.path)["weight"]
@@ -85,7 +85,7 @@ def sigma_over_loss(found, order, split) -> Figure:
 
 
 def summaries(found, order, split) -> list[tuple[FinishedRun, loss_groups.Summary]]:
-    """Of the runs to draw; where none can be, the last one's reason."""
+    """The summaries to draw; raises the last run's reason if there are none."""
     readable, reason = [], "no run of these rows has losses/ (config.report.losses) or losses.csv"
     for run in sources(found, order, loss_groups.are_kept):
         try:

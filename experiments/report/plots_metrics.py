@@ -17,7 +17,7 @@ MOST = 4  # panels a side
 
 
 def band(groups: Iterable[list[FinishedRun]]) -> str:
-    """What lines and bands are."""
+    """The sentence of a note that says what lines and bands are."""
     alone = all(len(group) == 1 for group in groups)
     return "One run each." if alone else "Mean over seeds; band: lowest to highest seed."
 
@@ -33,7 +33,7 @@ def foremost(found: list[FinishedRun]) -> str:
 
 
 def metrics_by_run(found: Iterable[FinishedRun]) -> tuple[dict[pathlib.Path, list[dict]], str]:
-    """Metrics by a run's path, and what a note says of the runs that have none."""
+    """Metrics by a run's path, and a note's sentence about runs whose metrics cannot be read."""
     metrics, reasons = {}, []
     for run in found:
         try:
@@ -45,7 +45,7 @@ def metrics_by_run(found: Iterable[FinishedRun]) -> tuple[dict[pathlib.Path, lis
 
 
 def wrong_rate(found: list[FinishedRun], column: Condition) -> float:
-    """The part of targets that are wrong, mean over runs; where it is unknown, what was asked for.
+    """The share of wrong targets, averaged over runs; where it is unknown, the rate asked for.
 
     What people gave is wrong though the config asks for no noise.
     """
@@ -55,7 +55,7 @@ def wrong_rate(found: list[FinishedRun], column: Condition) -> float:
 
 
 def mixed(groups: Iterable[list[FinishedRun]]) -> str:
-    """What a note says of groups whose runs differ in more than their seeds, as the table does."""
+    """The sentence of a note about groups whose runs differ in more than their seeds."""
     inside = sorted({text for group in groups for text in runs.differences(group)})
     if not inside:
         return ""
@@ -108,7 +108,7 @@ def rates_of(of_rows: Lines) -> Iterable[float]:
 
 
 def lines_over_noise(found, selection: str) -> dict[Condition, Lines]:
-    """By kind of noise: the cells that have a score.
+    """The cells that have a score, by kind of noise.
 
     Without noise its kind makes no difference: such runs belong to every kind.
     """
@@ -127,7 +127,7 @@ def lines_over_noise(found, selection: str) -> dict[Condition, Lines]:
 
 
 def setting(kind: Condition) -> str:
-    """Data and model, the imbalance where there is one, and what else is a condition."""
+    """Names a panel: data, model, imbalance if there is any, and further conditions."""
     parts = [kind.data, kind.variant, kind.model]
     parts += [f"imbalance {kind.imbalance:g}"] if kind.imbalance != 1 else []
     parts += runs.further(kind, kind.more)
@@ -135,7 +135,7 @@ def setting(kind: Condition) -> str:
 
 
 def history(metrics: list[list[dict]], key: str) -> np.ndarray:
-    """Of shape (runs, epochs); NaN where a run has no such number."""
+    """A metric of runs as an array of shape (runs, epochs); NaN where a run has no such number."""
     values = np.full((len(metrics), max(map(len, metrics))), np.nan)
     for i, rows in enumerate(metrics):
         values[i, : len(rows)] = [np.nan if row.get(key) is None else row[key] for row in rows]
@@ -143,7 +143,7 @@ def history(metrics: list[list[dict]], key: str) -> np.ndarray:
 
 
 def over_seeds(of: list[FinishedRun], values: np.ndarray) -> np.ndarray:
-    """Of shape (seeds, epochs): runs of the same seeds are averaged first, as in the table."""
+    """Averages runs of the same seeds, as the table does; returns shape (seeds, epochs)."""
     seeds = [run.seeds for run in of]
     groups = [values[[one == each for each in seeds]] for one in sorted({*seeds})]
     counts = [np.isfinite(group).sum(0) for group in groups]
@@ -176,7 +176,7 @@ def histories(found, order, keys: Iterable[str], scale: float) -> Histories:
 def over_epochs(
     found, order, panels: dict[str, str], scale: float, unit: str, needs: str
 ) -> Figure:
-    """Metrics over epochs, a panel each; conditions below each other, or of one metric beside."""
+    """Draws metrics over epochs: a column for each metric, a line for each condition."""
     values, groups, unread = histories(found, order, panels, scale)
     styles, others = drawing.styled(order, {row for row, _, key in values if key == needs})
     columns = {column for row, column, key in values if key == needs and row in styles}
@@ -211,7 +211,7 @@ def missing(needs: str, others: list[str]) -> str:
 
 
 def draw_panels(places, values, styles, panels, headings, unit: str) -> Figure:
-    """A panel a place, which is a condition and a metric; all metrics of a condition in a line."""
+    """Draws a panel for each condition and metric; the metrics of a condition share a line."""
     keys = {key for _, key in places}
     beside = len(keys) == 1
     wide = len(places) if beside else len(keys)
@@ -237,7 +237,7 @@ def draw_panels(places, values, styles, panels, headings, unit: str) -> Figure:
 
 
 def last_places(places, wide: int, rows, having) -> list[set[str]]:
-    """Of each panel, the rows that no later panel beside it has: those to name there."""
+    """The rows to name in each panel: those that no later panel in the same line has."""
     named: list[set[str]] = [set() for _ in places]
     for first in range(0, len(places), wide):
         for row in rows:
@@ -264,7 +264,7 @@ def score_over_epochs(found, order, split) -> Figure:
 
 
 def memorisation(found, order, split) -> Figure:
-    """Of wrong examples, what is predicted: the given target, the right one, another."""
+    """What is predicted of wrong examples: the given target, the right one, another."""
     score = found[0].score
     wrong = f"wrong {score.target}s"
     panels = {

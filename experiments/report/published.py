@@ -37,7 +37,7 @@ UNKNOWN = ("", "unknown", "symmetric_unknown")
 
 
 class Task(NamedTuple):
-    """What a number is of, in the names of the file, but for the selection."""
+    """What was measured, by the names in the file; the selection is kept apart."""
 
     data: str
     model: str
@@ -62,7 +62,7 @@ class Comparison(NamedTuple):
 
 
 def listed(score: Score) -> list[Published]:
-    """The published numbers of a score: the file has a column of its name, or there are none."""
+    """The published numbers of a score; there are none if the file has no column of its key."""
     with open(FILE, newline="") as file:
         return [
             Published(
@@ -82,12 +82,12 @@ def listed(score: Score) -> list[Published]:
 
 
 def _rate(noise: str, rate: float) -> float:
-    """What people gave has one rate, which is written with two, three or four digits."""
+    """Returns 0 for what people gave: its one rate is written with two, three or four digits."""
     return 0.0 if noise.startswith("human") else rate
 
 
 def task_of(run: FinishedRun) -> Task | None:
-    """None where nothing published can be of the same."""
+    """What a run measures, by the names in the file; None if nothing published can match."""
     column = run.column
     data, noise = column.data, column.noise
     if noise == "given":
@@ -104,7 +104,7 @@ def task_of(run: FinishedRun) -> Task | None:
 
 
 def _method(run: FinishedRun, data: str) -> str | None:
-    """The published name of what was trained; None of a form that nobody published.
+    """The published name of a run's method; None if nobody published this form of it.
 
     By the config, as a label shows only in what a run differs from most of the others.
     """
@@ -123,7 +123,7 @@ def _method(run: FinishedRun, data: str) -> str | None:
 
 
 def selection_of(run: FinishedRun, selection: str) -> str | None:
-    """The file's name; None of the last epoch, which it has not."""
+    """The file's name for a selection; None for the last epoch, which the file lacks."""
     if selection == "best_validation":
         if run.column.noise != "given" and not run.column.rate:
             return "clean_validation"  # nothing is noisy
@@ -132,7 +132,7 @@ def selection_of(run: FinishedRun, selection: str) -> str | None:
 
 
 def matches(run: FinishedRun, selection: str, all_published: list[Published]) -> list[Published]:
-    """Published numbers of the same; one that a paper's figure repeats, once."""
+    """The published numbers that match a run; one that a paper's figure repeats counts once."""
     task, name = task_of(run), selection_of(run, selection)
     if task is None or name is None:
         return []
@@ -150,7 +150,7 @@ def compare(cell: Cell, one: Published) -> Comparison:
 
 
 def comparisons(cells: dict, all_published: list[Published]) -> dict[tuple, list[Comparison]]:
-    """By selection, row and column, of the cells that have values."""
+    """Compares each cell that has values, by selection, row and column."""
     return {
         key: [compare(cell, one) for one in matches(cell.runs[0], key[0], all_published)]
         for key, cell in cells.items()
@@ -206,7 +206,7 @@ def apart(cells: dict, all_published: list[Published]):
 
 
 def _near(ours: Task, theirs: Task) -> bool:
-    """But for how wrong targets were drawn, the same."""
+    """Whether two tasks are the same, except for how wrong targets were drawn."""
     kinds = [one.noise.partition("_")[0] for one in (ours, theirs)]
     return ours._replace(noise="") == theirs._replace(noise="") and (
         ours.noise == theirs.noise or kinds == ["symmetric", "symmetric"]

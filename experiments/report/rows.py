@@ -1,4 +1,4 @@
-"""What the rows of a table are called: a method, and what tells its runs from most others."""
+"""Names of a table's rows: the method, and the settings that most runs do not share."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -44,7 +44,7 @@ def row_names(configs: list[dict], columns: Iterable[str] = ()) -> list[tuple[st
 
 
 def in_caption(one: dict, key: str, name: str, usual: str | None) -> str:
-    """A setting, with most runs' beside it where every method has one, as a learning rate."""
+    """Names a setting; one that every method has, as a learning rate, with most runs' value."""
     of_loss = key.startswith("loss.")
     if of_loss and one["loss.method"] == "cross_entropy":  # which reads none of these
         return ""
@@ -52,7 +52,7 @@ def in_caption(one: dict, key: str, name: str, usual: str | None) -> str:
 
 
 def column_values(configs: list[dict], keys: list[str]) -> list[tuple[tuple[str, Any], ...]]:
-    """What each config has for keys; numbers, or texts if not all are."""
+    """The values of keys in each config: numbers, or texts where not all are numbers."""
     flat = [files.flattened(config) for config in configs]
     known = {key for one in flat for key in one} - {*SEEDS, *CONDITIONS, "loss.method"}
     differing = [key for key in sorted(known) if len({str(one.get(key)) for one in flat}) > 1]

@@ -55,7 +55,7 @@ class FinishedRun(NamedTuple):
 
 
 def finished_runs(root: pathlib.Path, columns: str | None = None) -> list[FinishedRun]:
-    """Every finished run below a directory, by name; of one config and platform, the first.
+    """Every finished run below a directory, by name; copies of a run count once.
 
     `columns`: keys, with commas between, whose values are conditions, too.
 
@@ -84,7 +84,7 @@ def finished_runs(root: pathlib.Path, columns: str | None = None) -> list[Finish
 
 
 def made_with(results: dict) -> str:
-    """On what numbers depend beside the config: runs that differ in it are not averaged."""
+    """What numbers depend on beside the config; runs that differ in it are not averaged."""
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
     return f"{versions}; {results['devices']} of {results['platform']}, x64 {results['x64']}"
 
@@ -103,7 +103,7 @@ def condition(config: dict) -> Condition:
 
 
 def heading(column: Condition, columns: list[Condition]) -> str:
-    """As much of a condition as tells it from the others."""
+    """The parts of a condition that tell it from the others."""
     differing = {
         name for i, name in enumerate(Condition._fields) if len({one[i] for one in columns}) > 1
     }
@@ -121,20 +121,20 @@ def heading(column: Condition, columns: list[Condition]) -> str:
 
 
 def further(column: Condition, pairs: Iterable[tuple[str, Any]]) -> list[str]:
-    """Some of a condition's further keys, by as much of their names as tells them apart."""
+    """Names some of a condition's further keys, as shortly as tells them apart."""
     short = files.short_names(key for key, _ in column.more)
     return [f"{short[key]} {value}" for key, value in pairs]
 
 
 def settings(found: Iterable[FinishedRun]) -> str:
-    """What a caption says of the settings that rows' names leave out."""
+    """The sentence of a caption about settings that rows' names leave out."""
     of_row = {run.row: run.settings for run in found if run.settings}
     texts = [f"{row} with {of_row[row]}" for row in sorted(of_row)]
     return f"Settings unlike most runs': {'; '.join(texts)}." if texts else ""
 
 
 def by_cell(found: Iterable[FinishedRun]) -> dict[tuple[str, Condition], list[FinishedRun]]:
-    """By row and column: what is averaged."""
+    """Groups runs by row and column; each group is averaged."""
     cells: dict[tuple[str, Condition], list[FinishedRun]] = {}
     for run in found:
         cells.setdefault((run.row, run.column), []).append(run)
@@ -142,7 +142,7 @@ def by_cell(found: Iterable[FinishedRun]) -> dict[tuple[str, Condition], list[Fi
 
 
 def differences(group: list[FinishedRun]) -> list[str]:
-    """In what runs differ beside their seeds: config, versions, device."""
+    """Lists how runs differ beside their seeds: in config, versions, device."""
     configs = [files.flattened(run.results["config"]) for run in group]
     texts = []
     for key in sorted({key for config in configs for key in config} - {*SEEDS}):
@@ -168,7 +168,7 @@ def check_alike(group: list[FinishedRun], name: str) -> None:
 
 
 def declared(run: FinishedRun) -> tuple[str, ...]:
-    """Which epochs' score the config says that counts, the first foremost; () of older runs."""
+    """The selections that the config declares, the most important first; () in older runs."""
     return tuple(run.results["config"].get("report", {}).get("selection", ()))
 
 
@@ -190,7 +190,7 @@ def best_validation(run: FinishedRun) -> float | None:
 
 
 def selection_in_full(run: FinishedRun, selection: str) -> str:
-    """A selection's name in full: of what kind the validation targets are makes a difference."""
+    """A selection's full name, with the kind of validation targets."""
     return SELECTIONS[selection].format(validation=validation_kind(run), target=run.score.target)
 
 
@@ -226,7 +226,7 @@ def mean_and_spread(values: list[float], digits: int) -> str:
 
 
 def caption(runs: list[FinishedRun]) -> str:
-    """What the runs have in common, or that they have not."""
+    """Describes what runs have in common, and where they are mixed."""
 
     def common(of):
         values = sorted({str(of(run.results)) for run in runs})
@@ -253,7 +253,7 @@ def caption(runs: list[FinishedRun]) -> str:
 
 
 def add_arguments(command) -> None:
-    """Which runs, and what is a condition of theirs."""
+    """Adds the flags that say which runs to read, and which keys are conditions."""
     command.add_argument("--workdir", required=True, help="directory that holds the runs")
     told = "keys of the config, commas between, whose values are columns and no part of rows' names"
     command.add_argument("--columns", metavar="KEYS", help=told)

@@ -30,12 +30,12 @@ class Cell(NamedTuple):
 
     @property
     def deviation(self) -> float:
-        """The sample's; NaN of fewer than two."""
+        """The sample's standard deviation; NaN for fewer than two values."""
         return float(np.std([*self.values.values()], ddof=1)) if self.n > 1 else math.nan
 
 
 class Paired(NamedTuple):
-    """A cell less another, over the seeds that both have."""
+    """The difference of two cells over the seeds that both have."""
 
     n: int
     mean: float
@@ -45,7 +45,7 @@ class Paired(NamedTuple):
 
 
 def make_cell(group: list[FinishedRun], selection: str) -> Cell:
-    """Runs of the same seeds, as a mixed table has them, are averaged first: n counts seeds."""
+    """Makes a cell; runs of the same seeds are averaged first, so that n counts seeds."""
     values: dict[tuple[int, ...], list[float]] = {}
     for run in group:
         value = runs.score_at(run, selection)
@@ -55,7 +55,7 @@ def make_cell(group: list[FinishedRun], selection: str) -> Cell:
 
 
 def paired(cell: Cell, best: Cell) -> Paired | None:
-    """None where the two have no seed in common."""
+    """Compares two cells by seed; returns None where they have no seed in common."""
     common = sorted({*cell.values} & {*best.values})
     if not common:
         return None
@@ -87,7 +87,7 @@ def sign_flip(differences: np.ndarray) -> float:
 
 
 def least_p(n: int) -> float:
-    """Below which no sign-flip test of n differences can go."""
+    """The smallest p that a sign-flip test of n differences can give."""
     return min(1.0, 2.0 ** (1 - n))
 
 
@@ -101,7 +101,7 @@ def holm(p: list[float]) -> list[float]:
 
 
 class Table(NamedTuple):
-    """Cells by selection, row and column; those of the paired comparisons, likewise."""
+    """Cells and paired comparisons, by selection, row and column."""
 
     score: Score
     selections: tuple[str, ...]
@@ -146,7 +146,7 @@ def make_table(
 def ordered(
     cells, sign: int, selection: str, rows: list[str], columns: list[Condition]
 ) -> list[str]:
-    """By mean rank over the columns in which a row has runs, then by name; sign * score is best."""
+    """Sorts rows by their mean rank over columns, then by name; a high sign * mean is best."""
     ranks: dict[str, list[int]] = {row: [] for row in rows}
     for column in columns:
         means = {row: sign * cells[selection, row, column].mean for row in rows}

@@ -63,7 +63,7 @@ def table(args) -> None:
 
 
 def wanted(found: list[FinishedRun], select: str | None) -> tuple[str, ...]:
-    """What --select names, or what the runs declare."""
+    """The selections that --select names, or else those that the runs declare."""
     declared = sorted({runs.declared(run) for run in found} - {()})
     names = tuple(dict.fromkeys(select.split(","))) if select else ()
     if not names and len(declared) > 1:
@@ -79,7 +79,7 @@ def wanted(found: list[FinishedRun], select: str | None) -> tuple[str, ...]:
 
 
 def grid(made: Table, with_pairs: bool):
-    """The head, and the rows as texts; ** around the best."""
+    """The head and the rows of the table as texts; ** around the best."""
     most = max(cell.n for cell in made.cells.values())
     names = {selection: selection_name(made, selection) for selection in made.selections}
     alone = len(names) == 1 and len(made.columns) > 1
@@ -197,7 +197,7 @@ def pairs_caption(made: Table) -> str:
 
 
 def write_csv(made: Table, with_pairs: bool, matched: dict | None) -> None:
-    """A line for each cell, in full precision; one for each published number, where several."""
+    """Writes a line for each cell, or for each of its published numbers, in full precision."""
     number = len(Condition._fields)
     head = ["selection", "row", "settings", *Condition._fields, "n", "mean", "deviation", "seeds"]
     head.append("best")
@@ -244,7 +244,7 @@ LATEX = {
 
 
 def latex(head: list[str], lines: list[list[str]], text: str) -> str:
-    """With the package booktabs."""
+    """A table for LaTeX with the package booktabs."""
 
     def escaped(text: str) -> str:
         text = "".join(LATEX.get(character, character) for character in text)

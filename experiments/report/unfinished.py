@@ -26,7 +26,7 @@ def unfinished(root: pathlib.Path) -> list[tuple[str, str]]:
 
 
 def is_of_a_run(path: pathlib.Path) -> bool:
-    """Whether a config is one of this program, and not that of several seeds at once."""
+    """Whether a config.json is that of one run of this program, not of several seeds."""
     try:
         config = json.loads(path.read_text())
         return {"loss", "epochs"} <= {*config} and not any(path.parent.glob("seed_*"))
@@ -55,7 +55,7 @@ def not_finite(path: pathlib.Path) -> str:
 
 
 def counted(root: pathlib.Path) -> str:
-    """What a caption says of them: a run that diverged is not one that was never begun."""
+    """The sentence of a caption that counts failed and unfinished runs."""
     states = [said.partition(":")[0] for _, said in unfinished(root)]
     parts = [f"{states.count(name)} {name}" for name in sorted({*states})]
     return f"Runs below the directory without a result: {', '.join(parts)}." if parts else ""

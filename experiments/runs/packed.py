@@ -59,12 +59,12 @@ def encode(records: list[Record]) -> dict[str, bytes]:
 
 
 def text(value) -> str:
-    """Tells apart what Python holds for equal: 1, 1.0 and True."""
+    """A text to compare values by: Python holds 1, 1.0 and True to be equal."""
     return json.dumps(value, sort_keys=True)
 
 
 def in_common(values: list[dict], deep: bool = True) -> dict:
-    """The keys whose values are the same in all; of differing dicts, if `deep`, what is."""
+    """The items that all dicts share; if `deep`, those of differing dicts inside them, too."""
     shared: dict[str, Any] = {}
     for key, first in values[0].items():
         if not all(key in one for one in values):
@@ -77,7 +77,7 @@ def in_common(values: list[dict], deep: bool = True) -> dict:
 
 
 def remainder(value: dict, common: dict) -> dict:
-    """What `merged` needs beside `common` to give the value back."""
+    """The rest of a value, which `merged` puts together with `common` again."""
     own = {}
     for key, one in value.items():
         if key not in common:
@@ -95,12 +95,12 @@ def merged(common: dict, own: dict) -> dict:
 
 
 def keys_of(rows: Iterable[dict]) -> list[str]:
-    """All keys but the epoch, in the order in which they come."""
+    """All keys of rows but the epoch, in their order."""
     return [key for key in dict.fromkeys(key for row in rows for key in row) if key != "epoch"]
 
 
 def epochs_table(records: list[Record], times: list[str]) -> bytes:
-    """Floats as repr has them; of a key that a row lacks, an empty cell; of null, nan."""
+    """Writes floats as repr does, null as nan, and an empty cell for a key that a row lacks."""
     measured = keys_of(row for one in records for row in one.metrics)
     if both := {*measured, "epoch"} & {*times, "run"}:
         raise ValueError(f"expected other names of metrics, got {', '.join(sorted(both))}")
@@ -158,7 +158,7 @@ def decode_results(config: bytes, lines: bytes) -> dict[str, dict]:
 
 
 def decode_epochs(config: bytes, table: bytes) -> list[Epochs]:
-    """By the runs' numbers."""
+    """The rows of each run, by its number."""
     times = {*json.loads(config)["timing"]}
     (_, *head), *lines = csv_lines(table)
     found: dict[int, Epochs] = {}
@@ -231,10 +231,31 @@ def sha256_of(path: pathlib.Path) -> str:
 Stamp = tuple[tuple[int, int, int], ...]
 
 
+def contents(folder: pathlib.Path) -> dict[str, bytes]:
+    """Reads the files of a packed sweep, all of one packing even if another ends meanwhile.
+
+    Raises:
+      ValueError: if a file is torn.
+    """
+    while True:
+        config = (folder / files.CONFIG).read_bytes()
+        try:
+            settle(folder)
+            found = {name: (folder / name).read_bytes() for name in json.loads(config)["sha256"]}
+        except (OSError, ValueError):
+            if (folder / files.CONFIG).read_bytes() == config:
+                raise
+            continue
+        if (folder / files.CONFIG).read_bytes() == config:  # the last of a packing to be renamed
+            return found | {files.CONFIG: config}
+
+
 def stamp(folder: pathlib.Path) -> Stamp:
-    """Changes when a file does: what was read before need not be read again."""
-    names = (files.CONFIG, RUNS, METRICS, files.LOSSES)
-    found = [path.stat() for name in names if (path := folder / name).exists()]
+    """Identifies the state of the files: while it stays the same, nothing is read again."""
+    found = []
+    for name in (files.CONFIG, RUNS, METRICS, files.LOSSES):
+        with contextlib.suppress(FileNotFoundError):
+            found.append((folder / name).stat())
     return tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in found)
 
 
@@ -245,8 +266,8 @@ def results_of(folder: pathlib.Path) -> dict[str, dict]:
 
 @functools.lru_cache(maxsize=64)
 def _results_of(folder: pathlib.Path, stamp: Stamp) -> dict[str, dict]:
-    settle(folder)
-    return decode_results(*((folder / name).read_bytes() for name in (files.CONFIG, RUNS)))
+    found = contents(folder)
+    return decode_results(found[files.CONFIG], found[RUNS])
 
 
 def records_of(folder: pathlib.Path) -> dict[str, Record]:
@@ -256,7 +277,4 @@ def records_of(folder: pathlib.Path) -> dict[str, Record]:
 
 @functools.lru_cache(maxsize=64)
 def _records_of(folder: pathlib.Path, stamp: Stamp) -> dict[str, Record]:
-    settle(folder)
-    names = [files.CONFIG, *json.loads((folder / files.CONFIG).read_text())["sha256"]]
-    content = {name: (folder / name).read_bytes() for name in names}
-    return {one.directory: one for one in decode(content)}
+    return {one.directory: one for one in decode(contents(folder))}

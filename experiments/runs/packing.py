@@ -13,14 +13,14 @@ from experiments.runs.packed import Record
 ANOTHER = "another run of this name is packed already"
 
 
-class Packed(NamedTuple):
+class Outcome(NamedTuple):
     """What packing has done."""
 
     records: list[Record]  # all that are packed now
     left: dict[str, str]  # finished, and left loose: why, by directory
 
 
-def pack(root: pathlib.Path) -> Packed:
+def pack(root: pathlib.Path) -> Outcome:
     """Packs every finished run below a directory, and then removes the files it replaces.
 
     Raises:
@@ -44,11 +44,11 @@ def pack(root: pathlib.Path) -> Packed:
         for name in whole.keys() - left.keys():
             if why := remove_loose(root, whole[name]):
                 left[name] = why
-    return Packed([*whole.values()], left)
+    return Outcome([*whole.values()], left)
 
 
 def check_free(root: pathlib.Path, new: dict[str, Record]) -> None:
-    """A packed sweep's config.json takes no other's place, but that of a run that is packed."""
+    """Refuses to replace a config.json of a run that is not packed."""
     if (root / files.CONFIG).exists() and not packed.is_packed(root) and "." not in new:
         said = f"expected a sweep's directory, got one with a run's own {files.CONFIG}"
         raise ValueError(f"--workdir: {root}: {said}")
@@ -102,7 +102,7 @@ def read_csv(path: pathlib.Path) -> list[list[str]]:
 
 
 def same(one: Record, other: Record) -> bool:
-    """But for the hash of the config, which is computed when it is read."""
+    """Whether two records are equal; the config's hash is left out, as it is computed when read."""
     keys = [
         packed.text(each._replace(results={**each.results, packed.HASH: ""}))
         for each in (one, other)

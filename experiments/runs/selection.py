@@ -15,14 +15,14 @@ SELECTIONS = {
 
 
 def best_epoch(values: Sequence[float], score: Score) -> int:
-    """The position of the best value; of equal ones, the first; NaN is none, if there is any."""
+    """The position of the best value, the first of equal ones; NaN loses against any number."""
     known = [i for i, value in enumerate(values) if not np.isnan(value)]
     sign = 1 if score.larger_is_better else -1
     return max(known, key=lambda i: sign * values[i], default=0)
 
 
 def selected_scores(rows: list[dict], score: Score) -> dict[str, float]:
-    """By selection, from a row an epoch; without the oracle, which is for reports alone."""
+    """The test scores by selection, from a row an epoch; only reports add the oracle."""
     test_key, validation_key = f"test_{score.key}", f"validation_{score.key}"
     if test_key not in rows[-1]:
         return {}

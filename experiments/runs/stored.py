@@ -18,7 +18,7 @@ class Stored(NamedTuple):
 
 
 def finished_below(root: pathlib.Path) -> list[Stored]:
-    """All finished runs below a directory, by path; one both packed and loose, packed first.
+    """All finished runs below a directory, by path; a run may be both packed and loose.
 
     Raises:
       ValueError: if a file is torn.
@@ -66,7 +66,7 @@ def record_of(run: Stored) -> packed.Record:
 
 
 def metrics_of(run: Stored) -> list[dict]:
-    """A row an epoch.
+    """The metrics of a run, a row an epoch.
 
     Raises:
       ValueError: if they are not there, or torn.

@@ -11,7 +11,7 @@ from experiments.runs import files
 
 
 class Point(NamedTuple):
-    """One run: where it lies, the hash of its whole config, and what makes it.
+    """One run of a sweep: its directory, its config's hash, and the command that trains it.
 
     Points of one family differ in their seeds alone, and can be trained in one process.
     """
@@ -26,7 +26,7 @@ class Point(NamedTuple):
 def expand(
     file: str, config, given: dict[str, Any], root: pathlib.Path, data_dir: str | None = None
 ) -> list[Point]:
-    """The points of the file's sweep(), on top of `config`.
+    """The points of the file's sweep(): each is `config` with other values.
 
     `given`, from the command line, is part of each; of a key that is swept over, it chooses.
 
@@ -72,7 +72,7 @@ def expand(
 
 
 def without_seeds(config) -> tuple[tuple[tuple[str, int], ...], str]:
-    """The seeds of a config, by name, and all the rest of it."""
+    """Splits a config into its seeds, by name, and a text of all the rest."""
     config = config.copy_and_resolve_references()
     flat = files.flattened(config.to_dict())
     seeds = {key: flat[key] for key in files.SEEDS if key in flat}
@@ -81,7 +81,7 @@ def without_seeds(config) -> tuple[tuple[tuple[str, int], ...], str]:
 
 
 def directory_name(overrides: dict[str, Any]) -> str:
-    """A directory's name; of each key, as much as tells it from the others."""
+    """Names a directory after overrides, whose keys are as short as tells them apart."""
     short = files.short_names(overrides)
     words = [f"{short[key]}={value}" for key, value in overrides.items()]
     name = ",".join(words) or "run"

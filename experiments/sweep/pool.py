@@ -30,7 +30,7 @@ ONE_THREAD = {
 
 
 def in_groups(points: Sequence[Point], size: int, todo: Container[int]) -> list[list[int]]:
-    """Which of `todo` are to be trained together: up to `size` of one family, always the same."""
+    """Groups `todo` into points to train together: up to `size` of one family, always the same."""
     groups: list[list[int]] = []
     last: dict[str, list[int]] = {}
     for i, point in enumerate(points):
@@ -49,7 +49,7 @@ def command(points: Sequence[Point]) -> list[str]:
 
 
 def state(point: Point) -> str:
-    """done, running, failed or missing."""
+    """The state of a point: done, running, failed or missing."""
     if has_result(point):
         return "done"
     if not point.path.is_dir():
@@ -103,7 +103,7 @@ def attempt(
 
 
 def make_directories(points: Sequence[Point]) -> None:
-    """Of points that are trained together, whose log is the first one's."""
+    """Makes the directories of points that are trained together; the first has their log."""
     for point in points:
         point.path.mkdir(parents=True, exist_ok=True)
         (point.path / files.REASON).unlink(missing_ok=True)
@@ -134,12 +134,12 @@ def state_after(points: Sequence[Point], code: int, said: str, stopped: Callable
 
 
 def one_thread() -> dict[str, str]:
-    """This environment, with one thread for a run."""
+    """This process's environment, with one thread for a run."""
     flags = " ".join(filter(None, (os.environ.get("XLA_FLAGS"), ONE_THREAD["XLA_FLAGS"])))
     return os.environ | ONE_THREAD | {"XLA_FLAGS": flags}
 
 
-# Of several tasks in whose midst a sweep may have been started: a run is not one of them.
+# Set where a sweep was started in a Slurm task of several: its runs are none of those tasks.
 OF_A_TASK = ("SLURM_PROCID", "SLURM_NTASKS")
 
 
@@ -148,7 +148,7 @@ POLL = 0.5  # s, between two looks for a GPU
 
 @contextlib.contextmanager
 def one_of(gpus: list[str], stopped: Callable[[], bool]) -> Iterator[tuple[str | None, int]]:
-    """A GPU that no run of this user's sweeps has, once there is one, and the file that says so."""
+    """Waits for a GPU that no run of this user's sweeps has; yields it and its lock's file."""
     # What a Slurm step calls its first GPU is another than the next step's.
     step = [os.environ.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID")]
     cache.folder().mkdir(parents=True, exist_ok=True)
@@ -229,14 +229,14 @@ DEVICES = pathlib.Path("/dev")
 
 
 def has_tpu() -> bool:
-    """Whether a run would have a TPU, and all chips of it; not by starting JAX, as below."""
+    """Whether a run would have a TPU, found without JAX, which would take it."""
     if os.environ.get("JAX_PLATFORMS") == "cpu" or not importlib.util.find_spec("libtpu"):
         return False
     return any(any(DEVICES.glob(name)) for name in ("accel[0-9]*", "vfio/[0-9]*"))
 
 
 def visible_gpus() -> list[str]:
-    """NVIDIA's that the user lets be seen; not by starting JAX, which would take their memory."""
+    """The NVIDIA GPUs that runs may use, found without JAX, which would take their memory."""
     if os.environ.get("JAX_PLATFORMS") == "cpu":
         return []
     if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:

@@ -34,7 +34,7 @@ SECONDS_BETWEEN_TRIES = 10.0
 
 
 class Queued(NamedTuple):
-    """Of a task, Slurm's word for its state, and why it waits."""
+    """Slurm's word for a task's state, and why the task waits."""
 
     state: str
     reason: str
@@ -68,7 +68,7 @@ def task_of(point: Point) -> str:
 
 
 def states(points: list[Point]) -> dict[int, str]:
-    """As pool.state has them, and queued: a task waits for its turn."""
+    """The states of points, as pool.state has them, or queued: a task waits for its turn."""
     found = {i: state(point) for i, point in enumerate(points)}
     tasks = {i: task for i in found if found[i] != "done" and (task := task_of(points[i]))}
     if shutil.which("squeue"):  # else they are looked at from elsewhere

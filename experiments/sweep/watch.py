@@ -29,7 +29,7 @@ class Progress(NamedTuple):
 
 
 def progress(point: Point) -> Progress:
-    """From a packed run, or from a run's files, which may be growing or missing, or another's."""
+    """How far a run is, from its packed record or its files, which may be missing or growing."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         if (run := stored.of_config(point.path.parent, point.sha256)) is not None:
             record = stored.record_of(run)
@@ -52,7 +52,7 @@ def on_test(row: dict, score: Score) -> str:
 
 
 def _rows(path: pathlib.Path) -> list[dict]:
-    """Of a file that grows by whole lines; read again when it has changed."""
+    """Reads a file that grows by whole lines; reads it again only when it has changed."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -66,7 +66,7 @@ def _read(path: pathlib.Path, changed: int, size: int) -> list[dict]:
 
 
 def remaining(points: list[Point], states: dict[int, str], number: int) -> float | None:
-    """Seconds, from what was finished and from what runs; None as long as nothing is known."""
+    """Estimates the seconds left from finished and running runs; None while nothing is known."""
     found = {i: progress(point) for i, point in enumerate(points)}
     whole = [one.seconds for i, one in found.items() if states[i] == "done" and one.epochs]
     if not whole:
@@ -107,7 +107,7 @@ SHOWN = 12  # rows of one state
 
 
 def view(points: list[Point], states: dict[int, str], number: int) -> Group:
-    """What is running, what failed, and what was finished of late."""
+    """The live table: what is running, what failed, what was finished last."""
     head = Text(headline(points, states, number), style="bold")
     table = Table(box=None, pad_edge=False)
     table.add_column("state")

@@ -286,3 +286,22 @@ def test_the_hash_of_a_packed_config_is_computed_when_it_is_read(tmp_path, monke
     monkeypatch.setattr(files, "config_sha256", lambda config: f"new {config['seed']}")
     packed._results_of.cache_clear()
     assert stored.of_config(root, "new 1").path == root / "superloss-1"
+
+
+def test_who_reads_while_another_packs_gets_one_packing(tmp_path, monkeypatch):
+    root = sweep(tmp_path / "runs", 1)
+    packing.pack(root)
+    settle = packed.settle
+
+    def settle_late(folder):
+        monkeypatch.setattr(packed, "settle", settle)
+        make(root / "more", "elr")
+        packing.pack(root)
+        settle(folder)
+
+    monkeypatch.setattr(packed, "settle", settle_late)
+    found = packed.decode(packed.contents(root))
+    assert [one.directory for one in found] == ["more", "several/seed_0", "superloss-0"]
+    assert {one.results["config"]["loss"]["method"] for one in found} == {
+        "elr", "gce", "superloss",
+    }  # fmt: skip
