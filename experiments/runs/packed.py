@@ -41,9 +41,8 @@ def encode(records: list[Record]) -> dict[str, bytes]:
     Raises:
       ValueError: if two runs cannot be in one table.
     """
-    own = [{k: v for k, v in one.results.items() if k != HASH} for one in records]
-    common = {key: value for key, value in in_common(own, deep=False).items() if key != "config"}
-    common["config"] = in_common([one["config"] for one in own])
+    own = [{k: v for k, v in sorted(one.results.items()) if k != HASH} for one in records]
+    common = in_common(own, deep=False) | {"config": in_common([one["config"] for one in own])}
     lines = [
         {"run": i, "directory": record.directory, "results": remainder(one, common)}
         for i, (record, one) in enumerate(zip(records, own, strict=True))

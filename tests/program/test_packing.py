@@ -93,8 +93,12 @@ def test_what_is_packed_comes_back_and_its_files_are_few(tmp_path):
     assert values(tmp_path / "out") == before
     assert (tmp_path / "out" / "superloss-1" / files.CONFIG).read_bytes() == config
     assert len(files_below(tmp_path / "out")) == 4 * len(OWN) + 1
+    again = shutil.copytree(tmp_path / "out", tmp_path / "again")
+    packing.pack(again)
+    del content[lock.LOCK]
+    assert {name: (again / name).read_bytes() for name in content} == content
     with pytest.raises(ValueError, match="--workdir: expected a packed sweep"):
-        packing.unpack(tmp_path / "out", tmp_path)
+        packing.unpack(tmp_path / "out", tmp_path)  # which has loose runs alone
     make(tmp_path / "other" / "superloss-0", seed=5)
     with pytest.raises(ValueError, match="--output: expected a directory without a run"):
         packing.unpack(root, tmp_path / "other")
