@@ -65,11 +65,18 @@ def loose_records(root: pathlib.Path) -> tuple[dict[str, Record], dict[str, str]
             left[name] = "it lies below another packed sweep"
             continue
         try:
-            if (record := loose_record(root, path)) is not None:
+            with held(root, path):  # a run that goes on would change its files meanwhile
+                record = loose_record(root, path)
+            if record is not None:
                 found[name] = record
         except (OSError, ValueError, KeyError, TypeError) as error:
             left[name] = " ".join(str(error).split())
     return found, left
+
+
+def held(root: pathlib.Path, path: pathlib.Path):
+    """Holds a run's directory; the sweep's own is held already."""
+    return locked(path) if path != root else contextlib.nullcontext()
 
 
 def loose_record(root: pathlib.Path, path: pathlib.Path) -> Record | None:
@@ -137,7 +144,7 @@ def remove_loose(root: pathlib.Path, record: Record) -> str:
     there = {one.name for one in path.iterdir()} if path.is_dir() else set()
     try:
         if {*names} & there or there == {LOCK}:
-            with locked(path) if path != root else contextlib.nullcontext():
+            with held(root, path):
                 for name in names:
                     if holds(path / name, record):
                         (path / name).unlink()
