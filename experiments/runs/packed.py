@@ -5,8 +5,9 @@ runs.jsonl    a line a run: its number, its directory, and what is its own of it
 metrics.csv   a line an epoch: the run's number, its metrics and its times
 losses.csv    the lines of the runs' own losses.csv, where they have one
 
-A set is replaced by renaming config.json. The other files were written aside before, and get their
-names afterwards: whoever finds them still aside, by their hashes, gives them their names.
+Packing writes all files under temporary names, then renames config.json, then the others. Before
+the first renaming the old files are intact. After it, a reader that finds another file still under
+its temporary name knows it by its hash, and renames it.
 """
 
 import contextlib

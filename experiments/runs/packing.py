@@ -118,11 +118,7 @@ def same(one: Record, other: Record) -> bool:
 
 
 def replace_set(root: pathlib.Path, records: list[Record]) -> None:
-    """Writes the packed files aside, reads them back, and only then gives them their names.
-
-    Until config.json has its name, the old files are all there; from then on, all the new ones are,
-    by their names or aside.
-    """
+    """Writes the packed files under temporary names, reads them back, then renames them."""
     content = packed.encode(records)
     for name, one in content.items():
         files.write_aside(root / name, one)

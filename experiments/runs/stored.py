@@ -117,7 +117,7 @@ def config_of_packed(path: pathlib.Path) -> dict | None:
 
 def of_config(folder: pathlib.Path, sha256: str) -> Stored | None:
     """The run with this hash among those that are packed in a directory."""
-    if not (folder / packed.RUNS).exists() or not packed.is_packed(folder):
+    if not packed.is_packed(folder):
         return None
     for name, results in packed.results_of(folder).items():
         if results[packed.HASH] == sha256:
