@@ -6,13 +6,15 @@ python -m experiments.report html --workdir=DIR
 python -m experiments.report detectors --workdir=DIR [--output=detectors.png]
 python -m experiments.report choose --workdir=DIR
 python -m experiments.report suspects --workdir=RUN [--number=100] [--data_dir=DIR]
+python -m experiments.report pack --workdir=DIR
+python -m experiments.report unpack --workdir=DIR [--output=DIR]
 """
 
 import argparse
 import os
 import sys
 
-from experiments.report import detectors, page, plots, suspects, table, tuning
+from experiments.report import detectors, pack, page, plots, suspects, table, tuning
 
 
 def main() -> None:
@@ -20,7 +22,7 @@ def main() -> None:
         prog="python -m experiments.report", description=__doc__.splitlines()[0]
     )
     commands = parser.add_subparsers(required=True)
-    for part in (table, plots, page, detectors, tuning, suspects):
+    for part in (table, plots, page, detectors, tuning, suspects, pack):
         part.add_command(commands)
     args = parser.parse_args()
     try:
@@ -28,7 +30,8 @@ def main() -> None:
     except BrokenPipeError:  # read by head, which has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError) as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

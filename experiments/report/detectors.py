@@ -1,4 +1,4 @@
-"""How well weights and losses tell wrong labels, in numbers and over epochs."""
+"""How well weights and losses tell what is wrong, in numbers and over epochs."""
 
 import pathlib
 
@@ -6,16 +6,17 @@ import numpy as np
 
 from experiments.report import runs
 from experiments.report.drawing import COLOURS, plt
-from experiments.report.plots import split_labels
+from experiments.report.plots import split_rows
 from experiments.report.runs import FinishedRun
 
 
 def detectors(args) -> None:
-    """How well weights and losses tell wrong labels, in the last epoch and over epochs."""
-    found = runs.read(pathlib.Path(args.workdir))
+    """How well weights and losses tell wrong targets, in the last epoch and over epochs."""
+    found = runs.finished_runs(pathlib.Path(args.workdir))
+    targets = f"{found[0].score.target}s"
     known = [run for run in found if run.results.get("detectors")]
     if not known:
-        raise ValueError(f"--workdir: no run in {args.workdir} knows which labels are wrong")
+        raise ValueError(f"--workdir: no run in {args.workdir} knows which {targets} are wrong")
     of_cell = runs.by_cell(known)
     columns = sorted({column for _, column in of_cell})
     names = {  # a method, and its condition where there are several
@@ -25,7 +26,7 @@ def detectors(args) -> None:
     groups = {names[key]: group for key, group in of_cell.items()}
     for name, group in groups.items():
         runs.check_alike(group, name)
-    chosen = split_labels(args.rows, sorted({run.row for run in known})) if args.rows else []
+    chosen = split_rows(args.rows, sorted({run.row for run in known})) if args.rows else []
     print("| method | n | ranked by | AUROC | average precision | precision at the true rate |")
     print("|---|---|---|---|---|---|")
     for name, group in groups.items():
@@ -35,9 +36,11 @@ def detectors(args) -> None:
                 continue  # every example weighs the same, or not every run has such a score
             cells = [runs.mean_and_spread([one[key] for one in values], 3) for key in values[0]]
             print(f"| {name} | {len(group)} | {RANKED[score]} | {' | '.join(cells)} |")
-    print(f"\nWrong labels found among the training labels; {runs.caption(known)}")
+    title = f"wrong {targets} found among the training {targets}"
+    print(f"\n{runs.capital(title)}; {runs.caption(known)}")
     shown = [name for (row, _), name in names.items() if row in (chosen or USUAL)] or [*groups]
-    draw_areas({name: groups[name] for name in shown[: len(COLOURS)]}, args.output)
+    drawn = {name: groups[name] for name in shown[: len(COLOURS)]}
+    draw_areas(drawn, title, args.output)
     rest = f" (the first {len(COLOURS)} of {len(shown)})" if len(shown) > len(COLOURS) else ""
     print(f"picture{rest}: {args.output}")
 
@@ -50,7 +53,7 @@ RANKED = {
 }
 
 
-def draw_areas(groups: dict[str, list[FinishedRun]], output: str) -> None:
+def draw_areas(groups: dict[str, list[FinishedRun]], title: str, output: str) -> None:
     """AUROC over epochs, the mean over seeds: by weight, where there is one, and by loss."""
     figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
     for name, colour in zip(groups, COLOURS, strict=False):
@@ -61,7 +64,7 @@ def draw_areas(groups: dict[str, list[FinishedRun]], output: str) -> None:
                 text = f"{name}, by {key.partition('_')[2]}"
                 axes.plot(range(1, curves.shape[1] + 1), curves.mean(0), style, color=colour,
                           label=text)  # fmt: skip
-    axes.set(xlabel="epoch", ylabel="AUROC", title="wrong labels found among the training labels")
+    axes.set(xlabel="epoch", ylabel="AUROC", title=title)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     figure.savefig(output, dpi=120)

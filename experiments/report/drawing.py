@@ -37,7 +37,7 @@ POINTS = 45  # of a curve, about: more make the file large
 
 
 def styled(order: list[str], having) -> tuple[dict[str, Style], list[str]]:
-    """Styles of the rows that have the data, and those of them for which there is none left.
+    """The styles of the rows in `having`, and those rows for which no style is left.
 
     A style is the same row's in every figure: a row that is absent keeps its own.
     """
@@ -47,7 +47,7 @@ def styled(order: list[str], having) -> tuple[dict[str, Style], list[str]]:
 
 
 def left_out(rows: list[str]) -> str:
-    """What a note says of rows without a style."""
+    """The sentence of a note about rows without a style."""
     return f"Not drawn, there being {len(STYLES)} styles: {'; '.join(rows)}." if rows else ""
 
 
@@ -64,12 +64,12 @@ def stride(length: int, points: int = POINTS) -> int:
 
 
 def thinned(length: int, points: int = POINTS) -> np.ndarray:
-    """Which of so many epochs are drawn: every kth, so that the last is one, and the first."""
+    """The epochs to draw: every kth counted back from the last, and the first."""
     return np.union1d([0] * min(length, 1), np.arange(length)[:: -stride(length, points)])
 
 
 def thinning(lengths, points: int = POINTS) -> str:
-    """What a note says of curves of these lengths, if some do not show every epoch."""
+    """The sentence of a note about curves that do not show every epoch; empty if all do."""
     steps = sorted({stride(length, points) for length in lengths} - {1})
     if not steps:
         return ""
@@ -79,7 +79,7 @@ def thinning(lengths, points: int = POINTS) -> str:
 
 
 def curve(axes, x, values, style: Style, label: str, middle=np.nanmean) -> None:
-    """The mean of rows of values, or another middle, and a band from the lowest to the highest."""
+    """Draws the mean (or another middle) of rows of values, and a band from lowest to highest."""
     kept = np.flatnonzero(np.isfinite(values).any(0))
     if not len(kept):
         return
@@ -124,7 +124,7 @@ def name_ends(axes, only=None, size: float = 8) -> None:
 
 
 def apart(heights: np.ndarray, gap: float) -> np.ndarray:
-    """The nearest heights, least squares, that are a gap apart and between 0 and 1 if they fit."""
+    """Moves heights least, in squares, so that they are a gap apart and in [0, 1] if they fit."""
     order = np.argsort(heights, kind="stable")
     steps = gap * np.arange(len(heights))
     # Heights a gap apart are such that grow, once the gaps are taken out.

@@ -7,9 +7,8 @@ import numpy as np
 
 from experiments.checks import within
 from experiments.report.runs import FinishedRun
-from experiments.runs import files, samples
+from experiments.runs import files, samples, stored
 
-FILE = "losses.csv"
 GROUPS = ("easy", "hard", "wrong")
 QUANTILES = (0.10, 0.25, 0.50, 0.75, 0.90)
 COLUMNS = ("run", "split", "epoch", "group", *(f"q{100 * q:.0f}" for q in QUANTILES), "count")
@@ -19,10 +18,10 @@ Summary = dict[str, np.ndarray]
 
 
 def members(rows: dict[str, np.ndarray], losses: np.ndarray) -> dict[str, np.ndarray]:
-    """Easy and hard: the clean examples of the lowest and of the highest quarter of losses."""
+    """Easy and hard examples: the clean ones in the lowest and the highest quarter of losses."""
     wrong = samples.is_wrong(rows)
     if wrong is None:
-        raise ValueError("it is not known which labels are wrong, or none is")
+        raise ValueError("it is not known which targets are wrong, or none is")
     if not np.isfinite(losses[~wrong]).any():
         raise ValueError("no loss of a clean example was recorded")
     low, high = np.nanquantile(losses[~wrong], (0.25, 0.75))
@@ -30,7 +29,7 @@ def members(rows: dict[str, np.ndarray], losses: np.ndarray) -> dict[str, np.nda
 
 
 def summarise(rows: dict[str, np.ndarray], losses: np.ndarray, split: int) -> Summary:
-    """Of losses of shape (epochs, examples); who is easy is decided after epoch `split`."""
+    """Summarises losses of shape (epochs, examples); epoch `split` decides which are easy."""
     within("--split", split, 1, len(losses))
     summary = {}
     for group, of in members(rows, losses[split - 1]).items():
@@ -43,12 +42,12 @@ def summarise(rows: dict[str, np.ndarray], losses: np.ndarray, split: int) -> Su
     return summary
 
 
-def kept(run: FinishedRun) -> bool:
-    return (run.path / samples.LOSSES).is_dir() or (run.path / FILE).is_file()
+def are_kept(run: FinishedRun) -> bool:
+    return (run.path / samples.LOSSES).is_dir() or bool(stored.losses_of(run.stored))
 
 
-def read(run: FinishedRun, split: int) -> Summary:
-    """From every example's losses, or, where they are gone, from the losses.csv in their place."""
+def summary_of(run: FinishedRun, split: int) -> Summary:
+    """Summarises every example's losses; where they were deleted, reads losses.csv instead."""
     if (run.path / samples.LOSSES).is_dir():
         losses = samples.read_losses(run.path, run.results["config"]["epochs"])
         try:
@@ -56,11 +55,11 @@ def read(run: FinishedRun, split: int) -> Summary:
         except OSError as error:
             raise ValueError(f"{run.path}: expected {files.SAMPLES}: {error}") from None
         return summarise(rows, losses, split)
-    path, names = run.path / FILE, COLUMNS[4:]
-    with open(path, newline="") as file:
-        lines = list(csv.DictReader(file))
-    if not lines or {*lines[0]} != {*COLUMNS} or len({line["run"] for line in lines}) > 1:
+    path, names = run.path / files.LOSSES, COLUMNS[4:]
+    head, *rest = stored.losses_of(run.stored) or [[]]
+    if (*head,) != COLUMNS or len({one[0] for one in rest}) != 1:
         raise ValueError(f"{path}: expected the columns {','.join(COLUMNS)}, of one run")
+    lines = [dict(zip(COLUMNS, one, strict=True)) for one in rest]
     made = {line["split"] for line in lines}
     if made != {str(split)}:
         raise ValueError(f"{path} was made with --split={','.join(sorted(made))}, not {split}")
@@ -71,7 +70,7 @@ def read(run: FinishedRun, split: int) -> Summary:
 
 
 def write(path: pathlib.Path, split: int, summaries: dict[str, Summary]) -> None:
-    """Of runs by their path; six digits, as many as a float32 loss has."""
+    """Writes summaries by run, with six digits, as many as a float32 loss has."""
     with open(path, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)

@@ -5,20 +5,18 @@ import pathlib
 import re
 import shlex
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from experiments.report import drawing, plots, runs, statistics, table
-from experiments.report.plots_metrics import foremost, history
+from experiments.report.plots_metrics import foremost, history, metrics_by_run
+from experiments.report.rows import CONDITIONS
 from experiments.report.runs import FinishedRun
 from experiments.report.unfinished import unfinished
 from experiments.runs import files
+from experiments.tasks.scores import Score
 
-CURVES = {  # of a run's own picture: key and name
-    "accuracy_clean": "right labels fitted",
-    "accuracy_wrong": "wrong labels memorised",
-    "test_accuracy": "test accuracy",
-}
 WIDTH, HEIGHT = 220, 90  # of that picture
 POINTS = 100  # of a curve, about
 
@@ -51,9 +49,9 @@ summary { cursor: pointer; padding: 0.25rem 0; } details { margin: 0.25rem 0; }
 .run polyline, .key line { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke; }
 .run line { stroke: var(--line); vector-effect: non-scaling-stroke; }
 .run text { fill: var(--soft); font-size: 8px; }
-.test_accuracy { stroke: var(--test); }
-.accuracy_clean { stroke: var(--clean); stroke-dasharray: 2 2; }
-.accuracy_wrong { stroke: var(--wrong); stroke-dasharray: 6 3; }
+.test { stroke: var(--test); }
+.clean { stroke: var(--clean); stroke-dasharray: 2 2; }
+.wrong { stroke: var(--wrong); stroke-dasharray: 6 3; }
 .key { display: flex; flex-wrap: wrap; gap: 0 1.5rem; font-size: 0.875rem; }
 .key span { display: flex; align-items: center; gap: 0.5rem; }
 pre { overflow-x: auto; font-size: 0.8rem; }
@@ -65,7 +63,7 @@ def text(value) -> str:
 
 
 def table_of(head: list[str], lines: list[list[str]], kind: str = "") -> str:
-    """In a box that scrolls on a narrow screen; **a cell** is printed bold."""
+    """An HTML table in a box that scrolls on a narrow screen; **a cell** is printed bold."""
 
     def cell(value: str) -> str:
         return re.sub(r"^\*\*(.*)\*\*", r"<strong>\1</strong>", text(value))
@@ -81,16 +79,31 @@ def table_of(head: list[str], lines: list[list[str]], kind: str = "") -> str:
     )
 
 
-def accuracies(found: list[FinishedRun]) -> str:
+class Curve(NamedTuple):
+    """A line of a run's own picture."""
+
+    kind: str  # in STYLE
+    key: str  # in metrics
+    name: str
+
+
+def curves(score: Score) -> list[Curve]:
+    return [
+        Curve("clean", f"{score.key}_clean", f"right {score.target}s fitted"),
+        Curve("wrong", f"{score.key}_wrong", f"wrong {score.target}s memorised"),
+        Curve("test", f"test_{score.key}", f"test {score.name}"),
+    ]
+
+
+def score_table(found: list[FinishedRun]) -> str:
     made = statistics.make_table(found, (foremost(found),))
     head, lines = table.grid(made, False)
     return f'{table_of(head, lines)}\n<p class="soft">{text(table.caption(found, made, False))}</p>'
 
 
 def pictures(found: list[FinishedRun], rows: str | None, split: int) -> Iterator[str]:
-    """All figures that can be drawn, and why the others cannot."""
-    for name, figure, reason in plots.drawn(found, rows, split):
-        title = plots.FIGURES[name].__doc__
+    """Yields every figure, or the reason why it cannot be drawn."""
+    for name, title, figure, reason in plots.drawn(found, rows, split):
         if figure is None:
             yield f'<p class="soft">{text(title)} Not drawn: {text(reason)}</p>'
             continue
@@ -104,8 +117,20 @@ def pictures(found: list[FinishedRun], rows: str | None, split: int) -> Iterator
         )
 
 
-def sparkline(run: FinishedRun) -> str:
-    """A run's curves, in % over epochs, from 0 to 100, or why there are none."""
+def limits(found: list[FinishedRun]) -> tuple[float, float]:
+    """The lowest and highest value in the pictures of runs; those of a share are 0 and 1."""
+    score = found[0].score
+    if score.unit == "%":
+        return 0.0, 100 / score.scale
+    metrics = [*metrics_by_run(found)[0].values()]
+    values = [history(metrics, curve.key) for curve in curves(score)] if metrics else []
+    known = [one[np.isfinite(one)] for one in values]
+    seen = np.concatenate([*known, np.zeros(1)])
+    return float(seen.min()), float(seen.max()) or 1.0
+
+
+def sparkline(run: FinishedRun, low: float, high: float) -> str:
+    """A run's curves over epochs, or why there are none; all runs have the same limits."""
     try:
         metrics = runs.metrics(run)
     except ValueError as error:
@@ -114,17 +139,18 @@ def sparkline(run: FinishedRun) -> str:
         f'<line x1="0" x2="{WIDTH}" y1="{y}" y2="{y}"/>' for y in (0, HEIGHT // 2, HEIGHT)
     ]  # fmt: skip
     said = []
-    for key, name in CURVES.items():
-        values = history([metrics], key)[0]
+    for curve in curves(run.score):
+        values = history([metrics], curve.key)[0]
         epochs = np.flatnonzero(np.isfinite(values))
         if not len(epochs):
             continue
         kept = epochs[drawing.thinned(len(epochs), POINTS)]
         x = WIDTH * kept / max(1, len(values) - 1)
-        y = HEIGHT * (1 - values[kept])
+        y = HEIGHT * (1 - (values[kept] - low) / (high - low))
         points = " ".join(f"{a:.0f},{b:.1f}" for a, b in zip(x, y, strict=True))
-        parts.append(f'<polyline class="{key}" points="{points}"/>')
-        said.append(f"{name} {100 * values[epochs[-1]]:.1f} %")
+        parts.append(f'<polyline class="{curve.kind}" points="{points}"/>')
+        last = f"{run.score.scale * values[epochs[-1]]:.1f} {run.score.unit}".rstrip()
+        said.append(f"{curve.name} {last}")
     summary = ", ".join(said)
     svg = (
         f'<svg viewBox="0 -2 {WIDTH} {HEIGHT + 4}" role="img" aria-label="{text(summary)}">'
@@ -134,28 +160,32 @@ def sparkline(run: FinishedRun) -> str:
 
 
 def each_run(found: list[FinishedRun], order: list[str]) -> Iterator[str]:
-    columns = sorted({run.column for run in found})
+    columns, score = sorted({run.column for run in found}), found[0].score
     names = "".join(
-        f'<span><svg viewBox="0 0 40 8"><line class="{key}" x2="40" y1="4" y2="4"/></svg>'
-        f"{text(name)}</span>"
-        for key, name in CURVES.items()
+        f'<span><svg viewBox="0 0 40 8"><line class="{curve.kind}" x2="40" y1="4" y2="4"/></svg>'
+        f"{text(curve.name)}</span>"
+        for curve in curves(score)
     )
     yield f'<div class="key">{names}</div>'
-    told = "Over epochs, in %, from 0 to 100; seeds: training / noise / split."
+    low, high = limits(found)
+    ends = " to ".join(f"{score.scale * end:.4g}" for end in (low, high))
+    unit = f"in {score.unit}, " if score.unit else ""
+    told = f"Over epochs, {unit}from {ends}; seeds: training / noise / split."
     thinning = drawing.thinning((run.results["config"]["epochs"] for run in found), POINTS)
-    yield f'<p class="soft">{told} {thinning}</p>'
+    yield f'<p class="soft">{text(told)} {thinning}</p>'
     for row in order:
         same = [run for run in found if run.row == row]
         yield f'<details open><summary>{text(row)} ({len(same)})</summary><div class="grid">'
         for run in sorted(same, key=lambda run: (run.column, run.seeds)):
             seeds = run.seeds[:1] if len({*run.seeds}) == 1 else run.seeds
             place = f"{runs.heading(run.column, columns)}, seed {'/'.join(map(str, seeds))}"
-            yield f'<div class="run"><strong>{text(place)}</strong>\n{sparkline(run)}</div>'
+            picture = sparkline(run, low, high)
+            yield f'<div class="run"><strong>{text(place)}</strong>\n{picture}</div>'
         yield "</div></details>"
 
 
 def configs(found: list[FinishedRun], order: list[str]) -> str:
-    """In what rows differ beside seeds and conditions, and what all runs share."""
+    """A table of the settings in which rows differ, and a list of those that all runs share."""
     flat = [(run.row, files.flattened(run.results["config"])) for run in found]
     values: dict[str, dict[str, set[str]]] = {}  # by key and row
     for key in sorted({key for _, config in flat for key in config}):
@@ -164,7 +194,7 @@ def configs(found: list[FinishedRun], order: list[str]) -> str:
             values.setdefault(key, {}).setdefault(row, set()).add(one)
     common = {key: of for key, of in values.items() if len(set().union(*of.values())) == 1}
     more = {key for run in found for key, _ in run.column.more}
-    known = {*common, *files.SEEDS, *runs.CONDITIONS, *more, "loss.method"}  # said elsewhere
+    known = {*common, *files.SEEDS, *CONDITIONS, *more, "loss.method"}  # said elsewhere
     differing = [key for key in values if key not in known]
     lines = [[row, *(" / ".join(sorted(values[key][row])) for key in differing)] for row in order]
     shared = "\n".join(f"{key} = {next(iter(of[order[0]]))}" for key, of in common.items())
@@ -191,7 +221,7 @@ def make(
     missing = [[*one] for one in unfinished(root)]
     title = f"superloss_jax: {root.resolve().name}"
     parts = {
-        "Test accuracy": [accuracies(found)],
+        f"Test {found[0].score.name}": [score_table(found)],
         "Figures": pictures(found, rows, split),
         "Runs without a result": [
             table_of(["directory", "state"], missing, "text") if missing else
@@ -231,7 +261,7 @@ def page(args) -> None:
     command = shlex.join(["python", "-m", "experiments.report", "html", *flags])
     output = pathlib.Path(args.output).expanduser() if args.output else root / "report.html"
     try:
-        content = make(runs.read(root, args.columns), root, command, args.rows, args.split)
+        content = make(runs.finished_runs(root, args.columns), root, command, args.rows, args.split)
         output.write_text(content)
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}") from None

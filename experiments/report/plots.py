@@ -2,7 +2,8 @@
 
 import contextlib
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
@@ -11,27 +12,53 @@ from experiments.report.drawing import STYLES, plt
 from experiments.report.plots_metrics import foremost
 from experiments.report.runs import FinishedRun
 from experiments.report.statistics import make_table
-from experiments.runs import samples
+from experiments.runs import files, packed, samples
 
-FIGURES = {one.__name__: one for one in (
-    plots_metrics.accuracy_over_noise, plots_metrics.accuracy_over_epochs,
-    plots_metrics.memorisation, plots_metrics.tau,
-    plots_examples.sigma_over_loss, plots_examples.losses,
-)}  # fmt: skip
+# By file name: what is said of each, with a score's key, name and Name in it, and how it is drawn.
+FIGURES: dict[str, tuple[str, Callable[..., Figure]]] = {
+    "{key}_over_noise": (
+        "Test {name} against the rate of noise.",
+        plots_metrics.score_over_noise,
+    ),
+    "{key}_over_epochs": (
+        "{Name} on validation and test examples over epochs.",
+        plots_metrics.score_over_epochs,
+    ),
+    "memorisation": (
+        "What is predicted of training examples over epochs, as they are trained on (after ELR).",
+        plots_metrics.memorisation,
+    ),
+    "tau": ("SuperLoss's threshold over epochs.", plots_metrics.tau),
+    "sigma_over_loss": (
+        "Weight against loss of training examples in the last epoch, and how many have which loss.",
+        plots_examples.sigma_over_loss,
+    ),
+    "losses": (
+        "Losses of easy, hard and wrongly labelled training examples over epochs.",
+        plots_examples.losses,
+    ),
+}
 
 SPLIT = 5  # the epoch after which easy and hard examples are told apart
 
 
+class Drawn(NamedTuple):
+    name: str
+    caption: str
+    figure: Figure | None
+    reason: str  # why there is none
+
+
 def ranked(found: list[FinishedRun]) -> list[str]:
-    """Row labels in the order of the table: the best first."""
+    """Row names in the order of the table: the best first."""
     return make_table(found, (foremost(found),)).rows
 
 
 def chosen(found: list[FinishedRun], asked: str | None) -> list[str]:
-    """Rows to draw, the foremost first: those asked for, or the two compared, then the best."""
+    """The rows to draw: those asked for, or else superloss, cross_entropy and then the best."""
     rows = ranked(found)
     if asked is not None:
-        names = split_labels(asked, rows)
+        names = split_rows(asked, rows)
         if len(names) > len(STYLES):
             raise ValueError(f"--rows: expected at most {len(STYLES)} rows, got {len(names)}")
         return names
@@ -43,8 +70,8 @@ def chosen(found: list[FinishedRun], asked: str | None) -> list[str]:
     return names + [row for row in rows if row not in names]
 
 
-def split_labels(text: str, rows: list[str]) -> list[str]:
-    """Labels between commas; since they may hold commas, the longest that fits is taken."""
+def split_rows(text: str, rows: list[str]) -> list[str]:
+    """Splits rows at commas; a row may hold commas itself, so the longest that fits is taken."""
     names: list[str] = []
     rest = text
     while rest := rest.strip():
@@ -58,57 +85,61 @@ def split_labels(text: str, rows: list[str]) -> list[str]:
     return [*dict.fromkeys(names)]
 
 
-def drawn(
-    found: list[FinishedRun], rows: str | None, split: int
-) -> Iterator[tuple[str, Figure | None, str]]:
-    """Of each figure its name, and it, or why there is none."""
-    order = chosen(found, rows)
-    for name, draw in FIGURES.items():
+def drawn(found: list[FinishedRun], rows: str | None, split: int) -> Iterator[Drawn]:
+    """Draws each figure, or says why there is none; closes it when the next is asked for."""
+    order, score = chosen(found, rows), found[0].score
+    texts = {"key": score.key, "name": score.name, "Name": runs.capital(score.name)}
+    for template, (caption, draw) in FIGURES.items():
+        name, caption = template.format(**texts), caption.format(**texts)
         with plt.rc_context(drawing.LOOK):
             try:
                 figure = draw(found, order, split)
             except ValueError as error:
-                yield name, None, str(error)
+                yield Drawn(name, caption, None, str(error))
                 continue
-            yield name, figure, ""
+            yield Drawn(name, caption, figure, "")
             plt.close(figure)
 
 
 def figures(args) -> None:
     """Draws all figures that the runs below a directory have the data for."""
     root = pathlib.Path(args.workdir).expanduser()
-    found = runs.read(root, args.columns)
+    found = runs.finished_runs(root, args.columns)
     folder = pathlib.Path(args.output).expanduser() if args.output else root / "figures"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, figure, reason in drawn(found, args.rows, args.split):
+        for name, _, figure, reason in drawn(found, args.rows, args.split):
             if figure is None:
                 print(f"{name}: not drawn: {reason}")
             else:
                 print(f"{name}: {', '.join(map(str, drawing.save(figure, folder / name)))}")
-                if name == "losses":
+                if name == "losses" and packed.is_packed(folder):
+                    print(
+                        f"losses: {folder} is a packed sweep, whose {files.LOSSES} stays as it is"
+                    )
+                elif name == "losses":
                     keep_losses(root, found, chosen(found, args.rows), args.split, folder)
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}") from None
 
 
 def keep_losses(root: pathlib.Path, found, order: list[str], split: int, folder) -> None:
-    """Writes what is drawn beside the picture, and of every run beside its losses.
+    """Writes the summaries that are drawn beside the picture, and each run's into its directory.
 
-    From that the picture is drawn again when the losses themselves are gone.
+    They suffice to draw the picture again when every example's losses are deleted.
     """
     drawn_of = plots_examples.summaries(found, order, split)
     # Not by the directory's name alone: seeds trained at once are all called seed_0, seed_1, ...
     shown = {run.path.relative_to(root).as_posix(): lines for run, lines in drawn_of}
-    loss_groups.write(folder / loss_groups.FILE, split, shown)
+    loss_groups.write(folder / files.LOSSES, split, shown)
     count = 0
     for run in found:
         if (run.path / samples.LOSSES).is_dir():
-            with contextlib.suppress(ValueError):  # of a run without clean labels, or of mixtures
-                lines = {".": loss_groups.read(run, split)}
-                loss_groups.write(run.path / loss_groups.FILE, split, lines)
+            with contextlib.suppress(ValueError):  # of a run without clean targets, or of mixtures
+                lines = {".": loss_groups.summary_of(run, split)}
+                loss_groups.write(run.path / files.LOSSES, split, lines)
                 count += 1
-    print(f"losses: {folder / loss_groups.FILE}, and in the directories of {count} runs")
+    print(f"losses: {folder / files.LOSSES}, and in the directories of {count} runs")
 
 
 def add_command(commands) -> None:

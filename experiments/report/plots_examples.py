@@ -16,7 +16,7 @@ SEEN = 3000  # examples drawn of a run
 
 
 def sources(found, order, has: Callable[[FinishedRun], bool]) -> list[FinishedRun]:
-    """A run of each row, under one condition: that of most rows; of equal ones the noisiest."""
+    """Picks one run a row, all under the condition that most rows have, or else the noisiest."""
     of_column: dict[Condition, dict[str, FinishedRun]] = {}
     for run in found:
         if run.row in order and has(run):
@@ -29,7 +29,7 @@ def sources(found, order, has: Callable[[FinishedRun], bool]) -> list[FinishedRu
 
 
 def weighs(run: FinishedRun) -> bool:
-    """Whether what each example weighed in the last epoch is there, and differs."""
+    """Whether each example's weight in the last epoch is known, and the weights differ."""
     if not (run.path / files.SAMPLES).is_file():
         return False
     weight = samples.read(run.path)["weight"]
@@ -58,7 +58,7 @@ def sigma_over_loss(found, order, split) -> Figure:
         wrong = samples.is_wrong(rows)
         groups = {"all": np.isfinite(rows["loss"])}
         if wrong is not None:
-            groups = {"right label": ~wrong, "wrong label": wrong}
+            groups = {f"right {run.score.target}": ~wrong, f"wrong {run.score.target}": wrong}
         last = np.nanquantile(rows["loss"], 0.995)  # a few losses would leave the others no room
         some = np.random.default_rng(0).permutation(len(rows["loss"]))[:SEEN]
         bins = np.linspace(0, last, 50)
@@ -85,11 +85,11 @@ def sigma_over_loss(found, order, split) -> Figure:
 
 
 def summaries(found, order, split) -> list[tuple[FinishedRun, loss_groups.Summary]]:
-    """Of the runs to draw; where none can be, the last one's reason."""
+    """The summaries to draw; raises the last run's reason if there are none."""
     readable, reason = [], "no run of these rows has losses/ (config.report.losses) or losses.csv"
-    for run in sources(found, order, loss_groups.kept):
+    for run in sources(found, order, loss_groups.are_kept):
         try:
-            readable.append((run, loss_groups.read(run, split)))
+            readable.append((run, loss_groups.summary_of(run, split)))
         except ValueError as error:
             reason = str(error)
     if not readable:
@@ -112,8 +112,9 @@ def losses(found, order, split) -> Figure:
     grid[0, 0].set_ylabel("loss")
     lengths = [np.isfinite(lines[:, 1:4]).any(1).sum() for _, of in drawn for lines in of.values()]
     place = runs.heading(drawn[0][0].column, sorted({run.column for run in found}))
+    targets = f"{drawn[0][0].score.target}s"
     drawing.note(figure, f"{place}; one run each. Easy and hard: lowest and highest quarter "
-                         f"of right labels' losses in epoch {split} (dotted), each run's own. "
+                         f"of right {targets}' losses in epoch {split} (dotted), each run's own. "
                          "Line: median; band: 25 to 75 %.",
                  drawing.thinning(lengths))  # fmt: skip
     return figure

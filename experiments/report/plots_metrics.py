@@ -1,7 +1,8 @@
-"""Figures of what runs report: accuracy against noise, and metrics over epochs."""
+"""Figures of what runs report: test scores against noise, and metrics over epochs."""
 
 import pathlib
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,13 +10,14 @@ from matplotlib.figure import Figure
 from experiments.report import drawing, runs, statistics
 from experiments.report.runs import Condition, FinishedRun
 from experiments.report.statistics import Cell
+from experiments.tasks.scores import Score
 
 PANELS = 3  # beside each other
 MOST = 4  # panels a side
 
 
 def band(groups: Iterable[list[FinishedRun]]) -> str:
-    """What lines and bands are."""
+    """The sentence of a note that says what lines and bands are."""
     alone = all(len(group) == 1 for group in groups)
     return "One run each." if alone else "Mean over seeds; band: lowest to highest seed."
 
@@ -27,11 +29,11 @@ def foremost(found: list[FinishedRun]) -> str:
     """
     first = {(*runs.declared(run), "last")[0] for run in found}
     name = first.pop() if len(first) == 1 else "last"
-    return "last" if name == "best_test" and readable(found)[1] else name
+    return "last" if name == "best_test" and metrics_by_run(found)[1] else name
 
 
-def readable(found: Iterable[FinishedRun]) -> tuple[dict[pathlib.Path, list[dict]], str]:
-    """Metrics by a run's path, and what a note says of the runs that have none."""
+def metrics_by_run(found: Iterable[FinishedRun]) -> tuple[dict[pathlib.Path, list[dict]], str]:
+    """Metrics by a run's path, and a note's sentence about runs whose metrics cannot be read."""
     metrics, reasons = {}, []
     for run in found:
         try:
@@ -43,9 +45,9 @@ def readable(found: Iterable[FinishedRun]) -> tuple[dict[pathlib.Path, list[dict
 
 
 def wrong_rate(found: list[FinishedRun], column: Condition) -> float:
-    """The part of labels that are wrong, mean over runs; where it is unknown, what was asked for.
+    """The share of wrong targets, averaged over runs; where it is unknown, the rate asked for.
 
-    Labels that people gave are wrong though the config asks for no noise.
+    What people gave is wrong though the config asks for no noise.
     """
     rates = [run.results["noise"]["realised_rate"] for run in found if run.column == column]
     known = [rate for rate in rates if rate is not None]
@@ -53,7 +55,7 @@ def wrong_rate(found: list[FinishedRun], column: Condition) -> float:
 
 
 def mixed(groups: Iterable[list[FinishedRun]]) -> str:
-    """What a note says of groups whose runs differ in more than their seeds, as the table does."""
+    """The sentence of a note about groups whose runs differ in more than their seeds."""
     inside = sorted({text for group in groups for text in runs.differences(group)})
     if not inside:
         return ""
@@ -61,9 +63,8 @@ def mixed(groups: Iterable[list[FinishedRun]]) -> str:
             "count once.")  # fmt: skip
 
 
-def accuracy_over_noise(found, order, split) -> Figure:
-    """Test accuracy against the rate of noise."""
-    selection = foremost(found)
+def score_over_noise(found, order, split) -> Figure:
+    selection, score = foremost(found), found[0].score
     every = lines_over_noise([run for run in found if run.row in order], selection)
     styles, others = drawing.styled(order, {row for of in every.values() for row in of})
     lines = {kind: {row: of[row] for row in styles if row in of} for kind, of in every.items()}
@@ -72,11 +73,12 @@ def accuracy_over_noise(found, order, split) -> Figure:
         rates = {
             f"{run.column.rate:g}"
             for run in found
-            if run.row in order and np.isfinite(runs.accuracy(run, selection))
+            if run.row in order and np.isfinite(runs.score_at(run, selection))
         }
         got = ", ".join(sorted(rates)) or "none"
-        raise ValueError(f"expected test accuracies at several rates of noise, got {got}")
+        raise ValueError(f"expected a test {score.name} at several rates of noise, got {got}")
     wide = min(len(lines), PANELS)
+    unit = f" ({score.unit})" if score.unit else ""
     figure, grid = drawing.grid(-(-len(lines) // wide), wide, 4.2 + (wide > 1), 3.4, 1.2)
     for axes, (kind, of_rows) in zip(grid.flat, lines.items(), strict=False):
         for row, of in of_rows.items():
@@ -85,15 +87,15 @@ def accuracy_over_noise(found, order, split) -> Figure:
             for i, (_, cell) in enumerate(cells):
                 seeds[: cell.n, i] = [*cell.values.values()]
             drawing.curve(axes, [100 * rate for rate, _ in cells], seeds, styles[row], row)
-        axes.set(xlabel=f"noise rate (%), {kind.noise}", ylabel="test accuracy (%)",
+        axes.set(xlabel=f"noise rate (%), {kind.noise}", ylabel=f"test {score.name}{unit}",
                  title=setting(kind))  # fmt: skip
         drawing.name_ends(axes)
     for axes in list(grid.flat)[len(lines) :]:
         axes.remove()
     groups = [cell.runs for of in lines.values() for at in of.values() for cell in at.values()]
-    names = sorted({runs.selected(run, selection) for group in groups for run in group})
+    names = sorted({runs.selection_in_full(run, selection) for group in groups for run in group})
     drawn = [run for group in groups for run in group]
-    drawing.note(figure, f"Test accuracy, {' or '.join(names)}.", band(groups), mixed(groups),
+    drawing.note(figure, f"Test {score.name}, {' or '.join(names)}.", band(groups), mixed(groups),
                  runs.settings(drawn), drawing.left_out(others))  # fmt: skip
     return figure
 
@@ -106,7 +108,7 @@ def rates_of(of_rows: Lines) -> Iterable[float]:
 
 
 def lines_over_noise(found, selection: str) -> dict[Condition, Lines]:
-    """By kind of noise: the cells that have an accuracy.
+    """The cells that have a score, by kind of noise.
 
     Without noise its kind makes no difference: such runs belong to every kind.
     """
@@ -125,7 +127,7 @@ def lines_over_noise(found, selection: str) -> dict[Condition, Lines]:
 
 
 def setting(kind: Condition) -> str:
-    """Data and model, the imbalance where there is one, and what else is a condition."""
+    """Names a panel: data, model, imbalance if there is any, and further conditions."""
     parts = [kind.data, kind.variant, kind.model]
     parts += [f"imbalance {kind.imbalance:g}"] if kind.imbalance != 1 else []
     parts += runs.further(kind, kind.more)
@@ -133,7 +135,7 @@ def setting(kind: Condition) -> str:
 
 
 def history(metrics: list[list[dict]], key: str) -> np.ndarray:
-    """Of shape (runs, epochs); NaN where a run has no such number."""
+    """A metric of runs as an array of shape (runs, epochs); NaN where a run has no such number."""
     values = np.full((len(metrics), max(map(len, metrics))), np.nan)
     for i, rows in enumerate(metrics):
         values[i, : len(rows)] = [np.nan if row.get(key) is None else row[key] for row in rows]
@@ -141,7 +143,7 @@ def history(metrics: list[list[dict]], key: str) -> np.ndarray:
 
 
 def over_seeds(of: list[FinishedRun], values: np.ndarray) -> np.ndarray:
-    """Of shape (seeds, epochs): runs of the same seeds are averaged first, as in the table."""
+    """Averages runs of the same seeds, as the table does; returns shape (seeds, epochs)."""
     seeds = [run.seeds for run in of]
     groups = [values[[one == each for each in seeds]] for one in sorted({*seeds})]
     counts = [np.isfinite(group).sum(0) for group in groups]
@@ -151,68 +153,91 @@ def over_seeds(of: list[FinishedRun], values: np.ndarray) -> np.ndarray:
     ])  # fmt: skip
 
 
+class Histories(NamedTuple):
+    """Metrics over epochs: arrays of shape (seeds, epochs) by row, condition and metric."""
+
+    values: dict[tuple[str, Condition, str], np.ndarray]
+    groups: dict[tuple[str, Condition], list[FinishedRun]]
+    unread: str  # what a note says of the runs without metrics
+
+
+def histories(found, order, keys: Iterable[str], scale: float) -> Histories:
+    metrics, unread = metrics_by_run(run for run in found if run.row in order)
+    groups = runs.by_cell(run for run in found if run.path in metrics)
+    values = {}
+    for (row, column), of in groups.items():
+        for key in keys:
+            one = scale * over_seeds(of, history([metrics[run.path] for run in of], key))
+            if np.isfinite(one).any():
+                values[row, column, key] = one
+    return Histories(values, groups, unread)
+
+
 def over_epochs(
     found, order, panels: dict[str, str], scale: float, unit: str, needs: str
 ) -> Figure:
-    """Metrics over epochs, a panel each; conditions below each other, or of one metric beside."""
-    metrics, unread = readable(run for run in found if run.row in order)
-    groups = runs.by_cell(run for run in found if run.path in metrics)
-    histories = {}
-    for (row, column), of in groups.items():
-        for key in panels:
-            values = scale * over_seeds(of, history([metrics[run.path] for run in of], key))
-            if np.isfinite(values).any():
-                histories[row, column, key] = values
-    styles, others = drawing.styled(order, {row for row, _, key in histories if key == needs})
-    columns = {column for row, column, key in histories if key == needs and row in styles}
+    """Draws metrics over epochs: a column for each metric, a line for each condition."""
+    values, groups, unread = histories(found, order, panels, scale)
+    styles, others = drawing.styled(order, {row for row, _, key in values if key == needs})
+    columns = {column for row, column, key in values if key == needs and row in styles}
     if not columns:
-        reason = f"no run has {needs} in its metrics.jsonl"
-        if others:
-            reason = f"only rows without a style have {needs} (--rows): {'; '.join(others)}"
-        raise ValueError(f"{reason}. {unread}".rstrip(". "))
-    every = sorted({run.column for run in found})
+        raise ValueError(f"{missing(needs, others)}. {unread}".rstrip(". "))
     keys = [key for key in panels
-            if any(at == key and row in styles for row, _, at in histories)]  # fmt: skip
-    # The noisiest, if there are too many.
+            if any(at == key and row in styles for row, _, at in values)]  # fmt: skip
     rates = {column: wrong_rate(found, column) for column in columns}
     noisiest = sorted(columns, key=lambda column: (-rates[column], column))
     shown = sorted(noisiest[:MOST], key=lambda column: (column[:4], rates[column], column))
+    every = sorted({run.column for run in found})
+    headings = {column: runs.heading(column, every) for column in noisiest}
     places = [(column, key) for column in shown for key in keys]
-    beside = len(keys) == 1
-    shape = (1, len(shown)) if beside else (len(shown), len(keys))
-    named = last_places(places, shape[1], styles, histories)
-    width = 1.5 * len({i % shape[1] for i, names in enumerate(named) if names})
-    figure, grid = drawing.grid(*shape, names=width, sharex=True, sharey="row")
-    for i, (axes, (column, key)) in enumerate(zip(grid.flat, places, strict=True)):
-        for row in styles:
-            if (row, column, key) in histories:
-                values = histories[row, column, key]
-                drawing.curve(axes, np.arange(1, values.shape[1] + 1), values, styles[row], row)
-        axes.locator_params(nbins=5)
-        heading = runs.heading(column, every)
-        if i < shape[1]:
-            axes.set_title(f"{panels[key]}, {heading}" if beside else panels[key])
-        if i % shape[1] == 0:
-            axes.set_ylabel(unit if beside else f"{heading}\n{unit}")
-        if i // shape[1] == shape[0] - 1:
-            axes.set_xlabel("epoch")
-    for axes, names in zip(grid.flat, named, strict=True):
-        drawing.name_ends(axes, names)
-    drawn = [(row, *place) for place in places for row in styles if (row, *place) in histories]
+    figure = draw_panels(places, values, styles, panels, headings, unit)
+    drawn = [(row, *place) for place in places for row in styles if (row, *place) in values]
     cells = {(row, column): groups[row, column] for row, column, _ in drawn}
-    hidden = [runs.heading(column, every) for column in noisiest[MOST:]]
+    hidden = [headings[column] for column in noisiest[MOST:]]
     number = f"{len(hidden)} condition{'s' * (len(hidden) != 1)}"
     drawing.note(
         figure, band(cells.values()), f"{number} not shown: {'; '.join(hidden)}." if hidden else "",
-        drawing.thinning(np.isfinite(histories[at]).any(0).sum() for at in drawn),
+        drawing.thinning(np.isfinite(values[at]).any(0).sum() for at in drawn),
         mixed(cells.values()), runs.settings(run for group in cells.values() for run in group),
         unread, drawing.left_out(others),
     )  # fmt: skip
     return figure
 
 
+def missing(needs: str, others: list[str]) -> str:
+    if others:
+        return f"only rows without a style have {needs} (--rows): {'; '.join(others)}"
+    return f"no run has {needs} in its metrics.jsonl"
+
+
+def draw_panels(places, values, styles, panels, headings, unit: str) -> Figure:
+    """Draws a panel for each condition and metric; the metrics of a condition share a line."""
+    keys = {key for _, key in places}
+    beside = len(keys) == 1
+    wide = len(places) if beside else len(keys)
+    high = len(places) // wide
+    named = last_places(places, wide, styles, values)
+    width = 1.5 * len({i % wide for i, names in enumerate(named) if names})
+    figure, grid = drawing.grid(high, wide, names=width, sharex=True, sharey="row")
+    for i, (axes, (column, key)) in enumerate(zip(grid.flat, places, strict=True)):
+        for row in styles:
+            if (row, column, key) in values:
+                one = values[row, column, key]
+                drawing.curve(axes, np.arange(1, one.shape[1] + 1), one, styles[row], row)
+        axes.locator_params(nbins=5)
+        if i < wide:
+            axes.set_title(f"{panels[key]}, {headings[column]}" if beside else panels[key])
+        if i % wide == 0:
+            axes.set_ylabel(unit if beside else f"{headings[column]}\n{unit}")
+        if i // wide == high - 1:
+            axes.set_xlabel("epoch")
+    for axes, names in zip(grid.flat, named, strict=True):
+        drawing.name_ends(axes, names)
+    return figure
+
+
 def last_places(places, wide: int, rows, having) -> list[set[str]]:
-    """Of each panel, the rows that no later panel beside it has: those to name there."""
+    """The rows to name in each panel: those that no later panel in the same line has."""
     named: list[set[str]] = [set() for _ in places]
     for first in range(0, len(places), wide):
         for row in rows:
@@ -222,25 +247,35 @@ def last_places(places, wide: int, rows, having) -> list[set[str]]:
     return named
 
 
-def accuracy_over_epochs(found, order, split) -> Figure:
-    """Accuracy on validation and test examples over epochs."""
-    labels = sorted({run.results["config"]["data"]["validation_labels"] for run in found})
+def axis_name(score: Score) -> str:
+    return f"{score.unit} of examples" if score.unit == "%" else score.unit or score.name
+
+
+def score_over_epochs(found, order, split) -> Figure:
+    score = found[0].score
+    kinds = " and ".join(sorted({runs.validation_kind(run) for run in found}))
     panels = {
-        "validation_accuracy": f"validation accuracy ({' and '.join(labels)} labels)",
-        "test_accuracy": "test accuracy",
+        f"validation_{score.key}": f"validation {score.name} ({kinds} {score.target}s)",
+        f"test_{score.key}": f"test {score.name}",
     }
-    return over_epochs(found, order, panels, 100, "% of examples", "test_accuracy")
+    return over_epochs(
+        found, order, panels, score.scale, axis_name(score), f"test_{score.key}"
+    )  # fmt: skip
 
 
 def memorisation(found, order, split) -> Figure:
-    """What is predicted of training examples over epochs, as they are trained on (after ELR)."""
+    """What is predicted of wrong examples: the given target, the right one, another."""
+    score = found[0].score
+    wrong = f"wrong {score.target}s"
     panels = {
-        "accuracy_clean": "right labels: fitted",
-        "wrong_correct": "wrong labels: true class predicted",
-        "wrong_other": "wrong labels: another class",
-        "accuracy_wrong": "wrong labels: memorised",
+        f"{score.key}_clean": f"right {score.target}s: fitted",
+        "wrong_correct": f"{wrong}: true class predicted",
+        "wrong_other": f"{wrong}: another class",
+        f"{score.key}_wrong": f"{wrong}: memorised",
     }
-    return over_epochs(found, order, panels, 100, "% of examples", "accuracy_wrong")
+    return over_epochs(
+        found, order, panels, score.scale, axis_name(score), f"{score.key}_wrong"
+    )  # fmt: skip
 
 
 def tau(found, order, split) -> Figure:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from experiments.report import runs
 from experiments.report.runs import FinishedRun
 from experiments.report.statistics import Cell
+from experiments.tasks.scores import Score
 
 FILE = pathlib.Path(__file__).with_name("published_results.csv")
 # Ours, and theirs with the values that it has there. Others are left out: which of our forms
@@ -36,7 +37,7 @@ UNKNOWN = ("", "unknown", "symmetric_unknown")
 
 
 class Task(NamedTuple):
-    """What a number is of, in the names of the file, but for the selection."""
+    """What was measured, by the names in the file; the selection is kept apart."""
 
     data: str
     model: str
@@ -48,7 +49,7 @@ class Task(NamedTuple):
 class Published(NamedTuple):
     task: Task
     selection: str
-    accuracy: float
+    value: float  # as people write it
     deviation: float  # NaN where it is not given
     n: int  # 0 where it is not given
     source: str
@@ -60,7 +61,8 @@ class Comparison(NamedTuple):
     within: bool | None  # 2 sqrt(s1^2 / n1 + s2^2 / n2); None: no verdict
 
 
-def read() -> list[Published]:
+def listed(score: Score) -> list[Published]:
+    """The published numbers of a score; there are none if the file has no column of its key."""
     with open(FILE, newline="") as file:
         return [
             Published(
@@ -69,22 +71,23 @@ def read() -> list[Published]:
                     _rate(row["noise"], float(row["rate"])),
                 ),
                 selection=row["selection"],
-                accuracy=float(row["accuracy"]),
+                value=float(row[score.key]),
                 deviation=float(row["std"] or "nan"),
                 n=int(row["seeds"] or 0),
                 source=row["source"],
             )
             for row in csv.DictReader(file)
+            if score.key in row
         ]  # fmt: skip
 
 
 def _rate(noise: str, rate: float) -> float:
-    """People's labels have one rate, which is written with two, three or four digits."""
+    """Returns 0 for what people gave: its one rate is written with two, three or four digits."""
     return 0.0 if noise.startswith("human") else rate
 
 
 def task_of(run: FinishedRun) -> Task | None:
-    """None where nothing published can be of the same."""
+    """What a run measures, by the names in the file; None if nothing published can match."""
     column = run.column
     data, noise = column.data, column.noise
     if noise == "given":
@@ -101,7 +104,7 @@ def task_of(run: FinishedRun) -> Task | None:
 
 
 def _method(run: FinishedRun, data: str) -> str | None:
-    """The published name of what was trained; None of a form that nobody published.
+    """The published name of a run's method; None if nobody published this form of it.
 
     By the config, as a label shows only in what a run differs from most of the others.
     """
@@ -120,34 +123,34 @@ def _method(run: FinishedRun, data: str) -> str | None:
 
 
 def selection_of(run: FinishedRun, selection: str) -> str | None:
-    """The file's name; None of the last epoch, which it has not."""
+    """The file's name for a selection; None for the last epoch, which the file lacks."""
     if selection == "best_validation":
         if run.column.noise != "given" and not run.column.rate:
             return "clean_validation"  # nothing is noisy
-        return f"{run.results['config']['data']['validation_labels']}_validation"
+        return f"{runs.validation_kind(run)}_validation"
     return {"mean_of_last_10": "last10", "best_test": "test_best"}.get(selection)
 
 
 def matches(run: FinishedRun, selection: str, all_published: list[Published]) -> list[Published]:
-    """Published numbers of the same; one that a paper's figure repeats, once."""
+    """The published numbers that match a run; one that a paper's figure repeats counts once."""
     task, name = task_of(run), selection_of(run, selection)
     if task is None or name is None:
         return []
     found = [one for one in all_published if (one.task, one.selection) == (task, name)]
-    given = {one.accuracy for one in found if not math.isnan(one.deviation)}
-    return [one for one in found if not math.isnan(one.deviation) or one.accuracy not in given]
+    given = {one.value for one in found if not math.isnan(one.deviation)}
+    return [one for one in found if not math.isnan(one.deviation) or one.value not in given]
 
 
 def compare(cell: Cell, one: Published) -> Comparison:
     within = None
     if cell.n >= 3 and one.n > 1 and not math.isnan(one.deviation):
         error = math.sqrt(cell.deviation**2 / cell.n + one.deviation**2 / one.n)
-        within = abs(cell.mean - one.accuracy) <= 2 * error
-    return Comparison(one, cell.mean - one.accuracy, within)
+        within = abs(cell.mean - one.value) <= 2 * error
+    return Comparison(one, cell.mean - one.value, within)
 
 
 def comparisons(cells: dict, all_published: list[Published]) -> dict[tuple, list[Comparison]]:
-    """By selection, row and column, of the cells that have values."""
+    """Compares each cell that has values, by selection, row and column."""
     return {
         key: [compare(cell, one) for one in matches(cell.runs[0], key[0], all_published)]
         for key, cell in cells.items()
@@ -173,7 +176,7 @@ def matched(cells: dict, found: dict[tuple, list[Comparison]]):
     for (selection, row, column), some in found.items():
         cell = cells[selection, row, column]
         ours = f"{runs.mean_and_spread([*cell.values.values()], 2)} (n = {cell.n})"
-        where = runs.heading(column, columns), runs.selected(cell.runs[0], selection)
+        where = runs.heading(column, columns), runs.selection_in_full(cell.runs[0], selection)
         for one in some:
             numbers = _number(one.published), f"{one.difference:+.2f}", VERDICTS[one.within]
             lines.append([row, *where, ours, *numbers, one.published.source])
@@ -203,7 +206,7 @@ def apart(cells: dict, all_published: list[Published]):
 
 
 def _near(ours: Task, theirs: Task) -> bool:
-    """But for how the classes of wrong labels were drawn, the same."""
+    """Whether two tasks are the same, except for how wrong targets were drawn."""
     kinds = [one.noise.partition("_")[0] for one in (ours, theirs)]
     return ours._replace(noise="") == theirs._replace(noise="") and (
         ours.noise == theirs.noise or kinds == ["symmetric", "symmetric"]
@@ -216,4 +219,4 @@ def _said(name: str) -> str:
 
 def _number(one: Published) -> str:
     spread = "" if math.isnan(one.deviation) else f" ± {one.deviation:.2f}"
-    return f"{one.accuracy:.2f}{spread}" + (f" (n = {one.n})" if one.n else "")
+    return f"{one.value:.2f}{spread}" + (f" (n = {one.n})" if one.n else "")

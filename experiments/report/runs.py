@@ -1,6 +1,5 @@
 """Finished runs as a report needs them: which belong together, and what they have in common."""
 
-import json
 import pathlib
 import re
 from collections.abc import Iterable
@@ -8,10 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import checks
-from experiments.runs import files
+from experiments.report.rows import column_values, row_names
+from experiments.runs import files, stored
 from experiments.runs.files import SEEDS
-from experiments.runs.selection import SELECTIONS
+from experiments.runs.selection import SELECTIONS, best_epoch
+from experiments.runs.stored import Stored
+from experiments.tasks import score_of
+from experiments.tasks.scores import Score
 
 
 class Condition(NamedTuple):
@@ -26,71 +28,63 @@ class Condition(NamedTuple):
     more: tuple[tuple[str, Any], ...] = ()  # what --columns names, and its values
 
 
-CONDITIONS = ("data.name", "data.variant", "model.name", "data.imbalance", "noise.kind",
-              "noise.rate")  # fmt: skip
-
-
 class FinishedRun(NamedTuple):
-    """A results.json and where it lies. Runs of one row and one column differ in seeds alone."""
+    """A finished run and its place in a table. Those of one cell differ in their seeds alone."""
 
     path: pathlib.Path
     results: dict[str, Any]
     row: str
     column: Condition
     settings: str = ""  # which, where the row's name is the method alone
+    pack: pathlib.Path | None = None  # the packed sweep's directory, where it is of one
 
     @property
     def seeds(self) -> tuple[int, ...]:
         flat = files.flattened(self.results["config"])
         return tuple(flat[key] for key in SEEDS)
 
+    @property
+    def score(self) -> Score:
+        """What the run is judged by; older results leave it to the config."""
+        known = self.results.get("score")
+        return Score(**known) if known else score_of(self.results["config"])
 
-def read(root: pathlib.Path, columns: str | None = None) -> list[FinishedRun]:
-    """Every finished run below a directory, by name; of one config and platform, the first.
+    @property
+    def stored(self) -> Stored:
+        return Stored(self.path, self.results, self.pack)
+
+
+def finished_runs(root: pathlib.Path, columns: str | None = None) -> list[FinishedRun]:
+    """Every finished run below a directory, by name; copies of a run count once.
 
     `columns`: keys, with commas between, whose values are conditions, too.
 
     Raises:
-      ValueError: if there is none, a file is torn, or no config has such a key.
+      ValueError: if there is none, a file is torn, no config has such a key, or scores differ.
     """
-    found: dict[str, tuple[pathlib.Path, dict]] = {}
-    for path in sorted(root.expanduser().glob(f"**/{files.RESULTS}")):
-        try:
-            results = json.loads(path.read_text())
-        except ValueError as error:
-            raise ValueError(f"--workdir: {path} is torn: {error}") from None
-        if "config" not in results:  # of several seeds, which have files of their own
-            continue
+    found: dict[str, Stored] = {}
+    for one in stored.finished_below(root.expanduser()):
         # A copy is no further seed.
-        key = files.config_sha256(results["config"]) + made_with(results)
-        found.setdefault(key, (path.parent, results))
+        key = files.config_sha256(one.results["config"]) + made_with(one.results)
+        found.setdefault(key, one)
     if not found:
         raise ValueError(f"--workdir: no finished run in {root}")
-    configs = [results["config"] for _, results in found.values()]
+    configs = [one.results["config"] for one in found.values()]
     keys = [*dict.fromkeys(columns.split(","))] if columns is not None else []
-    names, more = labels(configs, keys), values(configs, keys)
-    return [
-        FinishedRun(path, results, row, condition(results["config"])._replace(more=own), settings)
-        for (path, results), (row, settings), own in zip(found.values(), names, more, strict=True)
-    ]
-
-
-def values(configs: list[dict], keys: list[str]) -> list[tuple[tuple[str, Any], ...]]:
-    """What each config has for keys; numbers, or texts if not all are."""
-    flat = [files.flattened(config) for config in configs]
-    known = {key for one in flat for key in one} - {*SEEDS, *CONDITIONS, "loss.method"}
-    differing = [key for key in sorted(known) if len({str(one.get(key)) for one in flat}) > 1]
-    for key in keys:
-        checks.choose("--columns", key, dict.fromkeys(differing or ["none, for no key differs"]))
-    texts = {k for k in keys if not all(isinstance(one.get(k), int | float) for one in flat)}
-    return [
-        tuple((key, str(one.get(key)) if key in texts else one[key]) for key in keys)
-        for one in flat
-    ]
+    names, more = row_names(configs, keys), column_values(configs, keys)
+    runs = [
+        FinishedRun(one.path, one.results, row,
+                    condition(one.results["config"])._replace(more=own), settings, one.pack)
+        for one, (row, settings), own in zip(found.values(), names, more, strict=True)
+    ]  # fmt: skip
+    if len(scores := sorted({run.score for run in runs})) > 1:
+        got = ", ".join(score.key for score in scores)
+        raise ValueError(f"--workdir: expected runs of one score, got {got} in {root}")
+    return runs
 
 
 def made_with(results: dict) -> str:
-    """On what numbers depend beside the config: runs that differ in it are not averaged."""
+    """What numbers depend on beside the config; runs that differ in it are not averaged."""
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
     return f"{versions}; {results['devices']} of {results['platform']}, x64 {results['x64']}"
 
@@ -109,7 +103,7 @@ def condition(config: dict) -> Condition:
 
 
 def heading(column: Condition, columns: list[Condition]) -> str:
-    """As much of a condition as tells it from the others."""
+    """The parts of a condition that tell it from the others."""
     differing = {
         name for i, name in enumerate(Condition._fields) if len({one[i] for one in columns}) > 1
     }
@@ -127,60 +121,20 @@ def heading(column: Condition, columns: list[Condition]) -> str:
 
 
 def further(column: Condition, pairs: Iterable[tuple[str, Any]]) -> list[str]:
-    """Some of a condition's further keys, by as much of their names as tells them apart."""
+    """Names some of a condition's further keys, as shortly as tells them apart."""
     short = files.short_names(key for key, _ in column.more)
     return [f"{short[key]} {value}" for key, value in pairs]
 
 
-def labels(configs: list[dict], columns: Iterable[str] = ()) -> list[tuple[str, str]]:
-    """Each run's row, and the settings that are not in its name.
-
-    A row is a method, and every value in which it differs from most of the others, but for those of
-    `columns`, which are conditions. Where a method has one row, its name is the method's.
-
-    Runs of one row differ in their seeds and conditions alone, or in keys that older ones lack.
-    """
-    flat = [files.flattened(config) for config in configs]
-    keys = {key for one in flat for key in one} - {*SEEDS, *CONDITIONS, *columns, "loss.method"}
-    usual = {}
-    for key in sorted(keys):
-        values = [str(one[key]) for one in flat if key in one]
-        counts = {value: values.count(value) for value in values}
-        most = max(counts, key=counts.__getitem__)
-        if len(counts) > 1:  # where no value is that of most, each is named
-            usual[key] = most if 2 * counts[most] > len(values) else None
-    short = files.short_names(usual)
-    names, told = [], []
-    for one in flat:
-        own = [key for key in short if key in one and str(one[key]) != usual[key]]
-        texts = [f"{short[key]} {one[key]}" for key in own]
-        names.append((one["loss.method"], *texts))
-        texts = [in_caption(one, key, short[key], usual[key]) for key in own]
-        told.append(", ".join(filter(None, texts)))
-    methods = [method for method, *_ in {*names}]
-    return [
-        (name[0], text) if methods.count(name[0]) == 1 else (", ".join(name), "")
-        for name, text in zip(names, told, strict=True)
-    ]
-
-
-def in_caption(one: dict, key: str, name: str, usual: str | None) -> str:
-    """A setting, with most runs' beside it where every method has one, as a learning rate."""
-    of_loss = key.startswith("loss.")
-    if of_loss and one["loss.method"] == "cross_entropy":  # which reads none of these
-        return ""
-    return f"{name} {one[key]}" + f" (most: {usual})" * (not of_loss and usual is not None)
-
-
 def settings(found: Iterable[FinishedRun]) -> str:
-    """What a caption says of the settings that rows' names leave out."""
+    """The sentence of a caption about settings that rows' names leave out."""
     of_row = {run.row: run.settings for run in found if run.settings}
     texts = [f"{row} with {of_row[row]}" for row in sorted(of_row)]
     return f"Settings unlike most runs': {'; '.join(texts)}." if texts else ""
 
 
 def by_cell(found: Iterable[FinishedRun]) -> dict[tuple[str, Condition], list[FinishedRun]]:
-    """By row and column: what is averaged."""
+    """Groups runs by row and column; each group is averaged."""
     cells: dict[tuple[str, Condition], list[FinishedRun]] = {}
     for run in found:
         cells.setdefault((run.row, run.column), []).append(run)
@@ -188,7 +142,7 @@ def by_cell(found: Iterable[FinishedRun]) -> dict[tuple[str, Condition], list[Fi
 
 
 def differences(group: list[FinishedRun]) -> list[str]:
-    """In what runs differ beside their seeds: config, versions, device."""
+    """Lists how runs differ beside their seeds: in config, versions, device."""
     configs = [files.flattened(run.results["config"]) for run in group]
     texts = []
     for key in sorted({key for config in configs for key in config} - {*SEEDS}):
@@ -214,28 +168,35 @@ def check_alike(group: list[FinishedRun], name: str) -> None:
 
 
 def declared(run: FinishedRun) -> tuple[str, ...]:
-    """Which epochs' accuracy the config says that counts, the first foremost; () of older runs."""
+    """The selections that the config declares, the most important first; () in older runs."""
     return tuple(run.results["config"].get("report", {}).get("selection", ()))
 
 
-def accuracy(run: FinishedRun, selection: str) -> float:
-    """Test accuracy in %; NaN where the run has none of that kind."""
+def score_at(run: FinishedRun, selection: str) -> float:
+    """The test score, as people write it; NaN where the run has none of that kind."""
+    score, key = run.score, f"test_{run.score.key}"
     if selection == "best_test":
-        test = [row.get("test_accuracy", np.nan) for row in metrics(run)]
-        return 100 * max(test, default=np.nan)
-    return 100 * run.results["test_accuracy"].get(selection, np.nan)
+        test = [value for row in metrics(run) if (value := row.get(key)) is not None]
+        return score.scale * test[best_epoch(test, score)] if test else np.nan
+    value = run.results[key].get(selection)
+    return np.nan if value is None else score.scale * value
 
 
-def validation(run: FinishedRun) -> float | None:
-    """The best accuracy on validation labels, in %."""
-    values = [row["validation_accuracy"] for row in metrics(run) if "validation_accuracy" in row]
-    return 100 * max(values) if values else None
+def best_validation(run: FinishedRun) -> float | None:
+    """The score of the best epoch on validation examples, as people write it."""
+    key = f"validation_{run.score.key}"
+    values = [value for row in metrics(run) if (value := row.get(key)) is not None]
+    return run.score.scale * values[best_epoch(values, run.score)] if values else None
 
 
-def selected(run: FinishedRun, selection: str) -> str:
-    """A selection's name in full: the kind of validation labels makes a difference."""
-    kind = run.results["config"]["data"]["validation_labels"]
-    return SELECTIONS[selection].format(validation=kind)
+def selection_in_full(run: FinishedRun, selection: str) -> str:
+    """A selection's full name, with the kind of validation targets."""
+    return SELECTIONS[selection].format(validation=validation_kind(run), target=run.score.target)
+
+
+def validation_kind(run: FinishedRun) -> str:
+    """Whether the targets of validation examples are noisy or clean."""
+    return run.results["config"]["data"]["validation_labels"]
 
 
 def metrics(run: FinishedRun) -> list[dict]:
@@ -244,11 +205,15 @@ def metrics(run: FinishedRun) -> list[dict]:
     Raises:
       ValueError: if they are not there, or torn.
     """
-    path = run.path / files.METRICS
-    try:
-        return files.read_rows(path)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"--workdir: {path}: {error}") from None
+    return stored.metrics_of(run.stored)
+
+
+def with_unit(score: Score) -> str:
+    return f"{score.name} in {score.unit}" if score.unit else score.name
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def number(runs: int) -> str:
@@ -261,7 +226,7 @@ def mean_and_spread(values: list[float], digits: int) -> str:
 
 
 def caption(runs: list[FinishedRun]) -> str:
-    """What the runs have in common, or that they have not."""
+    """Describes what runs have in common, and where they are mixed."""
 
     def common(of):
         values = sorted({str(of(run.results)) for run in runs})
@@ -273,6 +238,7 @@ def caption(runs: list[FinishedRun]) -> str:
     wrong += " (of some runs unknown)" if known and None in rates else ""
     seeds = zip(*(run.seeds for run in runs), strict=True)
     varied = [name for name, of in zip(SEEDS.values(), seeds, strict=True) if len({*of}) > 1]
+    target = runs[0].score.target
     vmapped = sum("vmapped" in run.results for run in runs)
     parts = (
         f"mean ± sample standard deviation over n seeds{' of ' * bool(varied)}{', '.join(varied)}",
@@ -280,14 +246,14 @@ def caption(runs: list[FinishedRun]) -> str:
         f"{common(lambda r: r['config']['data']['name'])}",
         f"{common(lambda r: r['config']['model']['name'])}",
         f"{common(lambda r: r['config']['epochs'])} epochs",
-        f"noise {common(lambda r: r['noise']['convention'])}, part of wrong labels {wrong}",
+        f"noise {common(lambda r: r['noise']['convention'])}, part of wrong {target}s {wrong}",
         f"jax {common(lambda r: r['versions']['jax'])} on {common(lambda r: r['platform'])}",
     )
     return f"{'; '.join(parts)}. {settings(runs)}".rstrip()
 
 
 def add_arguments(command) -> None:
-    """Which runs, and what is a condition of theirs."""
+    """Adds the flags that say which runs to read, and which keys are conditions."""
     command.add_argument("--workdir", required=True, help="directory that holds the runs")
     told = "keys of the config, commas between, whose values are columns and no part of rows' names"
     command.add_argument("--columns", metavar="KEYS", help=told)

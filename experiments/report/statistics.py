@@ -9,12 +9,13 @@ from scipy import stats
 
 from experiments.report import runs
 from experiments.report.runs import Condition, FinishedRun
+from experiments.tasks.scores import Score
 
 LEVEL = 0.05
 
 
 class Cell(NamedTuple):
-    """Test accuracy in % of runs that differ in their seeds alone."""
+    """Test scores, as people write them, of runs that differ in their seeds alone."""
 
     runs: list[FinishedRun]
     values: dict[tuple[int, ...], float]  # by a run's seeds
@@ -29,12 +30,12 @@ class Cell(NamedTuple):
 
     @property
     def deviation(self) -> float:
-        """The sample's; NaN of fewer than two."""
+        """The sample's standard deviation; NaN for fewer than two values."""
         return float(np.std([*self.values.values()], ddof=1)) if self.n > 1 else math.nan
 
 
 class Paired(NamedTuple):
-    """A cell less another, over the seeds that both have."""
+    """The difference of two cells over the seeds that both have."""
 
     n: int
     mean: float
@@ -44,17 +45,17 @@ class Paired(NamedTuple):
 
 
 def make_cell(group: list[FinishedRun], selection: str) -> Cell:
-    """Runs of the same seeds, as a mixed table has them, are averaged first: n counts seeds."""
+    """Makes a cell; runs of the same seeds are averaged first, so that n counts seeds."""
     values: dict[tuple[int, ...], list[float]] = {}
     for run in group:
-        accuracy = runs.accuracy(run, selection)
-        if not math.isnan(accuracy):
-            values.setdefault(run.seeds, []).append(accuracy)
+        value = runs.score_at(run, selection)
+        if not math.isnan(value):
+            values.setdefault(run.seeds, []).append(value)
     return Cell(group, {seeds: float(np.mean(some)) for seeds, some in sorted(values.items())})
 
 
 def paired(cell: Cell, best: Cell) -> Paired | None:
-    """None where the two have no seed in common."""
+    """Compares two cells by seed; returns None where they have no seed in common."""
     common = sorted({*cell.values} & {*best.values})
     if not common:
         return None
@@ -86,7 +87,7 @@ def sign_flip(differences: np.ndarray) -> float:
 
 
 def least_p(n: int) -> float:
-    """Below which no sign-flip test of n differences can go."""
+    """The smallest p that a sign-flip test of n differences can give."""
     return min(1.0, 2.0 ** (1 - n))
 
 
@@ -100,8 +101,9 @@ def holm(p: list[float]) -> list[float]:
 
 
 class Table(NamedTuple):
-    """Cells by selection, row and column; those of the paired comparisons, likewise."""
+    """Cells and paired comparisons, by selection, row and column."""
 
+    score: Score
     selections: tuple[str, ...]
     rows: list[str]  # the best first
     columns: list[Condition]
@@ -121,11 +123,13 @@ def make_table(
         (selection, row, column): make_cell(groups.get((row, column), []), selection)
         for selection, row, column in itertools.product(selections, rows, columns)
     }
-    rows = ordered(cells, selections[0], rows, columns)
+    score = found[0].score
+    sign = 1 if score.larger_is_better else -1
+    rows = ordered(cells, sign, selections[0], rows, columns)
     best = {}
     for selection, column in itertools.product(selections, columns):
         cells_of = {row: cells[selection, row, column] for row in rows}
-        means = {row: cell.mean for row, cell in cells_of.items() if cell.n}
+        means = {row: sign * cell.mean for row, cell in cells_of.items() if cell.n}
         if means:
             best[selection, column] = max(means, key=means.__getitem__)
     pairs = {}
@@ -136,14 +140,16 @@ def make_table(
             pairs[selection, row, column] = difference
     tested = [key for key in pairs if key[0] == selections[0]]
     adjusted = dict(zip(tested, holm([pairs[key].p for key in tested]), strict=True))
-    return Table(selections, rows, columns, cells, best, pairs, adjusted, baseline)
+    return Table(score, selections, rows, columns, cells, best, pairs, adjusted, baseline)
 
 
-def ordered(cells, selection: str, rows: list[str], columns: list[Condition]) -> list[str]:
-    """By mean rank over the columns in which a row has runs, then by name."""
+def ordered(
+    cells, sign: int, selection: str, rows: list[str], columns: list[Condition]
+) -> list[str]:
+    """Sorts rows by their mean rank over columns, then by name; a high sign * mean is best."""
     ranks: dict[str, list[int]] = {row: [] for row in rows}
     for column in columns:
-        means = {row: cells[selection, row, column].mean for row in rows}
+        means = {row: sign * cells[selection, row, column].mean for row in rows}
         for row, mean in means.items():
             if not math.isnan(mean):
                 ranks[row].append(1 + sum(other > mean for other in means.values()))

@@ -1,7 +1,6 @@
-"""The training examples whose labels a run trusts least."""
+"""The training examples whose targets a run trusts least."""
 
 import csv
-import json
 import pathlib
 
 import ml_collections
@@ -9,14 +8,15 @@ import numpy as np
 
 from experiments import data
 from experiments.report.drawing import plt
-from experiments.runs import files, samples
+from experiments.runs import files, samples, stored
+from experiments.tasks import score_of
 
 
 def suspects(args) -> None:
-    """The training examples whose labels a run trusts least: a list, and a picture."""
+    """The training examples whose targets a run trusts least: a list, and a picture."""
     path = pathlib.Path(args.workdir).expanduser()
     try:
-        config = ml_collections.ConfigDict(json.loads((path / files.CONFIG).read_text()))
+        config = ml_collections.ConfigDict(stored.config_of(path))
         rows = samples.read(path)
     except (OSError, ValueError) as error:
         raise ValueError(f"--workdir: expected a finished run: {error}") from None
@@ -28,26 +28,31 @@ def suspects(args) -> None:
     # Of the whole training set, whatever the run left out: found by the published position.
     place = {int(index): i for i, index in enumerate(dataset.train.index)}
     first = samples.order(rows)[: args.number]
-    names = dataset.class_names
+    target, names = score_of(config).target, dataset.class_names
     with open(path / "suspects.csv", "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["index", "given_label", "predicted_label", "weight", "loss"])
+        writer.writerow(["index", f"given_{target}", f"predicted_{target}", "weight", "loss"])
         for i in first:
-            labels = names[rows["target"][i]], names[rows["predicted"][i]]
+            both = shown(rows["target"][i], names), shown(rows["predicted"][i], names)
             numbers = (f"{rows[name][i]:.6g}" for name in ("weight", "loss"))
-            writer.writerow([rows["index"][i], *labels, *numbers])
+            writer.writerow([rows["index"][i], *both, *numbers])
     print(path / "suspects.csv")
     images = [dataset.train.inputs[place[int(rows["index"][i])]] for i in first[:40]]
-    titles = [
-        f"{rows['index'][i]}: {names[rows['target'][i]]}\n{names[rows['predicted'][i]]}?"
-        for i in first[:40]
-    ]
+    titles = []
+    for i in first[:40]:
+        given, predicted = (shown(rows[name][i], names) for name in ("target", "predicted"))
+        titles.append(f"{rows['index'][i]}: {given}\n{predicted}?")
     picture(images, titles, path / "suspects.png")
     print(path / "suspects.png")
     wrong = samples.is_wrong(rows)
     if wrong is not None:
         part = f"{wrong[first].mean():.1%} are wrong; of all, {wrong.mean():.1%}"
         print(f"of these {len(first)}, {part}")
+
+
+def shown(value, names) -> str:
+    """A target as people write it: the name of what was counted, or a number."""
+    return names[value] if names else f"{value:g}"
 
 
 def picture(images, titles, path: pathlib.Path) -> None:

@@ -22,10 +22,10 @@ BEST = "best"  # what --paired alone is
 
 
 def table(args) -> None:
-    """Test accuracy of all runs below a directory: mean and standard deviation over seeds."""
+    """Test scores of all runs below a directory: mean and standard deviation over seeds."""
     root = pathlib.Path(args.workdir).expanduser()
-    found = runs.read(root, args.columns)
-    selections = selected(found, args.select)
+    found = runs.finished_runs(root, args.columns)
+    selections = wanted(found, args.select)
     with_pairs = args.paired is not None
     baseline = args.paired if with_pairs and args.paired != BEST else None
     if baseline is not None:
@@ -33,7 +33,8 @@ def table(args) -> None:
     made = make_table(found, selections, baseline)
     if not made.best:
         names = ", ".join(selections)
-        raise ValueError(f"--select: no run in {args.workdir} has a test accuracy of {names}")
+        said = f"has a test {made.score.name} of {names}"
+        raise ValueError(f"--select: no run in {args.workdir} {said}")
     if not args.mixed:
         for (_, row, column), cell in made.cells.items():
             where = f"{row}, {runs.heading(column, made.columns)}: --mixed averages them"
@@ -45,7 +46,7 @@ def table(args) -> None:
     # In LaTeX each table floats on its own.
     texts = [said if args.format == "latex" else ""] * (len(tables) - 1) + [said]
     parts = [(*grid(one, with_pairs), text) for one, text in zip(tables, texts, strict=True)]
-    listed = published.read() if args.published else []
+    listed = published.listed(made.score) if args.published else []
     matched = published.comparisons(made.cells, listed)
     if args.format == "csv":
         write_csv(made, with_pairs, matched if args.published else None)
@@ -61,8 +62,8 @@ def table(args) -> None:
         print(f"{comment}No published number is of the same data set, model, method and noise.")
 
 
-def selected(found: list[FinishedRun], select: str | None) -> tuple[str, ...]:
-    """What --select names, or what the runs declare."""
+def wanted(found: list[FinishedRun], select: str | None) -> tuple[str, ...]:
+    """The selections that --select names, or else those that the runs declare."""
     declared = sorted({runs.declared(run) for run in found} - {()})
     names = tuple(dict.fromkeys(select.split(","))) if select else ()
     if not names and len(declared) > 1:
@@ -78,7 +79,7 @@ def selected(found: list[FinishedRun], select: str | None) -> tuple[str, ...]:
 
 
 def grid(made: Table, with_pairs: bool):
-    """The head, and the rows as texts; ** around the best."""
+    """The head and the rows of the table as texts; ** around the best."""
     most = max(cell.n for cell in made.cells.values())
     names = {selection: selection_name(made, selection) for selection in made.selections}
     alone = len(names) == 1 and len(made.columns) > 1
@@ -103,7 +104,7 @@ def grid(made: Table, with_pairs: bool):
 
 def selection_name(made: Table, selection: str) -> str:
     cells = [cell for (name, _, _), cell in made.cells.items() if name == selection]
-    names = {runs.selected(run, selection) for cell in cells for run in cell.runs}
+    names = {runs.selection_in_full(run, selection) for cell in cells for run in cell.runs}
     return " or ".join(sorted(names))
 
 
@@ -125,12 +126,13 @@ def caption(found: list[FinishedRun], made: Table, with_pairs: bool) -> str:
     counts = [cell.n for cell in made.cells.values()]
     most, missing = max(counts), counts.count(0)
     fewer = sum(0 < n < most for n in counts)
-    parts = [f"Test accuracy in %; {runs.caption(found)}"]
+    parts = [f"Test {runs.with_unit(made.score)}; {runs.caption(found)}"]
     parts.append(f"n = {most}{' where no other is shown' if fewer else ''}.")
     parts.append(declaration(found, made))
     parts += ["Bold: the best mean, and no more than that."] * (len(made.rows) > 1)
     if "best_test" in made.selections:
-        parts.append("†: the epoch was chosen with the test labels, which is optimistic.")
+        targets = f"test {made.score.target}s"
+        parts.append(f"†: the epoch was chosen with the {targets}, which is optimistic.")
     if len(made.columns) > 1:
         parts += [realised(found, made), "Rows by their mean rank over the columns."]
     if missing or fewer:
@@ -169,7 +171,7 @@ def realised(found: list[FinishedRun], made: Table) -> str:
         known = [f"{rate:.2%}" for rate in sorted(rates - {None})]
         text = " to ".join(dict.fromkeys((known[0], known[-1]))) if known else "unknown"
         texts.append(f"{runs.heading(column, made.columns)}: {text}")
-    return f"Labels wrong: {'; '.join(texts)}."
+    return f"{runs.capital(made.score.target)}s wrong: {'; '.join(texts)}."
 
 
 def pairs_caption(made: Table) -> str:
@@ -195,7 +197,7 @@ def pairs_caption(made: Table) -> str:
 
 
 def write_csv(made: Table, with_pairs: bool, matched: dict | None) -> None:
-    """A line for each cell, in full precision; one for each published number, where several."""
+    """Writes a line for each cell, or for each of its published numbers, in full precision."""
     number = len(Condition._fields)
     head = ["selection", "row", "settings", *Condition._fields, "n", "mean", "deviation", "seeds"]
     head.append("best")
@@ -222,7 +224,7 @@ def write_csv(made: Table, with_pairs: bool, matched: dict | None) -> None:
                 theirs = [""] * 6
             if one:
                 their = one.published
-                theirs = [their.accuracy, their.deviation, their.n or "", one.difference,
+                theirs = [their.value, their.deviation, their.n or "", one.difference,
                           {None: ""}.get(one.within, one.within), their.source]  # fmt: skip
             values = [*line, *theirs]
             writer.writerow("" if isinstance(v, float) and math.isnan(v) else v for v in values)
@@ -242,7 +244,7 @@ LATEX = {
 
 
 def latex(head: list[str], lines: list[list[str]], text: str) -> str:
-    """With the package booktabs."""
+    """A table for LaTeX with the package booktabs."""
 
     def escaped(text: str) -> str:
         text = "".join(LATEX.get(character, character) for character in text)

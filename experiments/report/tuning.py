@@ -1,4 +1,4 @@
-"""Settings by validation accuracy: what a table's config is tuned by."""
+"""Settings by their score on validation examples: what a table's config is tuned by."""
 
 import math
 import pathlib
@@ -9,32 +9,39 @@ from experiments.report import runs
 
 
 def choose(args) -> None:
-    """Settings of each method by accuracy on validation labels, the best first."""
-    found = runs.read(pathlib.Path(args.workdir))
+    """Settings of each method by their score on validation examples, the best first."""
+    found = runs.finished_runs(pathlib.Path(args.workdir))
     if len({run.column for run in found}) > 1:
         raise ValueError("--workdir: expected runs of one condition: a choice is made at one")
+    score = found[0].score
     groups: dict[str, dict[str, list[float]]] = {}  # by method and setting
     for run in found:
-        if (best := runs.validation(run)) is None:
-            raise ValueError(f"--workdir: {run.path} has no validation labels to choose by")
+        if (best := runs.best_validation(run)) is None:
+            raise ValueError(
+                f"--workdir: {run.path} has no validation {score.target}s to choose by"
+            )
         setting = run.settings or run.row.partition(", ")[2] or "as configured"
         method = run.results["config"]["loss"]["method"]
         groups.setdefault(method, {}).setdefault(setting, []).append(best)
     for row in {run.row for run in found}:
         runs.check_alike([run for run in found if run.row == row], row)
-    print("| method | setting | validation accuracy |\n|---|---|---|")
+    print(f"| method | setting | validation {score.name} |\n|---|---|---|")
+    sign = 1 if score.larger_is_better else -1
     for method, settings in groups.items():
-        ordered = sorted(settings.items(), key=lambda item: -float(np.mean(item[1])))
+        ordered = sorted(settings.items(), key=lambda item: -sign * float(np.mean(item[1])))
         for place, (setting, values) in enumerate(ordered):
             text = runs.mean_and_spread(values, 2)
             chosen = f"**{text}**" if place == 0 else text
             print(f"| {method} | {setting} | {chosen} |")
-    kind = found[0].results["config"]["data"]["validation_labels"]
-    said = f"Accuracy in % on {kind} validation labels at its best epoch, the best in bold"
-    count = found[0].results["config"]["data"]["validation"]
-    share = max(np.mean(values) for of in groups.values() for values in of.values()) / 100
-    error = 100 * math.sqrt(share * (1 - share) / count)
-    said += f"; {count} labels tell it to a standard error of {error:.1f}"
+    said = runs.capital(runs.with_unit(score))
+    said += f" on {runs.validation_kind(found[0])} validation {score.target}s at its best epoch"
+    said += ", the best in bold"
+    if score.unit == "%":  # a share of so many
+        count = found[0].results["config"]["data"]["validation"]
+        means = [float(np.mean(values)) for of in groups.values() for values in of.values()]
+        share = max(means, key=lambda mean: sign * mean) / 100
+        error = 100 * math.sqrt(share * (1 - share) / count)
+        said += f"; {count} {score.target}s tell it to a standard error of {error:.1f}"
     print(f"\n{said}; {runs.caption(found)}")
 
 

@@ -3,15 +3,16 @@
 import json
 import pathlib
 
-from experiments.runs import files
+from experiments.runs import files, stored
 
 
 def unfinished(root: pathlib.Path) -> list[tuple[str, str]]:
     """Directories of runs without a result, and what is known of them."""
     begun = {path.parent for path in root.glob(f"**/{files.CONFIG}") if is_of_a_run(path)}
     begun |= {path.parent for path in root.glob(f"**/{files.REASON}")}
+    begun -= {path for path in begun if (path / files.RESULTS).exists() or left_over(path)}
     found = []
-    for path in sorted(path for path in begun if not (path / files.RESULTS).exists()):
+    for path in sorted(begun):
         if (path / files.REASON).exists():
             said = "failed: " + (path / files.REASON).read_text().strip()
         elif (path / files.FAILED).exists():
@@ -25,11 +26,23 @@ def unfinished(root: pathlib.Path) -> list[tuple[str, str]]:
 
 
 def is_of_a_run(path: pathlib.Path) -> bool:
-    """Whether a config is one of this program, and not that of several seeds at once."""
+    """Whether a config.json is that of one run of this program, not of several seeds."""
     try:
         config = json.loads(path.read_text())
         return {"loss", "epochs"} <= {*config} and not any(path.parent.glob("seed_*"))
     except (OSError, ValueError, TypeError):
+        return False
+
+
+def left_over(path: pathlib.Path) -> bool:
+    """Whether a directory holds what is left of a packed run, and not another that has begun."""
+    try:
+        packed_config = stored.config_of_packed(path)
+        own = path / files.CONFIG
+        return packed_config is not None and (
+            not own.exists() or packed_config == json.loads(own.read_text())
+        )
+    except ValueError:
         return False
 
 
@@ -42,7 +55,7 @@ def not_finite(path: pathlib.Path) -> str:
 
 
 def counted(root: pathlib.Path) -> str:
-    """What a caption says of them: a run that diverged is not one that was never begun."""
+    """The sentence of a caption that counts failed and unfinished runs."""
     states = [said.partition(":")[0] for _, said in unfinished(root)]
     parts = [f"{states.count(name)} {name}" for name in sorted({*states})]
     return f"Runs below the directory without a result: {', '.join(parts)}." if parts else ""

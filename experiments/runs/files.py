@@ -17,6 +17,7 @@ from experiments.runs import identity
 
 CONFIG, METRICS, TIMING, RESULTS = "config.json", "metrics.jsonl", "timing.jsonl", "results.json"
 SAMPLES = "samples.npz"
+LOSSES = "losses.csv"  # quantiles of each example's losses, from `report figures`
 FAILED = "FAILED.json"
 AT_ONCE = "at_once.json"  # how many runs it began with, itself one of them, and which
 REASON = "failed.txt"  # a sweep's
@@ -69,7 +70,7 @@ def config_sha256(config: dict) -> str:
 
 
 def is_done(path: pathlib.Path, sha256: str) -> bool:
-    """Whether a whole result is there, of the config with this hash."""
+    """Whether a directory has a whole result of the config with this hash."""
     try:
         return json.loads((path / RESULTS).read_text())["config_sha256"] == sha256
     except (OSError, ValueError, KeyError, TypeError):
@@ -77,7 +78,7 @@ def is_done(path: pathlib.Path, sha256: str) -> bool:
 
 
 def at_once(path: pathlib.Path) -> dict:
-    """How many runs a run began with, and their names; empty if nobody decided it."""
+    """How many runs were trained together, and their names; empty if nobody decided it."""
     try:
         return json.loads((path / AT_ONCE).read_text())
     except FileNotFoundError:
@@ -85,7 +86,7 @@ def at_once(path: pathlib.Path) -> dict:
 
 
 def flattened(config: dict, prefix: str = "") -> dict[str, Any]:
-    """By dotted names, without what a result does not depend on."""
+    """A config by dotted keys, without those that a result does not depend on."""
     flat: dict = {}
     for key, value in config.items():
         if isinstance(value, dict):
@@ -96,7 +97,7 @@ def flattened(config: dict, prefix: str = "") -> dict[str, Any]:
 
 
 def short_names(keys: Iterable[str]) -> dict[str, str]:
-    """Of dotted keys, as much of each one's end as tells it from the others."""
+    """Shortens dotted keys to as much of their ends as tells them apart."""
     keys = [*keys]
     short = {}
     for key in keys:
@@ -108,7 +109,7 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
 
 
 def check_config(path: pathlib.Path, config: dict, resumable: bool) -> None:
-    """A run is finished once, and goes on as it began, but for more epochs.
+    """Checks that a run may begin or go on here: it is finished once, and keeps its config.
 
     Raises:
       ValueError: for a finished run, or one of another config, with the differences, or of none.
@@ -145,7 +146,7 @@ def check_config(path: pathlib.Path, config: dict, resumable: bool) -> None:
 
 
 def _is_of(path: pathlib.Path, config: dict) -> bool:
-    """Whether a result is whole, and of this config."""
+    """Whether a results.json is whole and belongs to this config."""
     try:
         results = json.loads(path.read_text())
         sha256 = results.get("config_sha256")  # older ones have none
@@ -170,18 +171,21 @@ def compilation_cache() -> None:
 
 
 def versions() -> dict[str, str]:
-    """Of the packages on which a result depends."""
+    """The versions of the packages that a result depends on."""
     packages = ("superloss_jax", "jax", "jaxlib", "flax", "optax", "numpy")
     return {name: importlib.metadata.version(name) for name in packages}
 
 
 def write_json(path: pathlib.Path, value) -> None:
-    text = json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
-    replace(path, text.encode())
+    replace(path, json_bytes(value))
+
+
+def json_bytes(value) -> bytes:
+    return (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode()
 
 
 def first_process() -> bool:
-    """Of several that train together, the one that writes."""
+    """Whether this process is the one that writes, of several that train together."""
     import jax
 
     return jax.process_index() == 0
@@ -189,14 +193,26 @@ def first_process() -> bool:
 
 def replace(path: pathlib.Path, content: bytes) -> None:
     """Writes to a temporary name, then renames: the file is there whole, or not at all."""
-    if not first_process():
-        return
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "wb") as file:
+    if first_process():
+        write_aside(path, content)
+        put_in_place(path)
+
+
+def aside(path: pathlib.Path) -> pathlib.Path:
+    """The temporary name of a file that is being written."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+def write_aside(path: pathlib.Path, content: bytes) -> None:
+    with open(aside(path), "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+
+
+def put_in_place(path: pathlib.Path) -> None:
+    """Gives the file that was written aside its name."""
+    os.replace(aside(path), path)
     folder = os.open(path.parent, os.O_RDONLY)  # the new name, too, is to outlive a power failure
     try:
         os.fsync(folder)
@@ -237,7 +253,7 @@ def read_rows(path: pathlib.Path) -> list[dict]:
 
 
 def whole_rows(path: pathlib.Path) -> list[dict]:
-    """Of a file that may be growing, or was when its run was killed: without a torn line."""
+    """Reads a file that may be growing, or whose run was killed; skips torn lines."""
     rows = []
     for text in path.read_text().splitlines():
         with contextlib.suppress(ValueError):
@@ -246,7 +262,7 @@ def whole_rows(path: pathlib.Path) -> list[dict]:
 
 
 def plain(value):
-    """As JSON gives it back, which has no NaN, infinity or tuple."""
+    """A value as JSON gives it back: None for NaN and infinity, lists for tuples."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

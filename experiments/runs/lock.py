@@ -1,4 +1,4 @@
-"""One process a work directory, and signals that end a run at a step's boundary."""
+"""A lock that keeps a work directory for one process, and signals that end a run between steps."""
 
 import contextlib
 import fcntl

@@ -1,5 +1,7 @@
 """Which epoch's test score counts: declared in config.report.selection before the run."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from experiments.tasks.scores import Score
@@ -12,18 +14,23 @@ SELECTIONS = {
 }
 
 
-def test_scores(rows: list[dict], score: Score) -> dict[str, float]:
-    """By selection, from a row an epoch; of equal epochs, the first; without the oracle."""
-    name = f"test_{score.key}"
-    if name not in rows[-1]:
+def best_epoch(values: Sequence[float], score: Score) -> int:
+    """The position of the best value, the first of equal ones; NaN loses against any number."""
+    known = [i for i, value in enumerate(values) if not np.isnan(value)]
+    sign = 1 if score.larger_is_better else -1
+    return max(known, key=lambda i: sign * values[i], default=0)
+
+
+def selected_scores(rows: list[dict], score: Score) -> dict[str, float]:
+    """The test scores by selection, from a row an epoch; only reports add the oracle."""
+    test_key, validation_key = f"test_{score.key}", f"validation_{score.key}"
+    if test_key not in rows[-1]:
         return {}
-    test = [row[name] for row in rows]
+    test = [row[test_key] for row in rows]
     found = {"last": test[-1]}
     if len(test) >= 10:
         found["mean_of_last_10"] = float(np.mean(test[-10:]))
-    name = f"validation_{score.key}"
-    if name in rows[-1]:
-        sign = 1 if score.larger_is_better else -1
-        best = int(np.argmax([sign * row[name] for row in rows]))
+    if validation_key in rows[-1]:
+        best = best_epoch([row[validation_key] for row in rows], score)
         found |= {"best_validation": test[best], "best_epoch": rows[best]["epoch"]}
     return found

@@ -43,31 +43,72 @@ def show(points: list[Point], states: dict[int, str]) -> None:
         print(f"{states[i]:8s} {point.path.name}{why}")
 
 
-def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        refuse(ValueError(f"unexpected argument {argv[1]!r}: values are given as --name=value"))
+def asked_for(root: pathlib.Path) -> tuple[list[Point], slurm_options.Options]:
+    """What the command line means.
+
+    Raises:
+      ValueError: if it means nothing.
+    """
+    checks.choose("--backend", BACKEND.value, dict.fromkeys(("local", "slurm", "print")))
+    checks.within("--workers", WORKERS.value, 0, 1000)
+    checks.within("--seeds_at_once", AT_ONCE.value, 1, 1000)
+    options = slurm_options.parse(SLURM.value)
+    if SLURM.value and BACKEND.value != "slurm":
+        raise ValueError("--slurm: expected with --backend=slurm only")
     file = config_flags.get_config_filename(flags.FLAGS["config"])
-    root = pathlib.Path(WORKDIR.value).expanduser()
-    try:
-        checks.choose("--backend", BACKEND.value, dict.fromkeys(("local", "slurm", "print")))
-        checks.within("--workers", WORKERS.value, 0, 1000)
-        checks.within("--seeds_at_once", AT_ONCE.value, 1, 1000)
-        options = slurm_options.parse(SLURM.value)
-        if SLURM.value and BACKEND.value != "slurm":
-            raise ValueError("--slurm: expected with --backend=slurm only")
-        given = dict(config_flags.get_override_values(flags.FLAGS["config"]))
-        points = expand(file, CONFIG.value, given, root, DATA_DIR.value)
-    except ValueError as error:
-        refuse(error)
+    given = dict(config_flags.get_override_values(flags.FLAGS["config"]))
+    return expand(file, CONFIG.value, given, root, DATA_DIR.value), options
+
+
+def places_here() -> tuple[list[str], int]:
+    """The GPUs that runs may have, and how many runs go at a time.
+
+    Raises:
+      ValueError: if more are asked for than there are GPUs or TPUs.
+    """
     gpus = visible_gpus() if BACKEND.value != "slurm" else []  # others than where it is submitted
     places = len(gpus) or int(BACKEND.value != "slurm" and has_tpu())
     number = WORKERS.value or places or len(os.sched_getaffinity(0))
     if places and number > places:
         said = f"one a GPU, {places}" if gpus else "1: it has the whole TPU"
         text = f"expected at most {said}, got {number}; JAX_PLATFORMS=cpu: on cores"
-        refuse(ValueError(f"--workers: {text}"))
+        raise ValueError(f"--workers: {text}")
+    return gpus, number
+
+
+def print_commands(points: list[Point], states: dict[int, str]) -> None:
+    todo = [i for i, found in states.items() if found in TO_DO]
+    for group in in_groups(points, AT_ONCE.value, todo):
+        print(shlex.join(command([points[i] for i in group])))
+
+
+def train_here(points: list[Point], states: dict[int, str], gpus: list[str], number: int) -> None:
+    pool = Pool(gpus)
+    with stopped_by_signals(pool):
+        local(points, states, pool, number, AT_ONCE.value)
+    if pool.stopped.is_set():
+        refuse(InterruptedError("interrupted: saved; the same command goes on"), 130)
+
+
+def train_by_slurm(
+    points: list[Point], options: slurm_options.Options, root: pathlib.Path
+) -> dict[int, str]:
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C does
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup
+            signal.signal(ending, signal.default_int_handler)
+    return slurm.run(points, options, WORKERS.value, root, AT_ONCE.value)
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        refuse(ValueError(f"unexpected argument {argv[1]!r}: values are given as --name=value"))
+    root = pathlib.Path(WORKDIR.value).expanduser()
     try:
+        points, options = asked_for(root)
+        gpus, number = places_here()
         states = slurm.states(points)
+    except ValueError as error:
+        refuse(error)
     except OSError as error:
         refuse(error, 1)
     if LIST.value:
@@ -76,23 +117,14 @@ def main(argv: list[str]) -> None:
         print(watch.headline(points, states, max(number, running)))
         return
     if BACKEND.value == "print":
-        todo = [i for i, found in states.items() if found in TO_DO]
-        for group in in_groups(points, AT_ONCE.value, todo):
-            print(shlex.join(command([points[i] for i in group])))
+        print_commands(points, states)
         return
     try:
         files.prepare(root)
         if BACKEND.value == "slurm":
-            for ending in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C does
-                if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup
-                    signal.signal(ending, signal.default_int_handler)
-            states = slurm.run(points, options, WORKERS.value, root, AT_ONCE.value)
+            states = train_by_slurm(points, options, root)
         else:
-            pool = Pool(gpus)
-            with stopped_by_signals(pool):
-                local(points, states, pool, number, AT_ONCE.value)
-            if pool.stopped.is_set():
-                refuse(InterruptedError("interrupted: saved; the same command goes on"), 130)
+            train_here(points, states, gpus, number)
     except (OSError, ValueError) as error:
         refuse(error)
     except KeyboardInterrupt:

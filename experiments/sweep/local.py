@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from experiments.progress import console
 from experiments.sweep import watch
 from experiments.sweep.points import Point
-from experiments.sweep.pool import Pool, in_groups, is_done
+from experiments.sweep.pool import Pool, has_result, in_groups
 
 
 def local(
@@ -29,7 +29,7 @@ def local(
         try:
             states.update(zip(group, pool.run([points[i] for i in group], begun), strict=True))
         except (OSError, ValueError) as error:  # a full disk, say: the others go on
-            states.update((i, "done" if is_done(points[i]) else "failed") for i in group)
+            states.update((i, "done" if has_result(points[i]) else "failed") for i in group)
             console.print(f"{points[group[0]].path.name}: {error}")
 
     with (

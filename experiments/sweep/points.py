@@ -11,7 +11,7 @@ from experiments.runs import files
 
 
 class Point(NamedTuple):
-    """One run: where it lies, the hash of its whole config, and what makes it.
+    """One run of a sweep: its directory, its config's hash, and the command that trains it.
 
     Points of one family differ in their seeds alone, and can be trained in one process.
     """
@@ -26,7 +26,7 @@ class Point(NamedTuple):
 def expand(
     file: str, config, given: dict[str, Any], root: pathlib.Path, data_dir: str | None = None
 ) -> list[Point]:
-    """The points of the file's sweep(), on top of `config`.
+    """The points of the file's sweep(): each is `config` with other values.
 
     `given`, from the command line, is part of each; of a key that is swept over, it chooses.
 
@@ -58,7 +58,7 @@ def expand(
         sha256 = files.config_sha256(full.to_dict())
         # One place for a point, by whatever sweep it was reached first.
         same = [path for path in there if path.name.endswith(f"-{sha256[:8]}")]
-        path = same[0] if len(same) == 1 else root / f"{readable(own)[:200]}-{sha256[:8]}"
+        path = same[0] if len(same) == 1 else root / f"{directory_name(own)[:200]}-{sha256[:8]}"
         words = [sys.executable, "-m", "experiments.main", f"--config={file}"]
         words += [f"--config.{k}={v}" for k, v in (given | own).items() if v is not None]
         words += [f"--workdir={path}", *([f"--data_dir={data_dir}"] if data_dir else [])]
@@ -72,7 +72,7 @@ def expand(
 
 
 def without_seeds(config) -> tuple[tuple[tuple[str, int], ...], str]:
-    """The seeds of a config, by name, and all the rest of it."""
+    """Splits a config into its seeds, by name, and a text of all the rest."""
     config = config.copy_and_resolve_references()
     flat = files.flattened(config.to_dict())
     seeds = {key: flat[key] for key in files.SEEDS if key in flat}
@@ -80,8 +80,8 @@ def without_seeds(config) -> tuple[tuple[tuple[str, int], ...], str]:
     return tuple(seeds.items()), json.dumps(files.plain(config.to_dict()), sort_keys=True)
 
 
-def readable(overrides: dict[str, Any]) -> str:
-    """A directory's name; of each key, as much as tells it from the others."""
+def directory_name(overrides: dict[str, Any]) -> str:
+    """Names a directory after overrides, whose keys are as short as tells them apart."""
     short = files.short_names(overrides)
     words = [f"{short[key]}={value}" for key, value in overrides.items()]
     name = ",".join(words) or "run"

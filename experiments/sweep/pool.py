@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Container, Iterator, Sequence
 
 from experiments import cache
-from experiments.runs import files
+from experiments.runs import files, stored
 from experiments.runs.lock import LOCK
 from experiments.sweep.points import Point
 
@@ -30,7 +30,7 @@ ONE_THREAD = {
 
 
 def in_groups(points: Sequence[Point], size: int, todo: Container[int]) -> list[list[int]]:
-    """Which of `todo` are to be trained together: up to `size` of one family, always the same."""
+    """Groups `todo` into points to train together: up to `size` of one family, always the same."""
     groups: list[list[int]] = []
     last: dict[str, list[int]] = {}
     for i, point in enumerate(points):
@@ -43,14 +43,14 @@ def in_groups(points: Sequence[Point], size: int, todo: Container[int]) -> list[
 
 
 def command(points: Sequence[Point]) -> list[str]:
-    """Of the first, with the others beside it."""
+    """What trains points in one process: the first one's command, which names the others."""
     others = [json.dumps({"workdir": str(one.path), **dict(one.seeds)}) for one in points[1:]]
     return points[0].command + [f"--beside={text}" for text in others]
 
 
 def state(point: Point) -> str:
-    """done, running, failed or missing."""
-    if is_done(point):
+    """The state of a point: done, running, failed or missing."""
+    if has_result(point):
         return "done"
     if not point.path.is_dir():
         return "missing"
@@ -59,14 +59,16 @@ def state(point: Point) -> str:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return "running"
-        if is_done(point):  # since it was looked at
+        if has_result(point):  # since it was looked at
             return "done"
     return "failed" if (point.path / files.REASON).exists() else "missing"
 
 
-def is_done(point: Point) -> bool:
-    """Whether a whole result of this very config is there."""
-    return files.is_done(point.path, point.sha256)
+def has_result(point: Point) -> bool:
+    """Whether a whole result of this very config is there: in its directory, or packed beside."""
+    if files.is_done(point.path, point.sha256):
+        return True
+    return stored.of_config(point.path.parent, point.sha256) is not None
 
 
 def attempt(
@@ -83,15 +85,10 @@ def attempt(
     was `stopped`.
     It inherits the open files `held`, and so their locks, which it has for as long as it runs.
     """
-    left = [point for point in points if not is_done(point)]
+    left = [point for point in points if not has_result(point)]
     if not left:  # by another sweep
         return "done"
-    for point in left:
-        point.path.mkdir(parents=True, exist_ok=True)
-        (point.path / files.REASON).unlink(missing_ok=True)
-        if point is not left[0]:
-            with open(point.path / LOG, "a") as log:
-                log.write(f"trained together: see {left[0].path / LOG}\n")
+    make_directories(left)
     with open(left[0].path / LOG, "a+", errors="replace") as log:
         before = log.tell()
         process = subprocess.Popen(
@@ -102,7 +99,22 @@ def attempt(
         code = process.wait()
         log.seek(before)
         said = log.read()
-    left = [point for point in left if not is_done(point)]
+    return state_after(left, code, said, stopped)
+
+
+def make_directories(points: Sequence[Point]) -> None:
+    """Makes the directories of points that are trained together; the first has their log."""
+    for point in points:
+        point.path.mkdir(parents=True, exist_ok=True)
+        (point.path / files.REASON).unlink(missing_ok=True)
+        if point is not points[0]:
+            with open(point.path / LOG, "a") as log:
+                log.write(f"trained together: see {points[0].path / LOG}\n")
+
+
+def state_after(points: Sequence[Point], code: int, said: str, stopped: Callable[[], bool]) -> str:
+    """The state of points whose process has ended with this code, after these words in its log."""
+    left = [point for point in points if not has_result(point)]
     if not left:
         return "done"
     last = (said.strip().splitlines() or ["no message"])[-1]
@@ -122,12 +134,12 @@ def attempt(
 
 
 def one_thread() -> dict[str, str]:
-    """This environment, with one thread for a run."""
+    """This process's environment, with one thread for a run."""
     flags = " ".join(filter(None, (os.environ.get("XLA_FLAGS"), ONE_THREAD["XLA_FLAGS"])))
     return os.environ | ONE_THREAD | {"XLA_FLAGS": flags}
 
 
-# Of several tasks in whose midst a sweep may have been started: a run is not one of them.
+# Set where a sweep was started in a Slurm task of several: its runs are none of those tasks.
 OF_A_TASK = ("SLURM_PROCID", "SLURM_NTASKS")
 
 
@@ -136,7 +148,7 @@ POLL = 0.5  # s, between two looks for a GPU
 
 @contextlib.contextmanager
 def one_of(gpus: list[str], stopped: Callable[[], bool]) -> Iterator[tuple[str | None, int]]:
-    """A GPU that no run of this user's sweeps has, once there is one, and the file that says so."""
+    """Waits for a GPU that no run of this user's sweeps has; yields it and its lock's file."""
     # What a Slurm step calls its first GPU is another than the next step's.
     step = [os.environ.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID")]
     cache.folder().mkdir(parents=True, exist_ok=True)
@@ -217,14 +229,14 @@ DEVICES = pathlib.Path("/dev")
 
 
 def has_tpu() -> bool:
-    """Whether a run would have a TPU, and all chips of it; not by starting JAX, as below."""
+    """Whether a run would have a TPU, found without JAX, which would take it."""
     if os.environ.get("JAX_PLATFORMS") == "cpu" or not importlib.util.find_spec("libtpu"):
         return False
     return any(any(DEVICES.glob(name)) for name in ("accel[0-9]*", "vfio/[0-9]*"))
 
 
 def visible_gpus() -> list[str]:
-    """NVIDIA's that the user lets be seen; not by starting JAX, which would take their memory."""
+    """The NVIDIA GPUs that runs may use, found without JAX, which would take their memory."""
     if os.environ.get("JAX_PLATFORMS") == "cpu":
         return []
     if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:

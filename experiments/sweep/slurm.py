@@ -21,7 +21,7 @@ from experiments.runs import files
 from experiments.runs.lock import locked
 from experiments.sweep import watch
 from experiments.sweep.points import Point
-from experiments.sweep.pool import TO_DO, attempt, in_groups, is_done, one_thread, state
+from experiments.sweep.pool import TO_DO, attempt, has_result, in_groups, one_thread, state
 from experiments.sweep.slurm_options import Options, asks_for_gpus, parameters
 
 TASK = "slurm.txt"  # in a run's directory: the number of its task
@@ -34,7 +34,7 @@ SECONDS_BETWEEN_TRIES = 10.0
 
 
 class Queued(NamedTuple):
-    """Of a task, Slurm's word for its state, and why it waits."""
+    """Slurm's word for a task's state, and why the task waits."""
 
     state: str
     reason: str
@@ -68,7 +68,7 @@ def task_of(point: Point) -> str:
 
 
 def states(points: list[Point]) -> dict[int, str]:
-    """As pool.state has them, and queued: a task waits for its turn."""
+    """The states of points, as pool.state has them, or queued: a task waits for its turn."""
     found = {i: state(point) for i, point in enumerate(points)}
     tasks = {i: task for i in found if found[i] != "done" and (task := task_of(points[i]))}
     if shutil.which("squeue"):  # else they are looked at from elsewhere
@@ -150,7 +150,7 @@ class Task:
         self.note_task()
         submitits = {n: signal.signal(n, note) for n in (signal.SIGTERM, *WARNINGS)}
         environment = one_thread() if self.narrow else dict(os.environ)
-        found = "done" if all(map(is_done, self.points)) else "running"
+        found = "done" if all(map(has_result, self.points)) else "running"
         while found == "running" and not received:
             signal.pthread_sigmask(signal.SIG_BLOCK, WARNINGS)  # as the run inherits it
             found = attempt(self.points, environment, started, lambda: bool(received))
@@ -159,7 +159,7 @@ class Task:
         for number, handler in submitits.items():
             signal.signal(number, handler)
         if found == "failed":
-            left = next(point for point in self.points if not is_done(point))
+            left = next(point for point in self.points if not has_result(point))
             raise RuntimeError((left.path / files.REASON).read_text().strip())
         if found != "done":
             if self.is_to_go_on(received):
@@ -220,7 +220,7 @@ def run(
 def follow(points: list[Point], parallel: int, root: pathlib.Path) -> dict[int, str]:
     """Looks at the queue until none of the points is in it; the state of each then."""
     tasks = {i: task for i, point in enumerate(points) if (task := task_of(point))}
-    found = {i: "done" if is_done(point) else "queued" for i, point in enumerate(points)}
+    found = {i: "done" if has_result(point) else "queued" for i, point in enumerate(points)}
     left = {i: task for i, task in tasks.items() if found[i] != "done"}
     said = {"None", "Resources", "Priority", "BeginTime", "JobArrayTaskLimit"}  # will pass
     with watch.watching(points, found, parallel) as ended:

@@ -50,7 +50,7 @@ def asks_for_gpus(options: Options) -> bool:
 
 
 def parameters(options: Options, parallel: int, name: str) -> dict[str, Any]:
-    """As submitit takes them."""
+    """The options as submitit takes them."""
     cores = options.numbers["cpus_per_task"]
     return {
         "job_name": name,

@@ -14,29 +14,45 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.progress import console
-from experiments.runs import files
+from experiments.runs import files, stored
 from experiments.sweep.points import Point
+from experiments.tasks import score_of
+from experiments.tasks.scores import Score
 
 
 class Progress(NamedTuple):
-    epochs: int  # finished
-    of: int  # 0: not known yet
-    seconds: float  # of the finished ones
-    last: dict  # the newest row of metrics.jsonl
+    epochs: int = 0  # finished
+    of: int = 0  # 0: not known yet
+    seconds: float = 0.0  # of the finished ones
+    loss: float | None = None  # of the newest
+    test: str = ""  # the test score of the newest, as people write it
 
 
 def progress(point: Point) -> Progress:
-    """From the files of a run, which may be growing, not be there, or be another's."""
+    """How far a run is, from its packed record or its files, which may be missing or growing."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        of = json.loads((point.path / files.CONFIG).read_text())["epochs"]
-        metrics, timing = (_rows(point.path / name) for name in (files.METRICS, files.TIMING))
-        seconds = sum(row["seconds"] for row in timing)
-        return Progress(len(timing), of, seconds, metrics[-1] if metrics else {})
-    return Progress(0, 0, 0.0, {})
+        if (run := stored.of_config(point.path.parent, point.sha256)) is not None:
+            record = stored.record_of(run)
+            config, metrics, timing = record.results["config"], record.metrics, record.timing
+        else:
+            config = json.loads((point.path / files.CONFIG).read_text())
+            metrics, timing = (_rows(point.path / name) for name in (files.METRICS, files.TIMING))
+        last, score = metrics[-1] if metrics else {}, score_of(config)
+        seconds, loss = sum(row["seconds"] for row in timing), last.get("train_loss")
+        return Progress(len(timing), config["epochs"], seconds, loss, on_test(last, score))
+    return Progress()
+
+
+def on_test(row: dict, score: Score) -> str:
+    value = row.get(f"test_{score.key}")
+    if value is None:
+        return ""
+    space = " " if score.unit not in ("", "%") else ""  # a live table is narrow
+    return f"{score.scale * value:.1f}{space}{score.unit}"
 
 
 def _rows(path: pathlib.Path) -> list[dict]:
-    """Of a file that grows by whole lines; read again when it has changed."""
+    """Reads a file that grows by whole lines; reads it again only when it has changed."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -50,7 +66,7 @@ def _read(path: pathlib.Path, changed: int, size: int) -> list[dict]:
 
 
 def remaining(points: list[Point], states: dict[int, str], number: int) -> float | None:
-    """Seconds, from what was finished and from what runs; None as long as nothing is known."""
+    """Estimates the seconds left from finished and running runs; None while nothing is known."""
     found = {i: progress(point) for i, point in enumerate(points)}
     whole = [one.seconds for i, one in found.items() if states[i] == "done" and one.epochs]
     if not whole:
@@ -91,7 +107,7 @@ SHOWN = 12  # rows of one state
 
 
 def view(points: list[Point], states: dict[int, str], number: int) -> Group:
-    """What is running, what failed, and what was finished of late."""
+    """The live table: what is running, what failed, what was finished last."""
     head = Text(headline(points, states, number), style="bold")
     table = Table(box=None, pad_edge=False)
     table.add_column("state")
@@ -106,11 +122,10 @@ def view(points: list[Point], states: dict[int, str], number: int) -> Group:
                 table.add_row(Text(state, style), f"{name}\n  {reason(points[i])}")
                 continue
             one = progress(points[i])
-            loss, test = one.last.get("train_loss"), one.last.get("test_accuracy")
             table.add_row(
                 Text(state, style), name, f"{one.epochs}/{one.of}",
-                "" if loss is None else f"{loss:.3f}",
-                "" if test is None else f"{test:.1%}",
+                "" if one.loss is None else f"{one.loss:.3f}",
+                one.test,
                 f"{one.seconds / one.epochs:.1f}" if one.epochs else "",
             )  # fmt: skip
     return Group(head, table)

@@ -14,4 +14,5 @@ class Score(NamedTuple):
     target: str = "target"  # what people call that which may be wrong: label
 
 
-SCORES = {"classification": Score("accuracy", "accuracy", scale=100.0, unit="%", target="label")}
+ACCURACY = Score("accuracy", "accuracy", scale=100.0, unit="%", target="label")
+SCORES = {"classification": ACCURACY}

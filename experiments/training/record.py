@@ -5,7 +5,7 @@ import numpy as np
 
 from experiments.runs import files, samples
 from experiments.runs.samples import Samples
-from experiments.runs.selection import test_scores
+from experiments.runs.selection import selected_scores
 from experiments.training.build import Member, Run
 from experiments.training.step import TrainState, group_names, quantity_names
 from superloss_jax import SuperLossState
@@ -63,7 +63,7 @@ def summary(config, run: Run, rows: list[dict], params, seen: Samples) -> dict:
         "noise": {"convention": "none", "realised_rate": None},
         **run.problem.facts,
         "score": run.score._asdict(),
-        f"test_{run.score.key}": test_scores(rows, run.score),
+        f"test_{run.score.key}": selected_scores(rows, run.score),
         "detectors": samples.detectors(seen),
         "last_epoch": rows[-1],
     }

@@ -5,6 +5,7 @@ import numpy as np
 from configs import digits
 from experiments.report.drawing import plt
 from experiments.runs import files, samples
+from experiments.tasks.scores import ACCURACY
 
 EPOCHS = 7
 ARGS = {"output": None, "rows": None, "split": 5, "columns": None}
@@ -14,7 +15,8 @@ def examples(seed, number=200):
     rng = np.random.default_rng(seed)
     clean = rng.integers(0, 5, number)
     label = np.where(rng.random(number) < 0.4, (clean + 1 + rng.integers(0, 4, number)) % 5, clean)
-    rows = {"index": np.arange(number), "label": label, "clean_label": clean}
+    rows = {"index": np.arange(number), "target": label, "clean_target": clean}
+    rows["wrong"] = (label != clean).astype(np.int8)
     rows["predicted"] = rng.integers(-1, 5, number)  # -1: not seen
     losses = (rng.exponential(size=(EPOCHS, number)) + (label != clean)).astype(np.float32)
     return rows | {"loss": losses[-1], "weight": np.exp(-losses[-1])}, losses
@@ -39,7 +41,7 @@ def make_run(root, method, rate, seed, wanted=(), epochs=EPOCHS, more=None, **ov
     results = {
         "config": config.to_dict(), "versions": {"jax": "1.0"}, "platform": "cpu", "devices": 1,
         "x64": False, "noise": {"convention": "x", "realised_rate": rate}, "detectors": {},
-        "test_accuracy": {"last": rows[-1]["test_accuracy"]},
+        "test_accuracy": {"last": rows[-1]["test_accuracy"]}, "score": ACCURACY._asdict(),
     } | (more or {})  # fmt: skip
     files.write_json(path / files.CONFIG, results["config"])
     files.write_json(path / files.RESULTS, results)

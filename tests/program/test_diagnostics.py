@@ -122,7 +122,7 @@ def test_suspects_are_listed_and_drawn(finished):
     missing = subprocess.run(
         [*command, "--workdir=/no/such"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert missing.returncode == 1
+    assert missing.returncode == 2
     assert missing.stderr.startswith("error: --workdir: expected a finished run")
     assert missing.stderr.count("\n") == 1
 

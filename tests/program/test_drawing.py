@@ -28,7 +28,7 @@ def test_names_are_as_near_their_lines_as_they_can_be():
 
 def test_a_name_alone_is_beside_the_end_of_its_line(tmp_path):
     make_run(tmp_path, "superloss", 0.4, 0)
-    figure = plots_metrics.tau(runs.read(tmp_path), ["superloss"], 5)
+    figure = plots_metrics.tau(runs.finished_runs(tmp_path), ["superloss"], 5)
     axes = figure.axes[0]
     (low, high), end = axes.get_ylim(), lines_of(axes)["superloss"].get_ydata()[-1]
     assert axes.texts[0].get_text() == "superloss"
@@ -53,7 +53,9 @@ def test_a_row_is_named_in_the_last_panel_that_has_it(tmp_path):
         make_run(tmp_path, "superloss", rate, 0)
     make_run(tmp_path, "superloss", 0.2, 0, **{"loss.base": "gce"})
     make_run(tmp_path, "superloss", 0.1, 0, **{"loss.base": "gce"})
-    figure = plots_metrics.tau(runs.read(tmp_path), ["superloss", "superloss, base gce"], 5)
+    figure = plots_metrics.tau(
+        runs.finished_runs(tmp_path), ["superloss", "superloss, base gce"], 5
+    )
     names = [[text.get_text() for text in axes.texts] for axes in figure.axes]
     assert names == [[], ["superloss, base gce"], [], ["superloss"]]
     figure.draw_without_rendering()
@@ -74,7 +76,7 @@ def test_of_long_curves_every_kth_epoch_is_drawn(length, every):
 
 def test_notes_say_which_epochs_are_drawn(tmp_path):
     path = make_run(tmp_path, "superloss", 0.4, 0, epochs=230)
-    found = runs.read(tmp_path)
+    found = runs.finished_runs(tmp_path)
     figure = plots_metrics.tau(found, ["superloss"], 5)
     rows = files.read_rows(path / files.METRICS)
     line = lines_of(figure.axes[0])["superloss"]

@@ -60,7 +60,7 @@ def test_the_page_stands_on_its_own(tmp_path):
     assert text.count("test accuracy") >= 9
     assert content.count('<div class="run">') == 10
     for row in ("cross_entropy", "superloss"):
-        of = [run for run in runs.read(sweep) if run.row == row and run.column.rate == 0.0]
+        of = [run for run in runs.finished_runs(sweep) if run.row == row and run.column.rate == 0.0]
         values = [100 * run.results["test_accuracy"]["last"] for run in of]
         assert f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}" in text
     assert len(content) < 1_500_000

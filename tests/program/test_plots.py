@@ -31,8 +31,8 @@ def test_accuracy_over_noise_is_the_mean_and_the_band_the_extremes(tmp_path):
             for method in ("superloss", "cross_entropy"):
                 make_run(tmp_path, method, rate, seed)
     make_run(tmp_path, "superloss", 0.3, 0, **{"noise.kind": "asymmetric"})
-    found = runs.read(tmp_path)
-    figure = plots_metrics.accuracy_over_noise(found, plots.chosen(found, None), 5)
+    found = runs.finished_runs(tmp_path)
+    figure = plots_metrics.score_over_noise(found, plots.chosen(found, None), 5)
     titles = {axes.get_xlabel(): axes for axes in figure.axes}
     kinds = ["asymmetric", "symmetric_exclusive"]
     assert sorted(titles) == [f"noise rate (%), {kind}" for kind in kinds]
@@ -59,14 +59,14 @@ def test_accuracy_over_noise_is_the_mean_and_the_band_the_extremes(tmp_path):
 
 def test_memorisation_shows_what_runs_have(tmp_path):
     path = make_run(tmp_path, "superloss", 0.4, 0)
-    figure = plots_metrics.memorisation(runs.read(tmp_path), ["superloss"], 5)
+    figure = plots_metrics.memorisation(runs.finished_runs(tmp_path), ["superloss"], 5)
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["right labels: fitted", "wrong labels: memorised"]
     expected = [100 * row["accuracy_wrong"] for row in files.read_rows(path / files.METRICS)]
     drawn = lines_of(figure.axes[1])["superloss"].get_ydata()
     np.testing.assert_allclose(drawn, expected)
     make_run(tmp_path, "elr", 0.4, 0, ("wrong_correct", "wrong_other"))
-    found = runs.read(tmp_path)
+    found = runs.finished_runs(tmp_path)
     figure = plots_metrics.memorisation(found, ["superloss", "elr"], 5)
     drawn = {axes.get_title(): list(lines_of(axes)) for axes in figure.axes}
     assert drawn["wrong labels: true class predicted"] == ["elr"]
@@ -78,7 +78,7 @@ def test_rows_to_draw(tmp_path):
     for i, method in enumerate(methods):
         make_run(tmp_path, method, 0.4, i)
     make_run(tmp_path, "superloss", 0.4, 9, **{"loss.base": "gce", "loss.lam": 3.0})
-    found = runs.read(tmp_path)
+    found = runs.finished_runs(tmp_path)
     order = plots.chosen(found, None)
     assert order[:2] == ["superloss", "cross_entropy"]
     others = {run.row: run.results["test_accuracy"]["last"] for run in found}
@@ -95,7 +95,7 @@ def test_rows_to_draw(tmp_path):
     styles, others = drawing.styled(order, having)
     assert styles == {order[1]: STYLES[1], order[3]: STYLES[3]}
     assert others == order[6:]
-    figure = plots_metrics.accuracy_over_epochs(found, order, 5)
+    figure = plots_metrics.score_over_epochs(found, order, 5)
     lines = lines_of(figure.axes[-1])
     assert [*lines] == order[:6]
     assert [line.get_color() for line in lines.values()] == [one["color"] for one in STYLES]
@@ -116,23 +116,23 @@ def test_the_noisiest_conditions_are_shown_by_how_many_labels_are_wrong(tmp_path
         make_run(tmp_path, "superloss", rate, 0)
     unknown = {"noise": {"convention": "x", "realised_rate": None}}
     make_run(tmp_path, "superloss", 0.45, 0, more=unknown)
-    found = runs.read(tmp_path)
+    found = runs.finished_runs(tmp_path)
     figure = plots_metrics.tau(found, ["superloss"], 5)
     expected = ["noise 0.3", "given", "noise 0.45", "noise 0.5"]
     assert [axes.get_title() for axes in figure.axes] == [f"tau, {one}" for one in expected]
     assert note_of(figure).endswith("1 condition not shown: noise 0.1.")
     for one in (path, next(run.path for run in found if run.column.rate == 0.1)):
         with_examples(one)
-    assert [run.path for run in plots_examples.sources(found, ["superloss"], loss_groups.kept)] == [
-        path
-    ]
+    assert [
+        run.path for run in plots_examples.sources(found, ["superloss"], loss_groups.are_kept)
+    ] == [path]
 
 
 def test_of_equally_noisy_conditions_the_first_are_shown(tmp_path):
     factors = (20, 5, 50, 1, 100, 2, 10)  # fewer than 5040 orders in which a set gives them
     for factor in factors:
         make_run(tmp_path, "superloss", 0.4, 0, **imbalanced(factor))
-    found = runs.read(tmp_path)
+    found = runs.finished_runs(tmp_path)
     figure = plots_metrics.tau(found, ["superloss"], 5)
     columns = sorted(run.column for run in found)
     headings = [runs.heading(column, columns) for column in columns]
@@ -145,17 +145,17 @@ def test_runs_of_the_same_seeds_count_once_and_the_note_says_in_what_they_differ
     paths = {}
     for rate in (0.2, 0.4):
         paths[rate] = [make_run(tmp_path, "superloss", rate, seed) for seed in (0, 1)]
-    found = runs.read(tmp_path)
-    for draw in (plots_metrics.tau, plots_metrics.accuracy_over_noise):
+    found = runs.finished_runs(tmp_path)
+    for draw in (plots_metrics.tau, plots_metrics.score_over_noise):
         assert "MIXED" not in note_of(draw(found, ["superloss"], 5))
     path = make_run(tmp_path, "superloss", 0.4, 0, epochs=EPOCHS, more=older)
     rows = [row | {"tau": 3 * row["tau"]} for row in files.read_rows(path / files.METRICS)]
     rows.append({"epoch": EPOCHS + 1, "tau": 9.0})  # the only run that has it
     (path / files.METRICS).write_text("".join(map(files.line, rows)))
-    results = runs.read(tmp_path)
+    results = runs.finished_runs(tmp_path)
     own = next(run for run in results if run.path == path).results
     files.write_json(path / files.RESULTS, own | {"test_accuracy": {"last": 0.01}})
-    found = runs.read(tmp_path)
+    found = runs.finished_runs(tmp_path)
     said = "MIXED: averages runs that differ in jax 0.9 / jax 1.0; those of the same seeds"
     figure = plots_metrics.tau(found, ["superloss"], 5)
     assert said in note_of(figure)
@@ -163,7 +163,7 @@ def test_runs_of_the_same_seeds_count_once_and_the_note_says_in_what_they_differ
                      for one in paths[0.4])  # fmt: skip
     expected = [((a + 3 * a) / 2 + b) / 2 for a, b in zip(first, second, strict=True)] + [9.0]
     np.testing.assert_allclose(lines_of(figure.axes[1])["superloss"].get_ydata(), expected)
-    figure = plots_metrics.accuracy_over_noise(found, ["superloss"], 5)
+    figure = plots_metrics.score_over_noise(found, ["superloss"], 5)
     assert said in note_of(figure)
     first, second = (
         100 * files.read_rows(one / files.METRICS)[-1]["test_accuracy"] for one in paths[0.4]
@@ -179,14 +179,14 @@ def test_accuracy_over_noise_is_drawn_of_what_there_is(tmp_path):
         make_run(tmp_path, "gce", rate, 0, **{"data.name": "other"})
         make_run(tmp_path, "elr", rate, 0, more={"test_accuracy": {}})
     make_run(tmp_path, "superloss", 0.3, 0, more={"test_accuracy": {}})
-    found = runs.read(tmp_path)
-    figure = plots_metrics.accuracy_over_noise(found, plots.chosen(found, "superloss,elr"), 5)
+    found = runs.finished_runs(tmp_path)
+    figure = plots_metrics.score_over_noise(found, plots.chosen(found, "superloss,elr"), 5)
     assert [axes.get_title().split(",")[0] for axes in figure.axes] == ["digits"]
     line = lines_of(figure.axes[0])
     assert [*line] == ["superloss"]
     assert [*line["superloss"].get_xdata()] == [20, 40]
     with pytest.raises(ValueError, match="at several rates of noise, got none"):
-        plots_metrics.accuracy_over_noise(found, ["elr"], 5)
+        plots_metrics.score_over_noise(found, ["elr"], 5)
 
 
 def test_the_note_names_all_kinds_of_selection(tmp_path):
@@ -195,10 +195,10 @@ def test_the_note_names_all_kinds_of_selection(tmp_path):
             declared = {"data.validation_labels": kind, "report.selection": ("best_validation",)}
             make_run(tmp_path, "superloss", rate, 0, (), EPOCHS,
                      {"test_accuracy": {"best_validation": 0.5}}, **declared)  # fmt: skip
-    found = runs.read(tmp_path)
+    found = runs.finished_runs(tmp_path)
     order = plots.chosen(found, None)
     both = "best epoch on clean validation labels or best epoch on noisy validation labels"
-    assert both in note_of(plots_metrics.accuracy_over_noise(found, order, 5))
+    assert both in note_of(plots_metrics.score_over_noise(found, order, 5))
     clean = next(run.row for run in found
                  if run.results["config"]["data"]["validation_labels"] == "clean")  # fmt: skip
-    assert "noisy" not in note_of(plots_metrics.accuracy_over_noise(found, [clean], 5))
+    assert "noisy" not in note_of(plots_metrics.score_over_noise(found, [clean], 5))

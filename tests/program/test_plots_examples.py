@@ -63,7 +63,7 @@ def test_easy_and_hard_are_quarters_of_the_clean_and_all_quantiles_are_theirs():
     for split in (0, EPOCHS + 1):
         with pytest.raises(ValueError, match=f"--split: .* from 1 to 7, got {split}"):
             loss_groups.summarise(rows, losses, split)
-    with pytest.raises(ValueError, match="not known which labels are wrong"):
+    with pytest.raises(ValueError, match="not known which targets are wrong"):
         loss_groups.summarise(rows | {"label": rows["clean_label"]}, losses, 5)
     with pytest.raises(ValueError, match="no loss of a clean example"):
         loss_groups.summarise(rows, np.full_like(losses, np.nan), 5)
@@ -73,7 +73,7 @@ def test_losses_are_drawn_again_from_their_table_when_they_are_gone(tmp_path, ca
     sweep = swept(tmp_path / "swept")
     plots.figures(argparse.Namespace(**ARGS, workdir=str(sweep)))
     said = capsys.readouterr().out
-    for name in plots.FIGURES:
+    for name in (one.format(key="accuracy") for one in plots.FIGURES):
         for suffix in ("png", "svg"):
             file = sweep / "figures" / f"{name}.{suffix}"
             assert str(file) in said
@@ -81,7 +81,7 @@ def test_losses_are_drawn_again_from_their_table_when_they_are_gone(tmp_path, ca
     with open(sweep / "figures" / "losses.csv") as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == 2 * 3 * EPOCHS  # of two methods, three groups
-    found = runs.read(sweep)
+    found = runs.finished_runs(sweep)
     paths = [str(run.path.relative_to(sweep)) for run in found if run.column.rate and
              (run.path / samples.LOSSES).is_dir()]  # fmt: skip
     assert len(paths) == 2
@@ -99,14 +99,14 @@ def test_losses_are_drawn_again_from_their_table_when_they_are_gone(tmp_path, ca
             np.testing.assert_allclose(after[row][group], before[row][group], rtol=1e-5)
     with pytest.raises(ValueError, match=r"losses\.csv was made with --split=5, not 4"):
         plots_examples.summaries(found, order, 4)
-    (found[-1].path / loss_groups.FILE).write_text("a,b\n1,2\n")
+    (found[-1].path / files.LOSSES).write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match=r"expected the columns run,split,epoch"):
-        loss_groups.read(found[-1], 5)
+        loss_groups.summary_of(found[-1], 5)
 
 
 def test_weights_are_drawn_over_losses_and_tau_is_marked(tmp_path):
     sweep = swept(tmp_path / "swept")
-    found = runs.read(sweep)
+    found = runs.finished_runs(sweep)
     figure = plots_examples.sigma_over_loss(found, ["superloss", "cross_entropy"], 5)
     upper, lower = figure.axes[0], figure.axes[2]
     rows, _ = examples(0)
@@ -127,7 +127,7 @@ def test_runs_whose_metrics_cannot_be_read_are_left_out(tmp_path):
         (torn / files.METRICS).unlink()
         if content:
             (torn / files.METRICS).write_text(content)
-        found = runs.read(tmp_path)
+        found = runs.finished_runs(tmp_path)
         assert plots_metrics.foremost(found) == "last"  # the oracle's is not known of all
         order = plots.chosen(found, None)
         figure = plots_metrics.tau(found, order, 5)
@@ -137,7 +137,7 @@ def test_runs_whose_metrics_cannot_be_read_are_left_out(tmp_path):
         figure = plots_examples.sigma_over_loss(found, order, 5)
         assert "superloss: tau is not known: " in note_of(figure)
     (whole / files.METRICS).write_text("{")
-    drawn = {name: reason for name, _, reason in plots.drawn(found, None, 5)}
+    drawn = {name: reason for name, _, _, reason in plots.drawn(found, None, 5)}
     assert not drawn["sigma_over_loss"]
     assert not drawn["losses"]
     for name in ("accuracy_over_epochs", "memorisation", "tau"):
@@ -146,7 +146,7 @@ def test_runs_whose_metrics_cannot_be_read_are_left_out(tmp_path):
     content = (torn / "samples.npz").read_bytes()
     for length in (0, 10, len(content) // 2, len(content) - 1):
         (torn / "samples.npz").write_bytes(content[:length])
-        drawn = {name: reason for name, _, reason in plots.drawn(found, None, 5)}
+        drawn = {name: reason for name, _, _, reason in plots.drawn(found, None, 5)}
         assert drawn["sigma_over_loss"].startswith(f"{torn / 'samples.npz'} is torn: ")
     for place in range(0, len(content), max(1, len(content) // 400)):
         flipped = bytearray(content)

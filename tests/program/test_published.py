@@ -9,6 +9,7 @@ from configs import digits
 from experiments.models.images import MODELS
 from experiments.report import published, statistics
 from experiments.report.runs import FinishedRun, condition
+from experiments.tasks.scores import ACCURACY
 from tests.program.test_table import lines_of_csv, markdown, report, write
 
 CURBENCH = {
@@ -25,16 +26,16 @@ def run_of(method="cross_entropy", **changes):
 
 
 def found(selection="best_validation", **changes):
-    return published.matches(run_of(**changes), selection, published.read())
+    return published.matches(run_of(**changes), selection, published.listed(ACCURACY))
 
 
 def test_every_row_of_the_file_is_read():
     with open(published.FILE) as file:
         rows = list(csv.DictReader(file))
-    read = published.read()
+    read = published.listed(ACCURACY)
     assert len(read) == len(rows) > 250
     for one, row in zip(read, rows, strict=True):
-        assert (one.accuracy, one.source) == (float(row["accuracy"]), row["source"])
+        assert (one.value, one.source) == (float(row["accuracy"]), row["source"])
         assert math.isnan(one.deviation) == (row["std"] == "")
         assert 0 <= one.task.rate < 1
     # Every model that is called otherwise there is one of ours.
@@ -45,20 +46,20 @@ def test_every_row_of_the_file_is_read():
 
 def test_the_same_is_matched():
     (one,) = found()
-    assert (one.accuracy, one.deviation, one.n) == (65.02, 1.12, 5)
+    assert (one.value, one.deviation, one.n) == (65.02, 1.12, 5)
     (one,) = found(method="superloss")
-    assert (one.accuracy, one.deviation, one.n) == (65.93, 0.57, 5)
+    assert (one.value, one.deviation, one.n) == (65.93, 0.57, 5)
     (one,) = found(**{"noise.rate": 0.0})
-    assert one.accuracy == 69.95
+    assert one.value == 69.95
     # Where no label is wrong, the validation labels are clean.
     assert found(**{"noise.rate": 0.0, "data.validation_labels": "noisy"}) == [one]
     (one,) = found(**{"noise.rate": 0.0, "data.imbalance": 50.0, "model.name": "vit_curbench"})
-    assert one.accuracy == 52.12
+    assert one.value == 52.12
     # The figure repeats the table's number, and has others.
     resnet = {"method": "superloss", "model.name": "resnet18"}
-    assert [(one.accuracy, one.n) for one in found(**resnet)] == [(84.54, 5)]
+    assert [(one.value, one.n) for one in found(**resnet)] == [(84.54, 5)]
     (one,) = found(**resnet, **{"noise.rate": 0.6})
-    assert (one.accuracy, math.isnan(one.deviation)) == (77.38, True)
+    assert (one.value, math.isnan(one.deviation)) == (77.38, True)
     inclusive = {"noise.kind": "symmetric_inclusive", "model.name": "resnet34",
                  "data.validation_labels": "noisy"}  # fmt: skip
     (one,) = found(method="elr", **inclusive)
@@ -112,10 +113,10 @@ def test_labels_of_people():
         task = published.task_of(run_of(**changes))
         assert (task.data, task.noise) == (data, noise)
         # Their selection is unknown.
-        assert task in [one.task for one in published.read()]
+        assert task in [one.task for one in published.listed(ACCURACY)]
         assert not found(**changes)
     other = run_of(**{"data.name": "cifar10n", "data.variant": "aggre", "noise.kind": "given"})
-    assert published.task_of(other) not in [one.task for one in published.read()]
+    assert published.task_of(other) not in [one.task for one in published.listed(ACCURACY)]
 
 
 def test_the_verdict_needs_three_seeds_and_a_deviation():

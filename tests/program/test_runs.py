@@ -7,7 +7,9 @@ import pytest
 
 from configs import digits
 from experiments.report import runs
+from experiments.report.rows import row_names
 from experiments.runs import files, selection
+from experiments.tasks.scores import ACCURACY
 
 VERSIONS = {"versions": {"jax": "1"}, "devices": 1, "platform": "cpu", "x64": False}
 
@@ -26,7 +28,7 @@ def write(root, name, **results):
 
 
 def rows(configs):
-    return [row for row, _ in runs.labels(configs)]
+    return [row for row, _ in row_names(configs)]
 
 
 def test_rows_pool_nothing_but_seeds():
@@ -63,20 +65,20 @@ def test_a_method_of_one_row_has_its_name_and_the_caption_its_settings(tmp_path)
         for seed in (0, 1):
             config = config_of(**{"loss.method": method, "seed": seed}, **settings)
             write(tmp_path, f"{method}-{seed}", config=config, noise=noise)
-    found = runs.read(tmp_path)
+    found = runs.finished_runs(tmp_path)
     assert {run.row for run in found} == chosen.keys()
     assert runs.caption(found).endswith(
         " Settings unlike most runs': gce with q 0.2; superloss with lam 0.25."
     )
     config = config_of(**{"loss.method": "gce", "seed": 0, "loss.gce.q": 0.7})
     write(tmp_path, "another", config=config, noise=noise)
-    found = runs.read(tmp_path)
+    found = runs.finished_runs(tmp_path)
     assert {run.row for run in found} == {"superloss", "gce", "gce, q 0.2", "cross_entropy"}
     assert runs.caption(found).endswith(" Settings unlike most runs': superloss with lam 0.25.")
     # What every method has is told with most runs' value; what cross entropy does not read, not.
     both = {"loss.method": "cross_entropy", "loss.lam": 4.0, "optimizer.learning_rate": 0.5}
     configs = [config_of(**both), *(config_of(**{"loss.method": "elr"}) for _ in range(2))]
-    assert runs.labels(configs)[0] == ("cross_entropy", "learning_rate 0.5 (most: 0.001)")
+    assert row_names(configs)[0] == ("cross_entropy", "learning_rate 0.5 (most: 0.001)")
 
 
 def test_columns_are_headed_by_what_tells_them_apart():
@@ -104,20 +106,20 @@ def test_columns_are_headed_by_what_tells_them_apart():
 
 def test_runs_are_read_once_and_copies_are_no_further_seeds(tmp_path):
     with pytest.raises(ValueError, match="no finished run"):
-        runs.read(tmp_path)
+        runs.finished_runs(tmp_path)
     for name, seed in (("b", 1), ("a", 0), ("copy", 1)):
         write(tmp_path, name, config=config_of(seed=seed))
     write(tmp_path, "several_seeds", seeds=[0, 1])  # a vmapped run's own file has no config
-    found = runs.read(tmp_path)
+    found = runs.finished_runs(tmp_path)
     assert [run.path.name for run in found] == ["a", "b"]
     assert [run.seeds for run in found] == [(0, 0, 0), (1, 0, 0)]
     newer = {"versions": {"jax": "2"}}
     write(tmp_path, "newer", config=config_of(seed=1), **newer)
-    assert len(runs.read(tmp_path)) == 3  # not a copy: made with something else
-    assert len({runs.made_with(run.results) for run in runs.read(tmp_path)}) == 2
+    assert len(runs.finished_runs(tmp_path)) == 3  # not a copy: made with something else
+    assert len({runs.made_with(run.results) for run in runs.finished_runs(tmp_path)}) == 2
     (tmp_path / "a" / files.RESULTS).write_text('{"con')
     with pytest.raises(ValueError, match=r"results\.json is torn"):
-        runs.read(tmp_path)
+        runs.finished_runs(tmp_path)
 
 
 def test_columns_may_be_any_keys(tmp_path):
@@ -127,8 +129,8 @@ def test_columns_may_be_any_keys(tmp_path):
                 config = config_of(**{"loss.method": method, "optimizer.weight_decay": decay,
                                       "batch_size": batch, "seed": seed})  # fmt: skip
                 write(tmp_path, f"{method}-{decay}-{batch}", config=config)
-    assert len({run.row for run in runs.read(tmp_path)}) == 8
-    found = runs.read(tmp_path, "batch_size,optimizer.weight_decay")
+    assert len({run.row for run in runs.finished_runs(tmp_path)}) == 8
+    found = runs.finished_runs(tmp_path, "batch_size,optimizer.weight_decay")
     assert {run.row for run in found} == {"superloss", "cross_entropy"}
     columns = sorted({run.column for run in found})
     assert [runs.heading(one, columns) for one in columns] == [
@@ -138,9 +140,9 @@ def test_columns_may_be_any_keys(tmp_path):
     assert runs.heading(columns[0], columns[:2]) == "weight_decay 0.0"
     assert all(f"{run.column.more[0][1]}" == run.path.name.rsplit("-")[-1] for run in found)
     with pytest.raises(ValueError, match=r"--columns: expected one of batch_size.*got 'weight_d"):
-        runs.read(tmp_path, "weight_decay")
+        runs.finished_runs(tmp_path, "weight_decay")
     write(tmp_path, "none", config=config_of(batch_size=None))  # numbers beside what is none
-    assert sorted({run.column for run in runs.read(tmp_path, "batch_size")})[0].more == (
+    assert sorted({run.column for run in runs.finished_runs(tmp_path, "batch_size")})[0].more == (
         ("batch_size", "128"),
     )
 
@@ -152,7 +154,7 @@ def test_the_epoch_that_counts(tmp_path):
         {"epoch": i + 1, "test_accuracy": t, "validation_accuracy": v}
         for i, (t, v) in enumerate(zip(test, validation, strict=True))
     ]
-    found = selection.accuracies(rows)
+    found = selection.selected_scores(rows, ACCURACY)
     best = next(i for i in range(20) if validation[i] == max(validation))
     assert found == {
         "last": test[19], "mean_of_last_10": pytest.approx(sum(test[10:]) / 10),
@@ -160,15 +162,15 @@ def test_the_epoch_that_counts(tmp_path):
     }  # fmt: skip
     path = write(tmp_path, "a", config=config_of(), test_accuracy=found)
     (path / files.METRICS).write_text("".join(map(files.line, rows)))
-    (run,) = runs.read(tmp_path)
-    assert runs.accuracy(run, "last") == 100 * test[19]
-    assert runs.accuracy(run, "best_test") == 100 * max(test)
-    assert runs.validation(run) == 100 * max(validation)
+    (run,) = runs.finished_runs(tmp_path)
+    assert runs.score_at(run, "last") == 100 * test[19]
+    assert runs.score_at(run, "best_test") == 100 * max(test)
+    assert runs.best_validation(run) == 100 * max(validation)
     assert runs.declared(run) == ("last",)
     (path / files.METRICS).write_text('{"epoch": 1}\n{"ep')
     with pytest.raises(ValueError, match=r"metrics\.jsonl"):
         runs.metrics(run)
-    assert runs.selected(run, "best_validation") == "best epoch on noisy validation labels"
-    alone = selection.accuracies([{"epoch": 1, "test_accuracy": 0.5}] * 9)
+    assert runs.selection_in_full(run, "best_validation") == "best epoch on noisy validation labels"
+    alone = selection.selected_scores([{"epoch": 1, "test_accuracy": 0.5}] * 9, ACCURACY)
     assert alone == {"last": 0.5}  # too few for a mean of ten
-    assert selection.accuracies([{"epoch": 1}]) == {}
+    assert selection.selected_scores([{"epoch": 1}], ACCURACY) == {}

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from experiments.report import statistics
+from experiments.tasks.scores import ACCURACY
 
 
 def test_sign_flip_counts_all_signs_and_ties():
@@ -65,7 +66,7 @@ def test_pairs_are_of_the_seeds_in_common():
 def test_seeds_that_are_enough():
     def testable(n, comparisons):
         adjusted = dict.fromkeys(range(comparisons), 1.0)
-        made = statistics.Table((), [], [], {}, {}, {}, adjusted)
+        made = statistics.Table(ACCURACY, (), [], [], {}, {}, {}, adjusted)
         return statistics.is_testable(made, n)
 
     assert testable(10, 20)

@@ -89,7 +89,7 @@ def test_points_that_no_run_can_be(config, tmp_path):
     )
     with pytest.raises(ValueError, match=r"sweep\(\) of .*NameError.*oops"):
         points(config, tmp_path)
-    name = points_of.readable({"data.path": "ä" * 300})
+    name = points_of.directory_name({"data.path": "ä" * 300})
     assert name.isascii()
 
 
@@ -197,7 +197,7 @@ def test_what_is_left_is_estimated_from_finished_and_running_ones(tmp_path):
     lines = console.export_text().splitlines()
     assert lines[0].startswith("2 runs: 1 failed, 1 running, about 20 s left")
     (failed.path / files.CONFIG).write_text("[]")  # another's
-    assert watch.progress(failed) == (0, 0, 0.0, {})
+    assert watch.progress(failed) == watch.Progress()
     assert lines[2].split() == ["running", "b", "2/4", "0.500", "25.0%", "10.0"]
     assert [line.split() for line in lines[3:5]] == [
         ["failed", "f"],

@@ -14,6 +14,7 @@ from scipy import stats
 from configs import digits
 from experiments.report import table
 from experiments.runs import files
+from experiments.tasks.scores import ACCURACY
 from tests.program.test_main import ROOT
 
 NUMPY = {"numpy": "2.0"}
@@ -35,6 +36,7 @@ def write(root, method, seed, test, versions=NUMPY, platform="cpu", validation=N
     files.write_json(path / files.RESULTS, {
         "config": config.to_dict(), "versions": {"jax": "0.10.2"} | versions, "devices": 1,
         "platform": platform, "x64": False, "test_accuracy": accuracy,
+        "score": ACCURACY._asdict(),
         "noise": {"convention": config.noise.kind, "realised_rate": config.noise.rate + 0.001},
     })  # fmt: skip
 
@@ -63,9 +65,9 @@ def lines_of_csv(root, capsys, *flags):
 def test_cells_of_the_committed_runs(capsys):
     root = ROOT / "results" / "rivals_digits"
     values: dict[str, list[float]] = {}
-    for path in root.glob("*/results.json"):
-        name = re.sub("method=|,seed=.*", "", path.parent.name)
-        accuracy = json.loads(path.read_text())["test_accuracy"]["last"]
+    for line in map(json.loads, (root / "runs.jsonl").read_text().splitlines()):
+        name = re.sub("method=|,seed=.*", "", line["directory"])
+        accuracy = line["results"]["test_accuracy"]["last"]
         values.setdefault(name, []).append(100 * accuracy)
     lines = lines_of_csv(root, capsys, "--select=last")
     assert len(lines) == len(values) > 20
@@ -75,25 +77,6 @@ def test_cells_of_the_committed_runs(capsys):
     means = [float(line["mean"]) for line in lines]
     assert means == sorted(means, reverse=True)
     assert [line["best"] for line in lines] == ["True"] + ["False"] * (len(lines) - 1)
-
-
-@pytest.mark.parametrize(
-    "document",
-    ["README.md", *(f"docs/{name}.md" for name in ("sweeps", "methods", "when_it_helps"))],
-)
-def test_documents_have_what_their_commands_print(document, capsys, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    text = (ROOT / document).read_text()
-    made_by = r"`python -m experiments\.report table --workdir=(results/[^`]*)`"
-    commands = re.findall(made_by, " ".join(text.split()))
-    assert commands
-    for command in commands:
-        report(*command.split())
-        blocks = capsys.readouterr().out.strip().split("\n\n")
-        assert len(blocks) > 1
-        assert blocks[0].count("\n") > 2
-        for block in blocks[:-1] if document == "README.md" else blocks:  # the last: the caption
-            assert f"\n\n{block}\n\n" in text
 
 
 def test_missing_cells_are_counted_and_the_best_is_bold(tmp_path, capsys):
