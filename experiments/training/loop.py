@@ -149,7 +149,7 @@ def zeros_like(loop: Loop, sums):
 
 def speed_of(seconds: float, images: int, number: int) -> dict[str, float]:
     """Of one run; several at once take their seconds together."""
-    return {"seconds": seconds / number, "images_per_second": number * images / seconds}
+    return {"seconds": seconds / number, "examples_per_second": number * images / seconds}
 
 
 # --- An epoch. ------------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ def heading(loop: Loop, epoch: int, rows: list[list[dict]], speed: dict | None =
         text += f"  loss {last['train_loss']:.3f}"
         if (test := last.get(f"test_{score.key}")) is not None:
             text += f"  test {score.scale * test:.4g}{score.unit}"
-    return text + (f"  {speed['images_per_second']:,.0f} examples/s" if speed else "")
+    return text + (f"  {speed['examples_per_second']:,.0f} examples/s" if speed else "")
 
 
 # --- Checkpoints. ---------------------------------------------------------------------------------
