@@ -20,14 +20,17 @@ FILE = pathlib.Path(__file__).with_name("published_results.csv")
 METHODS: dict[str, tuple[str, dict]] = {
     "cross_entropy": ("cross_entropy", {}),
     "superloss": ("superloss", {"lam": 1.0, "threshold": "ema", "decay": 0.9}),
-    "gce": ("generalized_cross_entropy", {"q": 0.7}),
-    "sce": ("symmetric_cross_entropy", {"alpha": 0.1, "beta": 1.0}),
-    "elr": ("early_learning_regularization", {"lam": 3.0, "beta": 0.7}),
-    "forward": ("forward_correction", {}),
+    "generalized_cross_entropy": ("generalized_cross_entropy", {"q": 0.7}),
+    "symmetric_cross_entropy": ("symmetric_cross_entropy", {"alpha": 0.1, "beta": 1.0}),
+    "early_learning": ("early_learning_regularization", {"lam": 3.0, "beta": 0.7}),
+    "forward_correction": ("forward_correction", {}),
     "co_teaching": ("co_teaching", {}),
     "jocor": ("jocor", {"lam": 0.9}),
 }
-OF_CIFAR100 = {"sce": {"alpha": 6.0, "beta": 0.1}, "elr": {"lam": 7.0, "beta": 0.9}}
+OF_CIFAR100 = {
+    "symmetric_cross_entropy": {"alpha": 6.0, "beta": 0.1},
+    "early_learning": {"lam": 7.0, "beta": 0.9},
+}
 MODELS = {"vit_curbench": "vit"}
 HUMAN = {
     ("cifar10n", "worse"): ("cifar10", "human_worse"),

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from experiments import checks
-from experiments.runs import files
+from experiments.runs import files, identity
 from experiments.runs.files import SEEDS
 
 CONDITIONS = ("data.name", "data.variant", "model.name", "data.imbalance", "noise.kind",
@@ -14,8 +14,8 @@ CONDITIONS = ("data.name", "data.variant", "model.name", "data.imbalance", "nois
 def row_names(configs: list[dict], columns: Iterable[str] = ()) -> list[tuple[str, str]]:
     """Each run's row, and the settings that are not in its name.
 
-    A row is a method, and every value in which it differs from most of the others, but for those of
-    `columns`, which are conditions. Where a method has one row, its name is the method's.
+    A row is the method plus each value that it reads and that differs from the majority's, except
+    those in `columns`. Where a method has one row, its name is the method's.
 
     Runs of one row differ in their seeds and conditions alone, or in keys that older ones lack.
     """
@@ -32,10 +32,10 @@ def row_names(configs: list[dict], columns: Iterable[str] = ()) -> list[tuple[st
     names, told = [], []
     for one in flat:
         own = [key for key in short if key in one and str(one[key]) != usual[key]]
+        own = [key for key in own if identity.is_read(key, one)]
         texts = [f"{short[key]} {one[key]}" for key in own]
         names.append((one["loss.method"], *texts))
-        texts = [in_caption(one, key, short[key], usual[key]) for key in own]
-        told.append(", ".join(filter(None, texts)))
+        told.append(", ".join(in_caption(one, key, short[key], usual[key]) for key in own))
     methods = [method for method, *_ in {*names}]
     return [
         (name[0], text) if methods.count(name[0]) == 1 else (", ".join(name), "")
@@ -46,8 +46,6 @@ def row_names(configs: list[dict], columns: Iterable[str] = ()) -> list[tuple[st
 def in_caption(one: dict, key: str, name: str, usual: str | None) -> str:
     """Names a setting; one that every method has, as a learning rate, with most runs' value."""
     of_loss = key.startswith("loss.")
-    if of_loss and one["loss.method"] == "cross_entropy":  # which reads none of these
-        return ""
     return f"{name} {one[key]}" + f" (most: {usual})" * (not of_loss and usual is not None)
 
 

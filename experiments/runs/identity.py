@@ -21,7 +21,7 @@ def when(key: str, *values) -> Callable[[Flat], bool]:
 
 
 def is_noisy(config: Flat) -> bool:
-    """Whether labels are drawn. Instance-dependent noise draws some at rate 0, too."""
+    """Whether wrong targets are drawn. Instance-dependent noise draws some at rate 0, too."""
     kind, rate = config.get("noise.kind"), config.get("noise.rate")
     return kind != "given" and (bool(rate) or kind == "instance_dependent")
 
@@ -125,7 +125,7 @@ def meaning(config: Mapping[str, Any]) -> dict[str, Any]:
     flat = flattened(config)
     read = {key: value for key, value in flat.items() if is_read(key, flat)}
     if "noise.rate" in read and not is_noisy(flat):
-        read["noise.kind"] = "none"  # whatever kind it is, no label is wrong
+        read["noise.kind"] = "none"  # whatever kind it is, nothing is wrong
     return {key: value for key, value in read.items() if BEFORE.get(key, ...) != value}
 
 

@@ -169,11 +169,9 @@ def read(path: pathlib.Path) -> Samples:
     Raises:
       ValueError: if the file is torn.
     """
-    try:
-        # Opened here: NumPy leaves a torn archive open.
-        with open(path / files.SAMPLES, "rb") as file, np.load(file, allow_pickle=False) as rows:
-            return {name: rows[name] for name in rows.files}
-    except OSError:
-        raise
-    except Exception as error:  # zipfile's, zlib's, NumPy's: damage has many names
-        raise ValueError(f"{path / files.SAMPLES} is torn: {error}") from None
+    with open(path / files.SAMPLES, "rb") as file:  # which NumPy would leave open if it is torn
+        try:
+            with np.load(file, allow_pickle=False) as rows:
+                return {name: rows[name] for name in rows.files}
+        except Exception as error:  # zipfile's, zlib's, NumPy's: damage has many names
+            raise ValueError(f"{path / files.SAMPLES} is torn: {error}") from None

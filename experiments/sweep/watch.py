@@ -30,7 +30,7 @@ class Progress(NamedTuple):
 
 def progress(point: Point) -> Progress:
     """How far a run is, from its packed record or its files, which may be missing or growing."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         if (run := stored.of_config(point.path.parent, point.sha256)) is not None:
             record = stored.record_of(run)
             config, metrics, timing = record.results["config"], record.metrics, record.timing

@@ -192,7 +192,11 @@ def test_accuracy_over_noise_is_drawn_of_what_there_is(tmp_path):
 def test_the_note_names_all_kinds_of_selection(tmp_path):
     for kind in ("clean", "noisy"):
         for rate in (0.2, 0.4):
-            declared = {"data.validation_labels": kind, "report.selection": ("best_validation",)}
+            declared = {
+                "data.validation": 9,
+                "data.validation_labels": kind,
+                "report.selection": ("best_validation",),
+            }
             make_run(tmp_path, "superloss", rate, 0, (), EPOCHS,
                      {"test_accuracy": {"best_validation": 0.5}}, **declared)  # fmt: skip
     found = runs.finished_runs(tmp_path)

@@ -11,6 +11,7 @@ import pytest
 from experiments.report import drawing, loss_groups, plots, plots_examples, plots_metrics, runs
 from experiments.report.drawing import plt
 from experiments.runs import files, samples
+from experiments.tasks import classification
 from tests.program.drawn import (
     ARGS,
     EPOCHS,
@@ -28,18 +29,18 @@ closed = pytest.fixture(autouse=True)(closing)
 
 def test_what_is_predicted_of_wrong_labels_counted_one_by_one():
     rows, _ = examples(3)
-    rows["clean_label"][:20] = -1  # not known
+    rows["clean_target"][:20] = -1  # not known
     counts = {"wrong_memorised": 0, "wrong_correct": 0, "wrong_other": 0}
-    triples = zip(rows["label"], rows["clean_label"], rows["predicted"], strict=True)
+    triples = zip(rows["target"], rows["clean_target"], rows["predicted"], strict=True)
     for given, true, predicted in triples:
         if true >= 0 and true != given and predicted >= 0:
             kind = {given: "wrong_memorised", true: "wrong_correct"}.get(predicted, "wrong_other")
             counts[kind] += 1
-    found = samples.memorised(rows)
+    found = classification.memorised(rows)
     assert found == pytest.approx({k: n / sum(counts.values()) for k, n in counts.items()})
-    assert samples.memorised(rows | {"clean_label": rows["label"]}) == {}
-    assert samples.memorised(rows | {"clean_label": np.full(200, -1)}) == {}
-    unseen = samples.memorised(rows | {"predicted": np.full(200, -1)})
+    assert classification.memorised(rows | {"clean_target": rows["target"]}) == {}
+    assert classification.memorised(rows | {"clean_target": np.full(200, -1)}) == {}
+    unseen = classification.memorised(rows | {"predicted": np.full(200, -1)})
     assert list(unseen) == list(counts)
     assert np.isnan(list(unseen.values())).all()
 
@@ -48,10 +49,10 @@ def test_easy_and_hard_are_quarters_of_the_clean_and_all_quantiles_are_theirs():
     rows, losses = examples(1)
     losses[2, :7] = np.nan  # not seen in that epoch
     summary = loss_groups.summarise(rows, losses, 5)
-    clean = np.flatnonzero(rows["label"] == rows["clean_label"])
+    clean = np.flatnonzero(rows["target"] == rows["clean_target"])
     order = sorted(clean, key=lambda i: losses[4, i])
     quarter = (len(clean) - 1) // 4 + 1  # up to the 25 % quantile, which lies on or after that one
-    wrong = np.flatnonzero(rows["label"] != rows["clean_label"])
+    wrong = np.flatnonzero(rows["target"] != rows["clean_target"])
     expected = {"easy": order[:quarter], "hard": order[-quarter:], "wrong": wrong}
     for group, members in expected.items():
         for epoch in range(EPOCHS):
@@ -64,7 +65,7 @@ def test_easy_and_hard_are_quarters_of_the_clean_and_all_quantiles_are_theirs():
         with pytest.raises(ValueError, match=f"--split: .* from 1 to 7, got {split}"):
             loss_groups.summarise(rows, losses, split)
     with pytest.raises(ValueError, match="not known which targets are wrong"):
-        loss_groups.summarise(rows | {"label": rows["clean_label"]}, losses, 5)
+        loss_groups.summarise(rows | {"wrong": np.zeros(200)}, losses, 5)
     with pytest.raises(ValueError, match="no loss of a clean example"):
         loss_groups.summarise(rows, np.full_like(losses, np.nan), 5)
 

@@ -62,12 +62,16 @@ def test_the_same_is_matched():
     assert (one.value, math.isnan(one.deviation)) == (77.38, True)
     inclusive = {"noise.kind": "symmetric_inclusive", "model.name": "resnet34",
                  "data.validation_labels": "noisy"}  # fmt: skip
-    (one,) = found(method="elr", **inclusive)
+    (one,) = found(method="early_learning", **inclusive)
     assert one.task.method == "early_learning_regularization"
     # With CIFAR-100 it has other values.
-    assert not found(method="elr", **inclusive, **{"data.name": "cifar100"})
-    of_100 = {"data.name": "cifar100", "loss.elr.lam": 7.0, "loss.elr.beta": 0.9}
-    assert len(found(method="elr", **inclusive, **of_100)) == 1
+    assert not found(method="early_learning", **inclusive, **{"data.name": "cifar100"})
+    of_100 = {
+        "data.name": "cifar100",
+        "loss.early_learning.lam": 7.0,
+        "loss.early_learning.beta": 0.9,
+    }
+    assert len(found(method="early_learning", **inclusive, **of_100)) == 1
     best = {"noise.kind": "symmetric_inclusive", "model.name": "preact_resnet18", "noise.rate": 0.5}
     assert {one.selection for one in found("best_test", **best)} == {"test_best"}
 
@@ -76,10 +80,11 @@ def test_the_same_is_matched():
     {"data.name": "digits"}, {"model.name": "convnet"}, {"method": "focal"},
     {"noise.rate": 0.3}, {"noise.kind": "symmetric_inclusive"}, {"noise.kind": "given"},
     {"data.validation_labels": "noisy"}, {"data.imbalance": 50.0},
-    {"augment.mixup": 1.0}, {"augment.cutout": 8}, {"loss.base": "gce"},
+    {"augment.mixup": 1.0}, {"augment.cutout": 8}, {"loss.base": "generalized_cross_entropy"},
     {"method": "superloss", "loss.lam": 0.25}, {"method": "superloss", "loss.decay": 0.99},
     {"method": "superloss", "loss.threshold": "constant"},
-    {"method": "superloss", "loss.base": "gce"}, {"method": "superloss", "augment.mixup": 0.2},
+    {"method": "superloss", "loss.base": "generalized_cross_entropy"},
+    {"method": "superloss", "augment.mixup": 0.2},
     {"method": "trend_superloss"},
     {"method": "data_parameters", "model.name": "resnet18"},
     {"method": "self_paced_hard", "model.name": "resnet18"},
@@ -100,7 +105,7 @@ def test_what_is_unknown_matches_nothing():
                 changes = {"model.name": "resnet34", "noise.kind": kind,
                            "data.validation_labels": labels}  # fmt: skip
                 # The file has GCE with an unknown convention alone.
-                assert not found(selection, method="gce", **changes)
+                assert not found(selection, method="generalized_cross_entropy", **changes)
 
 
 def test_labels_of_people():
@@ -165,9 +170,9 @@ def test_beside_ours_and_apart(tmp_path, capsys):
 
 def test_apart_says_what_is_unknown(tmp_path, capsys):
     changes = CURBENCH | {"model.name": "resnet34", "data.validation_labels": "noisy"}
-    write(tmp_path, "gce", 0, [50.0], validation=60.0, **changes)
+    write(tmp_path, "generalized_cross_entropy", 0, [50.0], validation=60.0, **changes)
     people = {"data.name": "cifar10n", "data.variant": "worse", "noise.kind": "given"}
-    write(tmp_path, "elr", 0, [50.0], validation=60.0, **changes | people)
+    write(tmp_path, "early_learning", 0, [50.0], validation=60.0, **changes | people)
     text = markdown(tmp_path, capsys, "--published")[1]
     rows = [line for line in text.splitlines() if "not comparable:" in line]
     assert len(rows) == 2

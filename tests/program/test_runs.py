@@ -14,6 +14,9 @@ from experiments.tasks.scores import ACCURACY
 VERSIONS = {"versions": {"jax": "1"}, "devices": 1, "platform": "cpu", "x64": False}
 
 
+GCE = "generalized_cross_entropy"
+
+
 def config_of(**changes):
     config = digits.get_config()
     config.update_from_flattened_dict(changes)
@@ -48,19 +51,28 @@ def test_a_value_that_is_not_that_of_most_is_named_and_what_older_runs_lack_is_n
     assert rows(half) == ["superloss, lam 0.25", "superloss, lam 1.0"]
     older = [config_of() for _ in range(3)]
     for config in older[:2]:
-        del config["augment"]["mixup"], config["loss"]["gce"]
+        del config["augment"]["mixup"], config["loss"][GCE]
     assert rows(older) == ["superloss"] * 3
 
 
 def test_names_are_as_long_as_they_need_to_be():
-    changes = [{}, {}, {"loss.lam": 2.0}, {"loss.elr.lam": 2.0}, {"loss.gce.q": 0.5}]
+    changes = [
+        {},
+        {},
+        {"loss.lam": 2.0},
+        {"loss.method": "early_learning", "loss.early_learning.lam": 2.0},
+    ]
     found = rows([config_of(**one) for one in changes])
-    assert found[2:] == ["superloss, loss.lam 2.0", "superloss, elr.lam 2.0", "superloss, q 0.5"]
+    assert found[2:] == ["superloss, loss.lam 2.0", "early_learning"]
 
 
 def test_a_method_of_one_row_has_its_name_and_the_caption_its_settings(tmp_path):
     noise = {"realised_rate": 0.4, "convention": "symmetric"}
-    chosen = {"superloss": {"loss.lam": 0.25}, "gce": {"loss.gce.q": 0.2}, "cross_entropy": {}}
+    chosen = {
+        "superloss": {"loss.lam": 0.25},
+        GCE: {f"loss.{GCE}.q": 0.2},
+        "cross_entropy": {},
+    }
     for method, settings in chosen.items():
         for seed in (0, 1):
             config = config_of(**{"loss.method": method, "seed": seed}, **settings)
@@ -68,16 +80,30 @@ def test_a_method_of_one_row_has_its_name_and_the_caption_its_settings(tmp_path)
     found = runs.finished_runs(tmp_path)
     assert {run.row for run in found} == chosen.keys()
     assert runs.caption(found).endswith(
-        " Settings unlike most runs': gce with q 0.2; superloss with lam 0.25."
+        f" Settings unlike most runs': {GCE} with q 0.2; superloss with lam 0.25."
     )
-    config = config_of(**{"loss.method": "gce", "seed": 0, "loss.gce.q": 0.7})
+    config = config_of(
+        **{
+            "loss.method": GCE,
+            "seed": 0,
+            f"loss.{GCE}.q": 0.7,
+        }
+    )
     write(tmp_path, "another", config=config, noise=noise)
     found = runs.finished_runs(tmp_path)
-    assert {run.row for run in found} == {"superloss", "gce", "gce, q 0.2", "cross_entropy"}
+    assert {run.row for run in found} == {
+        "superloss",
+        GCE,
+        f"{GCE}, q 0.2",
+        "cross_entropy",
+    }
     assert runs.caption(found).endswith(" Settings unlike most runs': superloss with lam 0.25.")
     # What every method has is told with most runs' value; what cross entropy does not read, not.
     both = {"loss.method": "cross_entropy", "loss.lam": 4.0, "optimizer.learning_rate": 0.5}
-    configs = [config_of(**both), *(config_of(**{"loss.method": "elr"}) for _ in range(2))]
+    configs = [
+        config_of(**both),
+        *(config_of(**{"loss.method": "early_learning"}) for _ in range(2)),
+    ]
     assert row_names(configs)[0] == ("cross_entropy", "learning_rate 0.5 (most: 0.001)")
 
 

@@ -144,7 +144,7 @@ def test_seeds_of_a_point_in_one_process(config, tmp_path):
     done = run(config, root, *flags, "--config.loss.method=superloss")
     assert done.returncode == 0, done.stdout + done.stderr
     first, second = ((point.path / "log.txt").read_text() for point in found[1:])
-    assert "seeds    a step of all 2" in first
+    assert "epoch 1/1, 2 runs at once" in first
     assert first.count("in the last epoch; results in") == 2
     assert second == f"trained together: see {found[1].path}/log.txt\n"
     for point, seed in zip(found[1:], (0, 1), strict=True):

@@ -34,13 +34,14 @@ def test_settings_by_validation_accuracy_with_its_standard_error(tmp_path, capsy
     for lam, values in {1.0: (60.0, 62.0), 0.25: (70.0, 74.0)}.items():
         for seed, value in enumerate(values):
             write(tmp_path, value, **{"loss.lam": lam, "seed": seed})
-    write(tmp_path, 50.0, **{"loss.method": "gce", "loss.gce.q": 0.2})  # of one setting, named too
+    one = {"loss.method": "generalized_cross_entropy", "loss.generalized_cross_entropy.q": 0.2}
+    write(tmp_path, 50.0, **one)  # of one setting, named too
     said = choose(tmp_path, capsys)
     lines = [line for line in said.splitlines() if line.startswith("| ")]
     assert lines[1:] == [
         f"| superloss | lam 0.25 | **72.00 ± {np.std((70, 74), ddof=1):.2f}** |",
         f"| superloss | as configured | 61.00 ± {np.std((60, 62), ddof=1):.2f} |",
-        "| gce | q 0.2 | **50.00** |",
+        "| generalized_cross_entropy | q 0.2 | **50.00** |",
     ]
     assert f"to a standard error of {100 * np.sqrt(0.72 * 0.28 / 400):.1f};" in said
 
