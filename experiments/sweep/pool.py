@@ -81,9 +81,9 @@ def attempt(
 ) -> str:
     """Runs the command of points that are trained together to its end.
 
-    Returns their state then, or that of those that are neither done nor another's; missing if it
-    was `stopped`.
-    It inherits the open files `held`, and so their locks, which it has for as long as it runs.
+    Returns 'done', or the state of the runs that are unfinished and not held by another process;
+    'missing' if it was `stopped`. The command inherits the open files `held`, and keeps their locks
+    for as long as it runs.
     """
     left = [point for point in points if not has_result(point)]
     if not left:  # by another sweep
