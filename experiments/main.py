@@ -115,12 +115,12 @@ def run_all(stack: contextlib.ExitStack, signal) -> list:
 
 def claim(stack: contextlib.ExitStack, config, folder: str) -> pathlib.Path:
     """Makes and locks the work directory, if a run of this config can begin or go on there."""
-    from experiments.runs import files, lock
+    from experiments.runs import files, identity, lock
     from experiments.training import checkpoint
 
-    path = files.prepare(folder)
+    path = files.make_workdir(folder)
     stack.enter_context(lock.locked(path))
-    if not BESIDE.value or not files.is_done(path, files.config_sha256(config.to_dict())):
+    if not BESIDE.value or not files.is_done(path, identity.config_sha256(config.to_dict())):
         checkpoint.check_config(path, config)
     return path
 

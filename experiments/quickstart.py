@@ -19,7 +19,7 @@ from rich.table import Table
 from configs import digits
 from experiments import checks
 from experiments.progress import progress_line
-from experiments.runs import files
+from experiments.runs import files, identity
 from experiments.sweep.pool import ONE_THREAD
 
 METHODS = {"cross_entropy": "cross entropy", "superloss": "SuperLoss"}
@@ -33,7 +33,7 @@ def is_finished(path: pathlib.Path, overrides: dict[str, Any]) -> bool:
     results = json.loads((path / files.RESULTS).read_text())
     config = digits.get_config()
     config.update_from_flattened_dict(overrides)
-    expected = files.plain(config.to_dict()), files.versions()
+    expected = identity.plain(config.to_dict()), files.versions()
     if (results["config"], results["versions"]) != expected:
         raise ValueError(
             f"{path} holds a run of another configuration or version; delete {path.parent}"

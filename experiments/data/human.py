@@ -115,7 +115,7 @@ def find(name: str, roots: list[pathlib.Path]) -> pathlib.Path:
     )
 
 
-def read(path: pathlib.Path, name: str, variant: str) -> tuple[np.ndarray, np.ndarray]:
+def read_labels(path: pathlib.Path, name: str, variant: str) -> tuple[np.ndarray, np.ndarray]:
     """Clean labels and those of `variant`, as the file has them."""
     official = VARIANTS[name]
     try:
@@ -135,7 +135,7 @@ def read(path: pathlib.Path, name: str, variant: str) -> tuple[np.ndarray, np.nd
 
 def checked(path: pathlib.Path, name: str, variant: str, clean_labels: np.ndarray) -> np.ndarray:
     """The labels of `variant`, whose file's clean labels must be the data set's, one by one."""
-    clean, human = read(path, name, variant)
+    clean, human = read_labels(path, name, variant)
     if len(human) != len(clean_labels) or not np.array_equal(clean, clean_labels):
         raise ValueError(
             f"{path}: its clean labels are not those of the images, index by index: TFDS and the"

@@ -15,7 +15,7 @@ def main(argv: list[str]) -> None:
     config = CONFIG.value
     try:
         dataset = build(config.data, config.noise, DATA_DIR.value)
-        draw(dataset, config.noise, OUTPUT.value)
+        draw_picture(dataset, config.noise, OUTPUT.value)
     except (OSError, ValueError) as error:
         refuse(error)
     print(f"picture: {OUTPUT.value}")
@@ -29,7 +29,9 @@ def realised_matrix(examples: base.Examples, num_classes: int) -> np.ndarray:
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
 
-def draw(dataset: base.Dataset, noise, path: str, columns: int = 10, lines: int = 4) -> None:
+def draw_picture(
+    dataset: base.Dataset, noise, path: str, columns: int = 10, lines: int = 4
+) -> None:
     import matplotlib
 
     matplotlib.use("Agg")

@@ -239,7 +239,7 @@ MODELS = {
 }  # fmt: skip
 
 
-def create(
+def make_model(
     name: str,
     num_classes: int,
     image_shape: tuple[int, ...],

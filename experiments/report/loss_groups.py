@@ -19,7 +19,7 @@ Summary = dict[str, np.ndarray]
 
 def members(rows: dict[str, np.ndarray], losses: np.ndarray) -> dict[str, np.ndarray]:
     """Easy and hard examples: the clean ones in the lowest and the highest quarter of losses."""
-    wrong = samples.is_wrong(rows)
+    wrong = samples.known_wrong(rows)
     if wrong is None:
         raise ValueError("it is not known which targets are wrong, or none is")
     if not np.isfinite(losses[~wrong]).any():
@@ -51,7 +51,7 @@ def summary_of(run: FinishedRun, split: int) -> Summary:
     if (run.path / samples.LOSSES).is_dir():
         losses = samples.read_losses(run.path, run.results["config"]["epochs"])
         try:
-            rows = samples.read(run.path)
+            rows = samples.read_samples(run.path)
         except OSError as error:
             raise ValueError(f"{run.path}: expected {files.SAMPLES}: {error}") from None
         return summarise(rows, losses, split)

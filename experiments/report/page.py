@@ -14,7 +14,7 @@ from experiments.report.plots_metrics import foremost, history, metrics_by_run
 from experiments.report.rows import CONDITIONS
 from experiments.report.runs import FinishedRun
 from experiments.report.unfinished import unfinished
-from experiments.runs import files
+from experiments.runs import files, identity
 from experiments.tasks.scores import Score
 
 WIDTH, HEIGHT = 220, 90  # of that picture
@@ -186,7 +186,7 @@ def each_run(found: list[FinishedRun], order: list[str]) -> Iterator[str]:
 
 def configs(found: list[FinishedRun], order: list[str]) -> str:
     """A table of the settings in which rows differ, and a list of those that all runs share."""
-    flat = [(run.row, files.flattened(run.results["config"])) for run in found]
+    flat = [(run.row, identity.settings(run.results["config"])) for run in found]
     values: dict[str, dict[str, set[str]]] = {}  # by key and row
     for key in sorted({key for _, config in flat for key in config}):
         for row, config in flat:

@@ -32,7 +32,7 @@ def weighs(run: FinishedRun) -> bool:
     """Whether each example's weight in the last epoch is known, and the weights differ."""
     if not (run.path / files.SAMPLES).is_file():
         return False
-    weight = samples.read(run.path)["weight"]
+    weight = samples.read_samples(run.path)["weight"]
     return bool(np.isfinite(weight).any() and np.nanmax(weight) > np.nanmin(weight))
 
 
@@ -54,8 +54,8 @@ def sigma_over_loss(found, order, split) -> Figure:
     )
     unknown = []
     for (upper, lower), run in zip(grid.T, drawn, strict=True):
-        rows = samples.read(run.path)
-        wrong = samples.is_wrong(rows)
+        rows = samples.read_samples(run.path)
+        wrong = samples.known_wrong(rows)
         groups = {"all": np.isfinite(rows["loss"])}
         if wrong is not None:
             groups = {f"right {run.score.target}": ~wrong, f"wrong {run.score.target}": wrong}

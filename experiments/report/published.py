@@ -39,7 +39,7 @@ HUMAN = {
 UNKNOWN = ("", "unknown", "symmetric_unknown")
 
 
-class Task(NamedTuple):
+class Measured(NamedTuple):
     """What was measured, by the names in the file; the selection is kept apart."""
 
     data: str
@@ -50,7 +50,7 @@ class Task(NamedTuple):
 
 
 class Published(NamedTuple):
-    task: Task
+    task: Measured
     selection: str
     value: float  # as people write it
     deviation: float  # NaN where it is not given
@@ -69,7 +69,7 @@ def listed(score: Score) -> list[Published]:
     with open(FILE, newline="") as file:
         return [
             Published(
-                task=Task(
+                task=Measured(
                     row["dataset"], row["model"], row["method"], row["noise"],
                     _rate(row["noise"], float(row["rate"])),
                 ),
@@ -89,7 +89,7 @@ def _rate(noise: str, rate: float) -> float:
     return 0.0 if noise.startswith("human") else rate
 
 
-def task_of(run: FinishedRun) -> Task | None:
+def measured_by(run: FinishedRun) -> Measured | None:
     """What a run measures, by the names in the file; None if nothing published can match."""
     column = run.column
     data, noise = column.data, column.noise
@@ -102,7 +102,7 @@ def task_of(run: FinishedRun) -> Task | None:
     method = _method(run, data)
     if method is None:
         return None
-    return Task(data, MODELS.get(column.model, column.model), method, noise,
+    return Measured(data, MODELS.get(column.model, column.model), method, noise,
                 _rate(noise, column.rate))  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def selection_of(run: FinishedRun, selection: str) -> str | None:
 
 def matches(run: FinishedRun, selection: str, all_published: list[Published]) -> list[Published]:
     """The published numbers that match a run; one that a paper's figure repeats counts once."""
-    task, name = task_of(run), selection_of(run, selection)
+    task, name = measured_by(run), selection_of(run, selection)
     if task is None or name is None:
         return []
     found = [one for one in all_published if (one.task, one.selection) == (task, name)]
@@ -188,9 +188,9 @@ def matched(cells: dict, found: dict[tuple, list[Comparison]]):
 
 def apart(cells: dict, all_published: list[Published]):
     """The head and the rows of a table of what is near, and why it is not compared."""
-    tasks: dict[Task, set[str | None]] = {}
+    tasks: dict[Measured, set[str | None]] = {}
     for (selection, _, _), cell in cells.items():
-        if cell.n and (task := task_of(cell.runs[0])) is not None:
+        if cell.n and (task := measured_by(cell.runs[0])) is not None:
             tasks.setdefault(task, set()).add(selection_of(cell.runs[0], selection))
     lines = []
     for one in all_published:
@@ -208,7 +208,7 @@ def apart(cells: dict, all_published: list[Published]):
     return ["method", "data", "model", "noise", "published", "why", "source"], lines
 
 
-def _near(ours: Task, theirs: Task) -> bool:
+def _near(ours: Measured, theirs: Measured) -> bool:
     """Whether two tasks are the same, except for how wrong targets were drawn."""
     kinds = [one.noise.partition("_")[0] for one in (ours, theirs)]
     return ours._replace(noise="") == theirs._replace(noise="") and (

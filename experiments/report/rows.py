@@ -19,7 +19,7 @@ def row_names(configs: list[dict], columns: Iterable[str] = ()) -> list[tuple[st
 
     Runs of one row differ in their seeds and conditions alone, or in keys that older ones lack.
     """
-    flat = [files.flattened(config) for config in configs]
+    flat = [identity.settings(config) for config in configs]
     keys = {key for one in flat for key in one} - {*SEEDS, *CONDITIONS, *columns, "loss.method"}
     usual = {}
     for key in sorted(keys):
@@ -51,7 +51,7 @@ def in_caption(one: dict, key: str, name: str, usual: str | None) -> str:
 
 def column_values(configs: list[dict], keys: list[str]) -> list[tuple[tuple[str, Any], ...]]:
     """The values of keys in each config: numbers, or texts where not all are numbers."""
-    flat = [files.flattened(config) for config in configs]
+    flat = [identity.settings(config) for config in configs]
     known = {key for one in flat for key in one} - {*SEEDS, *CONDITIONS, "loss.method"}
     differing = [key for key in sorted(known) if len({str(one.get(key)) for one in flat}) > 1]
     for key in keys:

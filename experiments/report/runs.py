@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.report.rows import column_values, row_names
-from experiments.runs import files, stored
+from experiments.runs import files, identity, stored
 from experiments.runs.files import SEEDS
 from experiments.runs.selection import SELECTIONS, best_epoch
 from experiments.runs.stored import Stored
@@ -40,7 +40,7 @@ class FinishedRun(NamedTuple):
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        flat = files.flattened(self.results["config"])
+        flat = identity.settings(self.results["config"])
         return tuple(flat[key] for key in SEEDS)
 
     @property
@@ -65,7 +65,7 @@ def finished_runs(root: pathlib.Path, columns: str | None = None) -> list[Finish
     found: dict[str, Stored] = {}
     for one in stored.finished_below(root.expanduser()):
         # A copy is no further seed.
-        key = files.config_sha256(one.results["config"]) + made_with(one.results)
+        key = identity.config_sha256(one.results["config"]) + made_with(one.results)
         found.setdefault(key, one)
     if not found:
         raise ValueError(f"--workdir: no finished run in {root}")
@@ -90,7 +90,7 @@ def made_with(results: dict) -> str:
 
 
 def condition(config: dict) -> Condition:
-    flat = files.flattened(config)
+    flat = identity.settings(config)
     kind, rate = flat["noise.kind"], flat["noise.rate"]
     return Condition(
         data=flat["data.name"],
@@ -143,7 +143,7 @@ def by_cell(found: Iterable[FinishedRun]) -> dict[tuple[str, Condition], list[Fi
 
 def differences(group: list[FinishedRun]) -> list[str]:
     """Lists how runs differ beside their seeds: in config, versions, device."""
-    configs = [files.flattened(run.results["config"]) for run in group]
+    configs = [identity.settings(run.results["config"]) for run in group]
     texts = []
     for key in sorted({key for config in configs for key in config} - {*SEEDS}):
         values = sorted({str(config.get(key)) for config in configs})

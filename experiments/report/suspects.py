@@ -17,7 +17,7 @@ def suspects(args) -> None:
     path = pathlib.Path(args.workdir).expanduser()
     try:
         config = ml_collections.ConfigDict(stored.config_of(path))
-        rows = samples.read(path)
+        rows = samples.read_samples(path)
     except (OSError, ValueError) as error:
         raise ValueError(f"--workdir: expected a finished run: {error}") from None
     recorded = config.data.get("sha256")
@@ -44,7 +44,7 @@ def suspects(args) -> None:
         titles.append(f"{rows['index'][i]}: {given}\n{predicted}?")
     picture(images, titles, path / "suspects.png")
     print(path / "suspects.png")
-    wrong = samples.is_wrong(rows)
+    wrong = samples.known_wrong(rows)
     if wrong is not None:
         part = f"{wrong[first].mean():.1%} are wrong; of all, {wrong.mean():.1%}"
         print(f"of these {len(first)}, {part}")

@@ -5,7 +5,6 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-import math
 import os
 import pathlib
 import tempfile
@@ -23,7 +22,7 @@ AT_ONCE = "at_once.json"  # how many runs it began with, itself one of them, and
 REASON = "failed.txt"  # a sweep's
 
 
-def prepare(path: str | os.PathLike) -> pathlib.Path:
+def make_workdir(path: str | os.PathLike) -> pathlib.Path:
     """Makes the work directory, or says in one line why it cannot be used."""
     if not os.fspath(path):
         raise ValueError("--workdir: expected a directory, got an empty name")
@@ -42,7 +41,6 @@ def prepare(path: str | os.PathLike) -> pathlib.Path:
 
 # A config's seeds, and what each decides.
 SEEDS = {"seed": "training", "noise.seed": "noise", "data.split_seed": "split"}
-MAY_CHANGE = ("checkpoint", "report")
 SHARES = {"start", "every", "burn_in", "second_from", "warmup"}  # of a run, in a method's section
 
 
@@ -64,13 +62,8 @@ def _content(path: pathlib.Path, size: int, changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def config_sha256(config: dict) -> str:
-    """Of all that a result depends on."""
-    return identity.config_sha256(plain(config))
-
-
 def is_done(path: pathlib.Path, sha256: str) -> bool:
-    """Whether a directory has a whole result of the config with this hash."""
+    """Whether a whole result is there, of a config with this hash."""
     try:
         return json.loads((path / RESULTS).read_text())["config_sha256"] == sha256
     except (OSError, ValueError, KeyError, TypeError):
@@ -85,17 +78,6 @@ def at_once(path: pathlib.Path) -> dict:
         return {}
 
 
-def flattened(config: dict, prefix: str = "") -> dict[str, Any]:
-    """A config by dotted keys, without those that a result does not depend on."""
-    flat: dict = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= flattened(value, f"{prefix}{key}.")
-        elif f"{prefix}{key}".split(".")[0] not in MAY_CHANGE:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
 def short_names(keys: Iterable[str]) -> dict[str, str]:
     """Shortens dotted keys to as much of their ends as tells them apart."""
     keys = [*keys]
@@ -108,7 +90,7 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
     return short
 
 
-def check_config(path: pathlib.Path, config: dict, resumable: bool) -> None:
+def check_unchanged(path: pathlib.Path, config: dict, resumable: bool) -> None:
     """Checks that a run may begin or go on here: it is finished once, and keeps its config.
 
     Raises:
@@ -127,7 +109,7 @@ def check_config(path: pathlib.Path, config: dict, resumable: bool) -> None:
         finished = False
     if not (finished or resumable):
         return
-    new = plain(config)
+    new = identity.plain(config)
     before, now = _fixed(old), _fixed(new)
     keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     differing = {key: (before.get(key), now.get(key)) for key in keys if key != "epochs"}
@@ -146,13 +128,11 @@ def check_config(path: pathlib.Path, config: dict, resumable: bool) -> None:
 
 
 def _is_of(path: pathlib.Path, config: dict) -> bool:
-    """Whether a results.json is whole and belongs to this config."""
+    """Whether a result is whole, and of this config."""
     try:
         results = json.loads(path.read_text())
-        sha256 = results.get("config_sha256")  # older ones have none
-        own = config if "seeds" in results else results["config"]  # that of several seeds has none
-        return own == config and sha256 in (None, config_sha256(config))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        return "seeds" in results or results["config"] == config  # several seeds have one each
+    except (ValueError, KeyError, TypeError):
         return False
 
 
@@ -181,7 +161,7 @@ def write_json(path: pathlib.Path, value) -> None:
 
 
 def json_bytes(value) -> bytes:
-    return (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode()
+    return (json.dumps(identity.plain(value), indent=2, allow_nan=False) + "\n").encode()
 
 
 def first_process() -> bool:
@@ -221,7 +201,7 @@ def put_in_place(path: pathlib.Path) -> None:
 
 
 def line(row: dict) -> str:
-    return json.dumps(plain(row), allow_nan=False) + "\n"
+    return json.dumps(identity.plain(row), allow_nan=False) + "\n"
 
 
 def append_row(path: pathlib.Path, row: dict) -> None:
@@ -259,14 +239,3 @@ def whole_rows(path: pathlib.Path) -> list[dict]:
         with contextlib.suppress(ValueError):
             rows.append(json.loads(text))
     return rows
-
-
-def plain(value):
-    """A value as JSON gives it back: None for NaN and infinity, lists for tuples."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -6,6 +6,7 @@ alone, so that a key which is not declared cannot be read.
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -95,6 +96,11 @@ def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """By dotted keys, without how the run is carried out."""
+    return {key: value for key, value in flattened(config).items() if not is_carried_out(key)}
+
+
 def is_carried_out(key: str) -> bool:
     return any(key == one or key.startswith(f"{one}.") for one in CARRIED_OUT)
 
@@ -131,7 +137,19 @@ def meaning(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def config_sha256(config: Mapping[str, Any]) -> str:
     """The hash of all that a result depends on, beside versions and platform."""
-    return hashlib.sha256(json.dumps(meaning(config), sort_keys=True).encode()).hexdigest()
+    text = json.dumps(plain(meaning(config)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def plain(value):
+    """A value as JSON gives it back: None for NaN and infinity, lists for tuples."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def read_part(config):

@@ -20,7 +20,7 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from experiments.runs import files
+from experiments.runs import files, identity
 
 RUNS, METRICS = "runs.jsonl", "metrics.csv"
 HASH = "config_sha256"  # of results: computed when read, since what it covers may change
@@ -152,7 +152,7 @@ def decode_results(config: bytes, lines: bytes) -> dict[str, dict]:
     found = {}
     for line in map(json.loads, lines.decode().splitlines()):
         results = merged(common, line["results"])
-        results[HASH] = files.config_sha256(results["config"])
+        results[HASH] = identity.config_sha256(results["config"])
         found[line["directory"]] = results
     return found
 

@@ -66,7 +66,7 @@ def ranked(rows: Samples, score: np.ndarray) -> np.ndarray:
     return np.lexsort((rows["index"], -rows["loss"], -score))
 
 
-def is_wrong(rows: Samples) -> np.ndarray | None:
+def known_wrong(rows: Samples) -> np.ndarray | None:
     """Where targets are wrong; None where that is not known of all, or all are of one kind."""
     wrong = rows["wrong"] == 1
     return wrong if (rows["wrong"] >= 0).all() and 0 < wrong.sum() < len(wrong) else None
@@ -76,7 +76,7 @@ def areas(rows: Samples) -> dict[str, float]:
     """AUROC of each score as a detector of wrong targets; equal scores count half."""
     from sklearn import metrics
 
-    wrong = is_wrong(rows)
+    wrong = known_wrong(rows)
     if wrong is None:
         return {}
     scores = suspicion(rows)
@@ -87,7 +87,7 @@ def detectors(rows: Samples) -> dict[str, dict[str, float]]:
     """Of each score: AUROC, average precision, precision at the true number of wrong targets."""
     from sklearn import metrics
 
-    wrong = is_wrong(rows)
+    wrong = known_wrong(rows)
     if wrong is None:
         return {}
     found = {}
@@ -109,7 +109,7 @@ def trusted(train: Examples, run: str, rate: float) -> np.ndarray:
     """
     within("config.data.exclude_rate", rate, 1e-9, 0.99)
     try:
-        rows = read(pathlib.Path(run).expanduser())
+        rows = read_samples(pathlib.Path(run).expanduser())
         first = order(rows)
     except (OSError, ValueError, KeyError) as error:
         said = f"config.data.exclude: expected a finished run, got {run}: {error}"
@@ -163,7 +163,7 @@ def read_losses(path: pathlib.Path, epochs: int) -> np.ndarray:
         raise ValueError(f"{path / LOSSES}: a file is torn: {error}") from None
 
 
-def read(path: pathlib.Path) -> Samples:
+def read_samples(path: pathlib.Path) -> Samples:
     """Of a run's directory.
 
     Raises:

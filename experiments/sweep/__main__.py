@@ -120,7 +120,7 @@ def main(argv: list[str]) -> None:
         print_commands(points, states)
         return
     try:
-        files.prepare(root)
+        files.make_workdir(root)
         if BACKEND.value == "slurm":
             states = train_by_slurm(points, options, root)
         else:

@@ -7,7 +7,7 @@ import sys
 from typing import Any, NamedTuple
 
 from experiments.progress import console
-from experiments.runs import files
+from experiments.runs import files, identity
 
 
 class Point(NamedTuple):
@@ -41,7 +41,7 @@ def expand(
     if swept is None:
         raise ValueError(f"--config: {file} has no sweep()")
     points: dict[str, Point] = {}
-    default = files.flattened(config.to_dict())
+    default = identity.settings(config.to_dict())
     there = [*root.glob("*-*")]
     meant = [own for own in swept if all(own.get(k, v) == v for k, v in given.items())]
     for own in meant:
@@ -55,7 +55,7 @@ def expand(
         if full.vmap_seeds > 1:
             raise ValueError("--config: a sweep has one seed a point: vmap_seeds must be 1")
         files.note_content(full)
-        sha256 = files.config_sha256(full.to_dict())
+        sha256 = identity.config_sha256(full.to_dict())
         # One place for a point, by whatever sweep it was reached first.
         same = [path for path in there if path.name.endswith(f"-{sha256[:8]}")]
         path = same[0] if len(same) == 1 else root / f"{directory_name(own)[:200]}-{sha256[:8]}"
@@ -74,10 +74,10 @@ def expand(
 def without_seeds(config) -> tuple[tuple[tuple[str, int], ...], str]:
     """Splits a config into its seeds, by name, and a text of all the rest."""
     config = config.copy_and_resolve_references()
-    flat = files.flattened(config.to_dict())
+    flat = identity.settings(config.to_dict())
     seeds = {key: flat[key] for key in files.SEEDS if key in flat}
     config.update_from_flattened_dict(dict.fromkeys(seeds, 0))
-    return tuple(seeds.items()), json.dumps(files.plain(config.to_dict()), sort_keys=True)
+    return tuple(seeds.items()), json.dumps(identity.plain(config.to_dict()), sort_keys=True)
 
 
 def directory_name(overrides: dict[str, Any]) -> str:

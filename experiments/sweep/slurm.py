@@ -60,7 +60,7 @@ def queue(tasks: list[str]) -> dict[str, Queued]:
     return {task: Queued(word, reason) for task, word, reason in rows if task in tasks}
 
 
-def task_of(point: Point) -> str:
+def number_of(point: Point) -> str:
     try:
         return (point.path / TASK).read_text().strip()
     except FileNotFoundError:
@@ -70,7 +70,7 @@ def task_of(point: Point) -> str:
 def states(points: list[Point]) -> dict[int, str]:
     """The states of points, as pool.state has them, or queued: a task waits for its turn."""
     found = {i: state(point) for i, point in enumerate(points)}
-    tasks = {i: task for i in found if found[i] != "done" and (task := task_of(points[i]))}
+    tasks = {i: task for i in found if found[i] != "done" and (task := number_of(points[i]))}
     if shutil.which("squeue"):  # else they are looked at from elsewhere
         known = queue([*tasks.values()])
         for i, task in tasks.items():
@@ -107,7 +107,7 @@ def submit(
         held = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
         try:
             with contextlib.redirect_stderr(io.StringIO()) as said:
-                jobs = executor.submit_array([Task(group, narrow) for group in groups])
+                jobs = executor.submit_array([SlurmTask(group, narrow) for group in groups])
             for group, job in zip(groups, jobs, strict=True):
                 for point in group:
                     point.path.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ WARNINGS = {signal.SIGUSR1, signal.SIGUSR2}
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
+class SlurmTask:
     """What Slurm runs: points that are trained together, to their end or to a signal."""
 
     points: list[Point]
@@ -219,7 +219,7 @@ def run(
 
 def follow(points: list[Point], parallel: int, root: pathlib.Path) -> dict[int, str]:
     """Looks at the queue until none of the points is in it; the state of each then."""
-    tasks = {i: task for i, point in enumerate(points) if (task := task_of(point))}
+    tasks = {i: task for i, point in enumerate(points) if (task := number_of(point))}
     found = {i: "done" if has_result(point) else "queued" for i, point in enumerate(points)}
     left = {i: task for i, task in tasks.items() if found[i] != "done"}
     said = {"None", "Resources", "Priority", "BeginTime", "JobArrayTaskLimit"}  # will pass

@@ -22,7 +22,7 @@ def build(config, dataset: Dataset) -> Problem:
     image_shape = dataset.train.inputs.shape[1:]
     augment = images.augment(image_shape, **config.augment)
     classes = len(dataset.class_names)
-    model = models.create(**config.model, num_classes=classes, image_shape=image_shape)
+    model = models.make_model(**config.model, num_classes=classes, image_shape=image_shape)
 
     def initial(params, key):
         return models.torch_init(params, key) if config.model.init == "torch" else params

@@ -50,7 +50,7 @@ def build_run(config, data_dir: str | None = None) -> Run:
     task = task_of(config)
     layout = devices.layout(config.devices)
     # What is wrong with these is said before any data is read.
-    methods.create(config.loss, methods.Facts(1, 2, 1000, matrix=lambda: np.eye(2)))
+    methods.make_method(config.loss, methods.Facts(1, 2, 1000, matrix=lambda: np.eye(2)))
     optimizers.make(config.optimizer, config.epochs, steps_per_epoch=1)
     dataset = without_suspects(config.data, task.load(config, data_dir))
     size = len(dataset.train.index)
@@ -63,7 +63,7 @@ def build_run(config, data_dir: str | None = None) -> Run:
         steps=config.epochs * steps,
         matrix=problem.noise_matrix,
     )
-    method = methods.create(config.loss, facts)
+    method = methods.make_method(config.loss, facts)
     networks = methods.networks(config.loss)
     check_inputs(method, networks, problem)
     return Run(

@@ -143,7 +143,7 @@ def steps(folder: pathlib.Path) -> list[pathlib.Path]:
 def check_config(run: pathlib.Path, config) -> None:
     """Raises ValueError unless a run of this config can begin or go on there."""
     own = (run, *run.glob("seed_*"))  # of vmap_seeds
-    files.check_config(run, config.to_dict(), any(steps(one / FOLDER) for one in own))
+    files.check_unchanged(run, config.to_dict(), any(steps(one / FOLDER) for one in own))
 
 
 def newest_common(folders: list[pathlib.Path], templates: list) -> list[tuple[Any, str]] | None:
@@ -155,7 +155,7 @@ def newest_common(folders: list[pathlib.Path], templates: list) -> list[tuple[An
     found = [{path.name for path in steps(folder)} for folder in folders]
     for name in sorted(set.intersection(*found), reverse=True):
         pairs = zip(folders, templates, strict=True)
-        whole = [content for folder, own in pairs if (content := read(folder / name, own))]
+        whole = [content for folder, own in pairs if (content := read_step(folder / name, own))]
         if len(whole) == len(folders):
             return whole
     if found[0] and len(folders) == 1:
@@ -163,7 +163,7 @@ def newest_common(folders: list[pathlib.Path], templates: list) -> list[tuple[An
     return None
 
 
-def read(path: pathlib.Path, template: Any) -> tuple[Any, str] | None:
+def read_step(path: pathlib.Path, template: Any) -> tuple[Any, str] | None:
     """What `save` was given for one step; None, and why, if that is not whole."""
     try:
         return _read(path, template), (path / ROWS).read_text()

@@ -195,7 +195,7 @@ RENAMED = {  # as they were called here before; the names are now the library's
 FROM_LOGITS = ("active_passive", "bootstrap", "forward_correction", "backward_correction")
 
 
-def create(loss: Mapping[str, Any], facts: Facts) -> LossTransform:
+def make_method(loss: Mapping[str, Any], facts: Facts) -> LossTransform:
     """The method of `config.loss`, on top of its base."""
     for key, table in (("method", METHODS), ("base", ROBUST)):
         if loss[key] in RENAMED:

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from experiments.runs import files, samples
+from experiments.runs import files, identity, samples
 from experiments.runs.samples import Samples
 from experiments.runs.selection import selected_scores
 from experiments.training.build import Member, Run
@@ -54,7 +54,7 @@ def summary(config, run: Run, rows: list[dict], params, seen: Samples) -> dict:
     """A pure function of config, versions and platform: no time, no host, no path."""
     content = {
         "config": config.to_dict(),
-        "config_sha256": files.config_sha256(config.to_dict()),
+        "config_sha256": identity.config_sha256(config.to_dict()),
         "versions": files.versions(),
         "platform": jax.devices()[0].device_kind,
         "devices": run.layout.whole.mesh.size,
@@ -67,7 +67,7 @@ def summary(config, run: Run, rows: list[dict], params, seen: Samples) -> dict:
         "detectors": samples.detectors(seen),
         "last_epoch": rows[-1],
     }
-    return files.plain(content)
+    return identity.plain(content)
 
 
 def write_row(member: Member, epoch: int, sums, seen, loss_state, evaluated) -> dict:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from experiments.progress import console
-from experiments.runs import files
+from experiments.runs import files, identity
 from experiments.training import checkpoint, devices
 from experiments.training.build import Member, Run
 from experiments.training.loop import train
@@ -77,7 +77,7 @@ def train_all(members: list[Member], signal: Callable[[], int | None] = lambda: 
 
 
 def is_finished(member: Member) -> bool:
-    return files.is_done(member.path, files.config_sha256(member.config.to_dict()))
+    return files.is_done(member.path, identity.config_sha256(member.config.to_dict()))
 
 
 def go_together(members: list[Member]) -> bool:

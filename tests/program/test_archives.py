@@ -288,7 +288,7 @@ def test_forged_arrays_are_refused(tmp_path, array):
     path = tmp_path / "CIFAR-10_human.pt"
     torch_file(path, pickle.dumps({"clean_label": np.arange(200), "worse_label": array}, 2))
     with pytest.raises(ValueError, match="not the label file of cifar10n: "):
-        human.read(path, "cifar10n", "worse")
+        human.read_labels(path, "cifar10n", "worse")
 
 
 class Evil:
@@ -338,7 +338,7 @@ def test_legacy_torch_files(tmp_path):
     parts = (human._TORCH_MAGIC, 1001, {"little_endian": True}, content, [])
     path = tmp_path / "CIFAR-10_human.pt"
     path.write_bytes(b"".join(pickle.dumps(part, protocol=2) for part in parts))
-    clean, worse = human.read(path, "cifar10n", "worse")
+    clean, worse = human.read_labels(path, "cifar10n", "worse")
     np.testing.assert_array_equal(clean, worse[::-1])
 
 
@@ -357,5 +357,5 @@ def test_files_that_are_no_label_files(tmp_path, content):
     path = tmp_path / "CIFAR-10_human.pt"
     path.write_bytes(content)
     with pytest.raises(ValueError, match="not the label file of cifar10n") as error:
-        human.read(path, "cifar10n", "worse")
+        human.read_labels(path, "cifar10n", "worse")
     assert "\n" not in str(error.value)

@@ -162,7 +162,7 @@ def test_a_run_over_the_budget_is_the_resident_run(tmp_path):
         config.augment.pad, config.data.device_budget_mb = 1, budget
         run = build.build_run(config)
         assert fits(run.problem.stored(run.dataset.train), budget) == (budget == 0)
-        train_one(config, run, files.prepare(tmp_path / name))
+        train_one(config, run, files.make_workdir(tmp_path / name))
         rows.append(files.read_rows(tmp_path / name / files.METRICS))
     for resident, streamed in zip(*rows, strict=True):
         assert resident == pytest.approx(streamed, rel=1e-5)

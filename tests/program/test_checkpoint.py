@@ -114,11 +114,11 @@ def test_more_epochs_interrupted_and_resumed(run, straight, tmp_path):
     """The result of fewer epochs does not stay beside a run that goes on."""
     train_one(config_of(epochs=2), run, tmp_path)
     longer = config_of()
-    files.check_config(tmp_path, longer.to_dict(), resumable=True)
+    files.check_unchanged(tmp_path, longer.to_dict(), resumable=True)
     with pytest.raises(lock.Stopped):
         train_one(longer, run, tmp_path, after(3))
     assert not (tmp_path / files.RESULTS).exists()
-    files.check_config(tmp_path, longer.to_dict(), resumable=True)
+    files.check_unchanged(tmp_path, longer.to_dict(), resumable=True)
     train_one(longer, run, tmp_path)
     assert same_files(tmp_path, straight)
 
@@ -181,24 +181,24 @@ def test_what_is_finished_is_not_begun_anew(straight, tmp_path):
 def test_what_may_change_and_what_may_not(straight):
     config = config_of().to_dict()
     with pytest.raises(ValueError, match="holds a finished run"):
-        files.check_config(straight, config, resumable=True)
-    files.check_config(straight, config | {"epochs": 9}, resumable=True)
+        files.check_unchanged(straight, config, resumable=True)
+    files.check_unchanged(straight, config | {"epochs": 9}, resumable=True)
     other = config | {"epochs": 9, "checkpoint": {"keep": 5}}
-    files.check_config(straight, other, resumable=True)
+    files.check_unchanged(straight, other, resumable=True)
     changed = config | {"loss": config["loss"] | {"lam": 2.0}, "seed": 1}
     with pytest.raises(ValueError, match=r"another config: loss.lam: 1.0 -> 2.0, seed: 0 -> 1"):
-        files.check_config(straight, changed, resumable=True)
+        files.check_unchanged(straight, changed, resumable=True)
     with pytest.raises(ValueError, match="epochs: 4 -> 3"):
-        files.check_config(straight, config | {"epochs": 3}, resumable=True)
+        files.check_unchanged(straight, config | {"epochs": 3}, resumable=True)
     # Which epoch counts is declared before.
     report = config["report"] | {"selection": ("best_test",)}
     with pytest.raises(ValueError, match=r"another config: report.selection: "):
-        files.check_config(straight, config | {"epochs": 9, "report": report}, resumable=True)
+        files.check_unchanged(straight, config | {"epochs": 9, "report": report}, resumable=True)
     # A cosine reaches 0 in the last epoch: another last epoch is another run.
     cosine = {"optimizer": config["optimizer"] | {"schedule": "cosine"}}
     (straight / files.CONFIG).write_text(json.dumps(config | cosine))
     with pytest.raises(ValueError, match="epochs: 4 -> 9"):
-        files.check_config(straight, config | cosine | {"epochs": 9}, resumable=True)
+        files.check_unchanged(straight, config | cosine | {"epochs": 9}, resumable=True)
     (straight / files.CONFIG).write_text(json.dumps(config))
 
 

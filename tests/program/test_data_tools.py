@@ -19,7 +19,7 @@ def test_show_draws_what_a_config_trains_on(tmp_path):
     from configs import digits
 
     dataset = data.split(data.corrupt(toy(), **NOISE), **SPLIT)
-    show.draw(dataset, digits.get_config().noise, tmp_path / "noise.png")
+    show.draw_picture(dataset, digits.get_config().noise, tmp_path / "noise.png")
     from matplotlib import image
 
     pixels = image.imread(tmp_path / "noise.png")

@@ -99,9 +99,9 @@ def test_the_last_epoch_s_losses_and_weights_are_recorded():
 
 
 def test_a_run_s_file_and_metrics_agree(finished):
-    rows = samples.read(finished)
+    rows = samples.read_samples(finished)
     last = files.read_rows(finished / files.METRICS)[-1]
-    wrong = samples.is_wrong(rows)
+    wrong = samples.known_wrong(rows)
     assert last["sigma_wrong"] == pytest.approx(rows["weight"][wrong].mean(), rel=1e-4)
     assert last["loss_clean"] == pytest.approx(rows["loss"][~wrong].mean(), rel=1e-4)
     assert last["auroc_weight"] == pytest.approx(samples.areas(rows)["auroc_weight"])
@@ -115,7 +115,7 @@ def test_suspects_are_listed_and_drawn(finished):
     )
     with open(finished / "suspects.csv") as file:
         listed = list(csv.DictReader(file))
-    rows = samples.read(finished)
+    rows = samples.read_samples(finished)
     assert [int(row["index"]) for row in listed] == rows["index"][samples.order(rows)[:50]].tolist()
     assert (finished / "suspects.png").stat().st_size > 10_000
     assert "of these 50, " in said.stdout
@@ -164,7 +164,7 @@ def test_detectors_pool_seeds_and_nothing_else(tmp_path, capsys):
 def test_suspects_can_be_left_out(finished):
     overrides = {"data.exclude": str(finished), "data.exclude_rate": 0.25}
     kept = build.build_run(config_of(**overrides)).dataset.train
-    rows = samples.read(finished)
+    rows = samples.read_samples(finished)
     gone = set(rows["index"]) - set(kept.index)
     assert gone == set(rows["index"][samples.order(rows)[: round(0.25 * 1297)]])
     with pytest.raises(ValueError, match="trained on another target set"):

@@ -48,7 +48,7 @@ def contractions(jaxpr):
 
 @pytest.mark.parametrize("name", images.MODELS)
 def test_published_sizes(name):
-    model = images.create(name, 10, (32, 32, 3))
+    model = images.make_model(name, 10, (32, 32, 3))
     image = jnp.zeros((1, 32, 32, 3))
     variables = jax.eval_shape(lambda: model.init(jax.random.key(0), image, train=False))
     params, expected = SIZES[name]
@@ -131,7 +131,7 @@ class PlainLeNet(nn.Module):
 def test_lenet_is_lenet():
     """The same parameters, the same logits, the same initial distribution."""
     x = jax.random.normal(jax.random.key(0), (4, 32, 32, 3))
-    lenet = images.create("lenet", 10, (32, 32, 3))
+    lenet = images.make_model("lenet", 10, (32, 32, 3))
     ours = initial(lenet, x)
     plain = jax.jit(PlainLeNet().init)(jax.random.key(1), x)
     assert jax.tree.structure(ours) == jax.tree.structure(plain)
@@ -142,7 +142,7 @@ def test_lenet_is_lenet():
 
 
 def test_torch_initialisation():
-    lenet = images.create("lenet", 10, (32, 32, 3))
+    lenet = images.make_model("lenet", 10, (32, 32, 3))
     params = initial(lenet, jnp.zeros((1, 32, 32, 3)))["params"]
     drawn = jax.jit(images.torch_init)(params, jax.random.key(2))
     assert jax.tree.map(jnp.shape, drawn) == jax.tree.map(jnp.shape, params)
@@ -158,7 +158,9 @@ def test_torch_initialisation():
 @pytest.mark.parametrize("name", ["lenet", "convnet_small"])
 def test_bfloat16_is_close(name):
     x = jax.random.normal(jax.random.key(0), (4, 32, 32, 3))
-    wide, narrow = (images.create(name, 10, (32, 32, 3), dtype=d) for d in ("float32", "bfloat16"))
+    wide, narrow = (
+        images.make_model(name, 10, (32, 32, 3), dtype=d) for d in ("float32", "bfloat16")
+    )
     variables = initial(wide, x)
     logits = jax.jit(functools.partial(narrow.apply, train=False))(variables, x)
     assert logits.dtype == jnp.float32
@@ -169,10 +171,10 @@ def test_bfloat16_is_close(name):
 
 def test_models_that_do_not_fit():
     with pytest.raises(ValueError, match=r"at least 16x16, got \(8, 8, 1\)"):
-        images.create("lenet", 10, (8, 8, 1))
-    assert images.create("vit_tiny", 10, (8, 8, 1), dropout=0.2).dropout == 0.2
+        images.make_model("lenet", 10, (8, 8, 1))
+    assert images.make_model("vit_tiny", 10, (8, 8, 1), dropout=0.2).dropout == 0.2
     with pytest.raises(ValueError, match=r"lenet has none, got 0\.2"):
-        images.create("lenet", 10, (32, 32, 3), dropout=0.2)
+        images.make_model("lenet", 10, (32, 32, 3), dropout=0.2)
 
 
 def test_freed_memory_is_used_again():

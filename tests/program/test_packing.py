@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import digits
-from experiments.runs import files, lock, packed, packing, stored
+from experiments.runs import files, identity, lock, packed, packing, stored
 
 EPOCHS = 3
 OWN = (files.CONFIG, files.RESULTS, files.METRICS, files.TIMING)
@@ -17,7 +17,7 @@ def make(path, method="superloss", seed=0, losses=False, **changes):
     """A finished run of random numbers, as the program leaves it."""
     config = digits.get_config()
     config.update_from_flattened_dict({"loss.method": method, "seed": seed} | changes)
-    config = files.plain(config.to_dict())
+    config = identity.plain(config.to_dict())
     rng = np.random.default_rng([seed, len(method)])
     rows = [
         {"epoch": i + 1, "train_loss": rng.random() * 10.0 ** rng.integers(-30, 30),
@@ -31,7 +31,7 @@ def make(path, method="superloss", seed=0, losses=False, **changes):
     timing = [{"epoch": i + 1, "seconds": rng.random(), "images_per_second": 1e5 / 3}
               for i in range(EPOCHS)]  # fmt: skip
     results = {
-        "config": config, "config_sha256": files.config_sha256(config), "versions": {"jax": "1"},
+        "config": config, "config_sha256": identity.config_sha256(config), "versions": {"jax": "1"},
         "platform": "cpu", "devices": 1, "x64": False, "noise": {"realised_rate": 0.4 + seed},
         "test_accuracy": {"last": rows[-1]["test_accuracy"]}, "last_epoch": rows[-1],
         "detectors": {"weight": {"auroc": 0.5}, "loss": {"auroc": rng.random()}},

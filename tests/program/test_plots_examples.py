@@ -154,4 +154,4 @@ def test_runs_whose_metrics_cannot_be_read_are_left_out(tmp_path):
         flipped[place] ^= 0x10
         (torn / "samples.npz").write_bytes(flipped)
         with contextlib.suppress(ValueError):  # damage that does not show is none
-            samples.read(torn)
+            samples.read_samples(torn)

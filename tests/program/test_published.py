@@ -115,13 +115,13 @@ def test_labels_of_people():
     ):
         changes = {"data.name": name, "data.variant": variant, "noise.kind": "given",
                    "model.name": "resnet34"}  # fmt: skip
-        task = published.task_of(run_of(**changes))
+        task = published.measured_by(run_of(**changes))
         assert (task.data, task.noise) == (data, noise)
         # Their selection is unknown.
         assert task in [one.task for one in published.listed(ACCURACY)]
         assert not found(**changes)
     other = run_of(**{"data.name": "cifar10n", "data.variant": "aggre", "noise.kind": "given"})
-    assert published.task_of(other) not in [one.task for one in published.listed(ACCURACY)]
+    assert published.measured_by(other) not in [one.task for one in published.listed(ACCURACY)]
 
 
 def test_the_verdict_needs_three_seeds_and_a_deviation():

@@ -87,9 +87,9 @@ def test_a_changed_config_is_noticed(run, tmp_path):
     seeds.train_seeds(config_of(), run, tmp_path)
     config = config_of().to_dict()
     with pytest.raises(ValueError, match="holds a finished run"):
-        files.check_config(tmp_path, config, resumable=False)
+        files.check_unchanged(tmp_path, config, resumable=False)
     with pytest.raises(ValueError, match="seed: 0 -> 7"):
-        files.check_config(tmp_path, config | {"seed": 7}, resumable=False)
+        files.check_unchanged(tmp_path, config | {"seed": 7}, resumable=False)
     more = config_of()
     more.epochs = 3
     seeds.train_seeds(more, run, tmp_path)

@@ -110,7 +110,7 @@ def test_nothing_is_submitted_twice(cluster, tmp_path):
     finish(points[1])
     options = slurm_options.parse("partition=p,cpus_per_task=2")
     assert slurm.submit(points, options, 2, tmp_path) == ["7_0", "7_1", "7_2"]
-    assert [slurm.task_of(one) for one in points] == ["7_0", "", "7_1", "7_2"]
+    assert [slurm.number_of(one) for one in points] == ["7_0", "", "7_1", "7_2"]
     script = (cluster / "script").read_text()
     for line in ("--array=0-2%2", "--partition=p", "--requeue", "--cpus-per-task=2", "--time=120"):
         assert f"#SBATCH {line}\n" in script
@@ -127,7 +127,7 @@ def test_nothing_is_submitted_twice(cluster, tmp_path):
     asked = (cluster / "asked").read_text().count("x")
     assert slurm.submit(points, options, 2, tmp_path) == ["8_0", "8_1"]
     assert (cluster / "asked").read_text().count("x") == asked + 1  # one call for all
-    assert [slurm.task_of(one) for one in points] == ["7_0", "", "8_0", "8_1"]
+    assert [slurm.number_of(one) for one in points] == ["7_0", "", "8_0", "8_1"]
     assert not (points[3].path / files.REASON).exists()
     # A single one is no array.
     assert slurm.submit([point(tmp_path, "e")], options, 2, tmp_path) == ["9"]
@@ -138,7 +138,7 @@ def test_seeds_of_a_point_are_one_task(cluster, tmp_path):
     points = [point(tmp_path, name)._replace(family=name[0]) for name in ("a0", "b0", "a1", "a2")]
     options = slurm_options.parse("")
     assert slurm.submit(points, options, 4, tmp_path, at_once=2) == ["7_0", "7_1", "7_2"]
-    assert [slurm.task_of(one) for one in points] == ["7_0", "7_1", "7_0", "7_2"]
+    assert [slurm.number_of(one) for one in points] == ["7_0", "7_1", "7_0", "7_2"]
     assert {*slurm.states(points).values()} == {"queued"}
     assert slurm.submit(points, options, 4, tmp_path, at_once=2) == []
     tasks = [utils.DelayedSubmission.load(path) for path in (tmp_path / slurm.LOGS).glob("*.pkl")]
@@ -150,7 +150,7 @@ def test_seeds_of_a_point_are_one_task(cluster, tmp_path):
 def test_sbatch_says_what_is_wrong(cluster, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"^--slurm: unrecognized option$"):
         slurm.submit([point(tmp_path, "a")], slurm_options.parse("wrong=1"), 1, tmp_path)
-    assert slurm.task_of(point(tmp_path, "a")) == ""
+    assert slurm.number_of(point(tmp_path, "a")) == ""
     (cluster / "sbatch").unlink()
     monkeypatch.setenv("PATH", str(cluster))
     with pytest.raises(ValueError, match="expected sbatch on the PATH"):
@@ -233,7 +233,7 @@ from submitit.core import job_environment, utils
 import submitit
 path = pathlib.Path({path!r})
 delayed = utils.DelayedSubmission(
-    slurm.Task([pool.Point(path, "a", [sys.executable, "-c", {run!r}])], True))
+    slurm.SlurmTask([pool.Point(path, "a", [sys.executable, "-c", {run!r}])], True))
 delayed.set_timeout(120, {timeouts})
 env = submitit.JobEnvironment()
 env._handle_signals(env.paths, delayed)
@@ -314,14 +314,14 @@ def test_a_done_point_is_not_run_and_one_in_use_is_waited_for(tmp_path, monkeypa
     finish(one)
     before = {n: signal.getsignal(n) for n in (signal.SIGTERM, *slurm.WARNINGS)}
     try:
-        assert slurm.Task([one], True)() == "done"
+        assert slurm.SlurmTask([one], True)() == "done"
         code = ("import pathlib as p; c = p.Path({count!r}); c.write_text(c.read_text() + 'x')\n"
                 "if len(c.read_text()) < 3: raise SystemExit('error: is in use by another')\n"
                 "p.Path({result!r}).write_text('{{\"config_sha256\": \"b\"}}')")  # fmt: skip
         (count := tmp_path / "count").write_text("")
         result = tmp_path / "b" / files.RESULTS
         other = point(tmp_path, "b", code.format(count=str(count), result=str(result)))
-        assert slurm.Task([other], True)() == "done"
+        assert slurm.SlurmTask([other], True)() == "done"
         assert count.read_text() == "xxx"
     finally:
         for number, handler in before.items():
@@ -337,7 +337,7 @@ def test_tasks_can_be_pickled_and_one_core_has_one_thread(tmp_path, monkeypatch)
     try:
         for narrow, expected in ((True, "1"), (False, "")):
             place = tmp_path / f"threads{narrow}"
-            one = slurm.Task([point(tmp_path, "a", code.format(str(place)))], narrow)
+            one = slurm.SlurmTask([point(tmp_path, "a", code.format(str(place)))], narrow)
             with pytest.raises(RuntimeError, match="exit code 0"):  # it leaves no result
                 pickle.loads(pickle.dumps(one))()
             assert place.read_text() == expected

@@ -10,7 +10,7 @@ import pytest
 from experiments.report import __main__ as report
 from experiments.report import runs
 from experiments.report.unfinished import unfinished
-from experiments.runs import files, packed, packing, samples, stored
+from experiments.runs import files, identity, packed, packing, samples, stored
 from experiments.sweep import local, watch
 from experiments.sweep import pool as pools
 from tests.program.drawn import closing, make_run, swept
@@ -156,7 +156,7 @@ def test_what_is_left_of_packed_runs_is_not_unfinished(tmp_path):
         point.path.mkdir()
         (point.path / files.SAMPLES).touch()
     config = stored.config_of(found[0].path)
-    assert files.config_sha256(config) == found[0].sha256
+    assert identity.config_sha256(config) == found[0].sha256
     files.write_json(found[0].path / files.CONFIG, config)  # as a killed pack leaves it
     assert unfinished(root) == []
     files.write_json(found[0].path / files.CONFIG, config | {"epochs": 9})  # another has begun

@@ -72,7 +72,7 @@ def test_one_step_is_plain_arithmetic():
 def test_a_run_writes_its_files(tmp_path):
     config = small_config()
     run = build.build_run(config)
-    paths = [files.prepare(str(tmp_path / name)) for name in ("a", "b")]
+    paths = [files.make_workdir(str(tmp_path / name)) for name in ("a", "b")]
     results = [train_one(config, run, path) for path in paths]
     names = {files.CONFIG, files.METRICS, files.TIMING, files.RESULTS, files.SAMPLES}
     assert set(os.listdir(paths[0])) == names
@@ -97,7 +97,7 @@ def test_a_run_writes_its_files(tmp_path):
 def test_no_noise_and_no_threshold(tmp_path):
     overrides = {"loss.method": "cross_entropy", "loss.threshold": "running_mean"}
     config = small_config(**overrides, **{"noise.rate": 0.0, "epochs": 1})
-    results = train_one(config, build.build_run(config), files.prepare(str(tmp_path)))
+    results = train_one(config, build.build_run(config), files.make_workdir(str(tmp_path)))
     assert results["last_epoch"]["sigma_clean"] == 1
     text = (tmp_path / files.RESULTS).read_text()
     row = json.loads(text)["last_epoch"]
@@ -139,7 +139,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     assert np.isfinite(states[-1].loss_state.tau)
 
     with pytest.raises(FloatingPointError, match=f"step {first}: .* not finite; see .*FAILED"):
-        train_one(config, run, files.prepare(str(tmp_path)))
+        train_one(config, run, files.make_workdir(str(tmp_path)))
     failure = json.loads((tmp_path / files.FAILED).read_text())
     assert failure["step"] == first
     assert failure["indices"] == np.asarray(order[first]).tolist()
@@ -241,5 +241,5 @@ def test_cifar10_config_builds_lenet(monkeypatch):
 def test_unusable_work_directories(tmp_path):
     for path in ("", "~nouser/x", tmp_path / ("x" * 300), "/proc/run"):
         with pytest.raises(ValueError, match="--workdir: ") as error:
-            files.prepare(path)
+            files.make_workdir(path)
         assert "\n" not in str(error.value)
