@@ -1,6 +1,6 @@
 """Images a second on one accelerator: the program's own step, beside the card's matrix rate.
 
-    python scripts/bench_accelerator.py [--torch_python .venv-torch/bin/python]
+    python -m scripts.bench_accelerator [--torch_python .venv-torch/bin/python]
 
 ResNet-18 and WRN-28-10 in bfloat16, batches that fill the card; ResNet-18 at CurBench's batch of
 50, which does not; LeNet, one run, and 5, 16 and 64 seeds under vmap. PyTorch: ResNet-18 under
@@ -9,70 +9,37 @@ on a CPU.
 """
 
 import argparse
-import pathlib
 import subprocess
-import sys
 import time
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from configs import digits
-from experiments import data
-from experiments.tasks import images as batches
-from experiments.training import build, devices, together
-from experiments.training import step as one_step
+from scripts import random_images, steps
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Multiplications and additions an image, forward and backward: three times the forward ones.
 WORK = {"resnet18": 3 * 1.11e9, "wrn28_10": 3 * 10.49e9}
 
 
-def images_of_cifar10_s_size(**unused):
-    rng = np.random.default_rng(0)
-    arrays = {"train_images": rng.integers(0, 256, (50_000, 32, 32, 3), np.uint8)}
-    arrays["train_labels"] = (np.arange(50_000) % 10).astype(np.int32)
-    arrays |= {"test_images": arrays["train_images"][:0], "test_labels": np.zeros(0, np.int32)}
-    return data.base.dataset("cifar10", [str(i) for i in range(10)], arrays)
-
-
-def seconds_of(take, steps):
+def seconds_of(take, count):
     """A step's, after the first ones."""
     take(2)
     start = time.perf_counter()
-    take(steps)
-    return (time.perf_counter() - start) / steps
+    take(count)
+    return (time.perf_counter() - start) / count
 
 
-def images_per_second(model, dtype, batch, steps, number=1):
+def images_per_second(model, dtype, batch, count, number=1):
     """Of all `number` seeds together."""
-    config = digits.get_config()
-    config.data.name, config.model.name, config.batch_size = "cifar10", model, batch
-    config.model.dtype, config.devices = dtype, 1
+    config = random_images.get_config()
+    config.examples, config.batch_size = 50_000, batch
+    config.model.name, config.model.dtype = model, dtype
     config.augment.pad, config.augment.flip = 4, True
-    run = build.build(config)
-    host = batches.train_data(run.dataset.train, run.augment)
-    resident = devices.replicate(host, run.layout)
-    if number == 1:
-        step, state = one_step.make_train_step(run), one_step.init_state(run, 0)
-        order = batches.epoch_order(0, 1, len(host.labels), batch, run.layout)
-    else:
-        step, state = together.make_steps(run)[0], together.init_states(run, range(number))
-        order = together.orders(config, run, range(number), 1, len(host.labels))
-
-    def take(count):
-        nonlocal state
-        for _ in range(count):
-            state, _ = step(state, resident, order)
-        jax.block_until_ready(state)
-
-    return number * batch / seconds_of(take, steps)
+    runs = steps.Steps(steps.load(config), number)
+    return number * batch / seconds_of(runs.take, count)
 
 
-def matrix_rate(size=8192, steps=20):
+def matrix_rate(size=8192, count=20):
     """Multiplications and additions a second of a bfloat16 matrix product."""
     x = jax.random.normal(jax.random.key(0), (size, size), jnp.bfloat16)
     multiply = jax.jit(lambda x: x @ x)
@@ -82,7 +49,7 @@ def matrix_rate(size=8192, steps=20):
             y = multiply(x)
         y.block_until_ready()
 
-    return 2 * size**3 / seconds_of(take, steps)
+    return 2 * size**3 / seconds_of(take, count)
 
 
 def main() -> None:
@@ -91,7 +58,6 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1024, help="of ResNet-18; WRN-28-10: half")
     parser.add_argument("--steps", type=int, default=50)
     args = parser.parse_args()
-    data.DATASETS["cifar10"] = images_of_cifar10_s_size
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}", flush=True)
     small = args.batch < 64  # tried out
     rate = matrix_rate(*((256, 2) if small else ()))
@@ -112,7 +78,7 @@ def main() -> None:
         text = f"{speed:,.0f} images/s, {1e3 * number * few / speed:.2f} ms a step"
         print(f"lenet, float32, batch {few}, {number} seeds at once: {text}", flush=True)
     if args.torch_python:
-        command = [args.torch_python, str(ROOT / "scripts" / "torch_accelerator.py")]
+        command = [args.torch_python, "scripts/torch_accelerator.py"]
         for batch in (large, few):
             subprocess.run([*command, str(batch), str(args.steps)], check=True)
 

@@ -1,6 +1,6 @@
 """How fast ResNet-18's 3x3 convolutions run, and in which form: why its step takes what it does.
 
-    python scripts/bench_convolutions.py [--torch_python .venv-torch/bin/python]
+    python -m scripts.bench_convolutions [--torch_python .venv-torch/bin/python]
 
 One thread, the best CPU time of 15 calls, batch 8; multiplications and additions counted apart.
 """
@@ -8,12 +8,9 @@ One thread, the best CPU time of 15 calls, batch 8; multiplications and addition
 import argparse
 import collections
 import os
-import pathlib
 import re
-import sys
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
 
 import jax
@@ -21,8 +18,8 @@ import jax.numpy as jnp
 
 from experiments.models import cpu
 from experiments.models import images as networks
-from experiments.training import step as one_step
-from scripts.bench_train import Worker
+from experiments.tasks.classification import cross_entropy
+from scripts.bench_train import Worker, theirs
 
 LAYERS = ((64, 32), (128, 16), (256, 8), (512, 4))  # channels, side of the image
 BATCH = 8
@@ -61,7 +58,7 @@ def forms() -> collections.Counter:
     def objective(params):
         given = {"params": params, "batch_stats": variables["batch_stats"]}
         logits, _ = model.apply(given, images, train=True, mutable=["batch_stats"])
-        return one_step.cross_entropy(logits, labels).mean()
+        return cross_entropy(logits, labels).mean()
 
     text = jax.jit(jax.grad(objective)).lower(variables["params"]).compile().as_text()
     lines = (line for line in text.splitlines() if " convolution(" in line)
@@ -78,7 +75,7 @@ def main() -> None:
     print(f"matrix product: {rate:.0f} GFLOP/s")
     print("| channels, image | forward | gradient of input | of kernel | PyTorch, forward |")
     print("|---|---|---|---|---|")
-    worker = Worker(args.torch_python, "torch_train.py", 1) if args.torch_python else None
+    worker = Worker(theirs(args.torch_python), 1) if args.torch_python else None
     for channels, side in LAYERS:
         x = jnp.ones((BATCH, side, side, channels))
         kernel = jnp.full((3, 3, channels, channels), 0.01)

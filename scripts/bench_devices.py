@@ -1,6 +1,6 @@
 """What sharing a batch over devices and processes costs: one machine, one global batch.
 
-    python scripts/bench_devices.py
+    python -m scripts.bench_devices
 
 The fake devices of a CPU share its cores, so nothing gets faster here: what a step's CPU time
 exceeds that of one device by is the overhead of partitions, of sums over them, of small arrays.
@@ -9,15 +9,12 @@ exceeds that of one device by is the overhead of partitions, of sums over them, 
 import argparse
 import json
 import os
-import pathlib
 import socket
 import statistics
 import subprocess
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 LAYOUTS = [(1, 1), (2, 1), (4, 1), (8, 1), (2, 2), (8, 2)]  # devices in all, processes
 CASES = {"digits, MLP, batch 64": 200, "CIFAR-10's size, LeNet, batch 128": 30}  # and steps
 
@@ -28,41 +25,18 @@ def work(index: int, processes: int, port: int) -> None:
 
     if processes > 1:
         devices.start_processes(f"localhost:{port}", processes, index)
-    import jax
-    import numpy as np
-
     from configs import digits
-    from experiments import data
-    from experiments.tasks import images
-    from experiments.training import build, loop, step
+    from scripts import random_images, steps
 
-    rng = np.random.default_rng(0)
-    arrays = {"train_images": rng.integers(0, 256, (5000, 32, 32, 3), np.uint8)}
-    arrays["train_labels"] = (np.arange(5000) % 10).astype(np.int32)
-    arrays |= {"test_images": arrays["train_images"][:0], "test_labels": np.zeros(0, np.int32)}
-    cifar10 = data.base.dataset("cifar10", [str(i) for i in range(10)], arrays)
-    data.DATASETS["cifar10"] = lambda **unused: cifar10
     found = {}
     for name, number in CASES.items():
-        config = digits.get_config()
-        if "LeNet" in name:
-            config.data.name, config.model.name, config.batch_size = "cifar10", "lenet", 128
-        run = build.build(config)
-        host = images.train_data(run.dataset.train, run.augment)
-        size = len(host.labels)
-        resident = devices.replicate(host, run.layout)
-        order = images.epoch_order(0, 1, size, config.batch_size, run.layout)
-        step, state = step.make_train_step(run), step.init_state(run, 0)
-        for count in (3, number):
-            cpu, wall = time.process_time(), time.perf_counter()
-            dispatched: list = []
-            for _ in range(count):
-                state, failed = step(state, resident, order)
-                dispatched.append(failed)
-                if len(dispatched) > loop.LATE:  # as in the program
-                    assert not dispatched.pop(0)
-            jax.block_until_ready(state)
-            cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        config = (random_images if "LeNet" in name else digits).get_config()
+        config.devices = 0  # all of all processes
+        runs = steps.Steps(steps.load(config))
+        runs.take(3)
+        cpu, wall = time.process_time(), time.perf_counter()
+        runs.take(number)
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         found[name] = {"cpu": cpu / number, "wall": wall / number}
     print(json.dumps(found), flush=True)
 
@@ -72,10 +46,11 @@ def measure(devices: int, processes: int) -> dict:
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
+    command = [sys.executable, "-m", "scripts.bench_devices"]
     flags = f"--xla_force_host_platform_device_count={devices // processes}"
     workers = [
         subprocess.Popen(
-            [sys.executable, __file__, "--worker", str(i), str(processes), str(port)],
+            [*command, "--worker", str(i), str(processes), str(port)],
             env=os.environ | {"XLA_FLAGS": flags}, stdout=subprocess.PIPE, text=True,
         )
         for i in range(processes)

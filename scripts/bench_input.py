@@ -1,6 +1,6 @@
 """The input path against what a user would write instead, on one thread.
 
-    taskset -c 0 python scripts/bench_input.py [--torch_python .venv-torch/bin/python]
+    taskset -c 0 python -m scripts.bench_input [--torch_python .venv-torch/bin/python]
 
 Crop, flip and normalise, images/s: ours, three other forms of it under jit, a NumPy loop on the
 host, and torchvision's transforms with the interpreter that `scripts/torch_environment` makes.
@@ -13,10 +13,8 @@ import os
 import pathlib
 import statistics
 import subprocess
-import sys
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -25,16 +23,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import rng
-from experiments.data import base
 from experiments.tasks import images
+from experiments.training.order import epoch_order
+from scripts import random_images
 from superloss_jax import noise
 
-SIZE, BATCH = 50_000, 128
+SIZE, BATCH, STEPS = 50_000, 128, 100
 AUGMENT = images.Augment(pad=4, flip=True, cutout=0)
 
 
-def forms(dataset, padded):
-    """The same draw in five ways; each takes (positions, step)."""
+def forms(dataset):
+    """The same draw in four ways; each takes (padded, positions, step)."""
 
     def offsets(step):
         bits = rng.bits(rng.key_for(0, rng.AUGMENT, step), (BATCH, 5)).T
@@ -104,67 +103,78 @@ def rounds(runs, number=5):
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--torch_python", help="interpreter with torchvision")
-    parser.add_argument("--output", help="JSON file to write")
-    args = parser.parse_args()
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (SIZE, 32, 32, 3), np.uint8)
-    labels = (np.arange(SIZE) % 10).astype(np.int32)
-    arrays = {"train_images": images, "train_labels": labels}
-    arrays |= {"test_images": images[:0], "test_labels": labels[:0]}
-    dataset = base.dataset("random", [str(i) for i in range(10)], arrays)
-    padded = jnp.asarray(images.train_data(dataset.train, AUGMENT).images)
-    order = list(jnp.asarray(images.epoch_order(0, 1, SIZE, BATCH))[:-1])
-    steps = 100
+def images_per_second(dataset) -> dict[str, float]:
+    """Of each form, all of which must draw the same, and of the NumPy loop."""
+    padded = jnp.asarray(images.padded(dataset.train, AUGMENT).inputs)
+    order = list(jnp.asarray(epoch_order(0, 1, SIZE, BATCH))[:-1])
 
     def run(form):
         def many():
-            for step in range(steps):
+            for step in range(STEPS):
                 drawn = form(padded, order[step], step)
             jax.block_until_ready(drawn)
 
         return many
 
-    jitted = forms(dataset, padded)
+    jitted = forms(dataset)
     reference = jitted["window"](padded, order[0], 0)
     for form in jitted.values():
         np.testing.assert_allclose(form(padded, order[0], 0), reference, atol=1e-5)
     runs = {name: run(form) for name, form in jitted.items()}
-    runs["numpy loop"] = lambda: [numpy_loop(images[:BATCH], rng) for _ in range(steps // 10)]
+    generator, few = np.random.default_rng(0), dataset.train.inputs[:BATCH]
+    runs["numpy loop"] = lambda: [numpy_loop(few, generator) for _ in range(STEPS // 10)]
     seconds = rounds(runs)
     seconds["numpy loop"] *= 10  # a tenth of the steps: the loop is slow
-    speed = {name: steps * BATCH / value for name, value in seconds.items()}
-    versions = {"jax": jax.__version__, "device": jax.devices()[0].device_kind}
-    if args.torch_python:
-        script = pathlib.Path(__file__).with_name("torchvision_input.py")
-        command = [args.torch_python, str(script), "10240"]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        found = json.loads(done.stdout)
-        speed["torchvision"] = 10_240 / found["seconds"]
-        versions["torchvision"] = found["version"]
+    return {name: STEPS * BATCH / value for name, value in seconds.items()}
+
+
+def labels_per_second(dataset) -> dict[str, float]:
+    pixels, labels = dataset.train.inputs, dataset.train.targets
     matrix = noise.transition_matrix("symmetric_exclusive", 0.4, 10)
     key = jax.random.key(0, impl="threefry2x32")
-    few = labels[:5000]
+    generator, few = np.random.default_rng(0), labels[:5000]
     seconds = rounds({
         "corrupt_labels": lambda: np.asarray(noise.corrupt_labels(key, labels, matrix)),
         "exact": lambda: np.asarray(noise.corrupt_labels(key, labels, matrix, exact=True)),
         "instance dependent": lambda: noise.instance_dependent_labels(
-            key, images, labels, 0.4, 10
+            key, pixels, labels, 0.4, 10
         ),
-        "numpy loop": lambda: numpy_noise(few, matrix, rng),
+        "numpy loop": lambda: numpy_noise(few, matrix, generator),
     })  # fmt: skip
-    noised = {name: SIZE / value for name, value in seconds.items()}
-    noised["numpy loop"] *= len(few) / SIZE
+    seconds["numpy loop"] *= SIZE / len(few)
+    return {name: SIZE / value for name, value in seconds.items()}
+
+
+def torchvision(python: str) -> tuple[float, str]:
+    """Its images/s and version."""
+    command = [python, "scripts/torchvision_input.py", "10240"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout)
+    return 10_240 / found["seconds"], found["version"]
+
+
+def show(speeds: dict[str, float]) -> None:
+    for name, value in speeds.items():
+        print(f"  {name:20s} {value:12,.0f} {value / speeds['numpy loop']:8.1f}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--torch_python", help="interpreter with torchvision")
+    parser.add_argument("--output", help="JSON file to write")
+    args = parser.parse_args()
+    dataset = random_images.dataset(SIZE)
+    drawn = images_per_second(dataset)
+    versions = {"jax": jax.__version__, "device": jax.devices()[0].device_kind}
+    if args.torch_python:
+        drawn["torchvision"], versions["torchvision"] = torchvision(args.torch_python)
+    noised = labels_per_second(dataset)
     print(f"{versions}\ncrop, flip, normalise, batch {BATCH}: images/s, and times the NumPy loop")
-    for name, value in speed.items():
-        print(f"  {name:20s} {value:12,.0f} {value / speed['numpy loop']:8.1f}")
+    show(drawn)
     print("noise: labels/s, and times the NumPy loop")
-    for name, value in noised.items():
-        print(f"  {name:20s} {value:12,.0f} {value / noised['numpy loop']:8.1f}")
+    show(noised)
     if args.output:
-        found = {"versions": versions, "images_per_second": speed, "labels_per_second": noised}
+        found = {"versions": versions, "images_per_second": drawn, "labels_per_second": noised}
         pathlib.Path(args.output).write_text(json.dumps(found, indent=2) + "\n")
 
 

@@ -1,20 +1,17 @@
 """What each method costs, in multiples of mean cross entropy.
 
-    python scripts/bench_methods.py
+    python -m scripts.bench_methods
 
 A training step of LeNet at batch 128, and losses, their gradient and the state alone for a batch of
 4096, ten classes and 50,000 examples. One thread, process CPU time, medians of interleaved rounds.
 """
 
 import argparse
-import pathlib
 import statistics
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-
 from experiments.training.methods import METHODS
-from scripts.bench_train import Worker
+from scripts.bench_train import OURS, Worker
 
 KINDS = ("lenet 128", "bare 4096")
 
@@ -26,7 +23,7 @@ def main() -> None:
     parser.add_argument("methods", nargs="*", help="default: all")
     args = parser.parse_args()
     names = ["cross_entropy", *(args.methods or [*METHODS][1:])]
-    worker = Worker(sys.executable, "jax_train.py", 1, args.core)
+    worker = Worker(OURS, 1, args.core)
     rounds: dict[str, list[float]] = {f"{kind}, {name}": [] for kind in KINDS for name in names}
     for number in range(args.rounds):
         for case, seconds in rounds.items():

@@ -1,7 +1,7 @@
 """Cost of lambertw and SuperLoss, as multiples of exp over the same array, against the rivals.
 
-    python scripts/bench_superloss.py             # this library, Halley steps, SciPy on the host
-    python scripts/bench_superloss.py --rivals    # and TFP nightly, OTT, PyTorch and FastEstimator,
+    python -m scripts.bench_superloss             # this library, Halley steps, SciPy on the host
+    python -m scripts.bench_superloss --rivals    # and TFP nightly, OTT, PyTorch, FastEstimator,
                                                   # in .venv-rivals and .venv-torch
 
 One core, process CPU time, medians of interleaved rounds: every case is timed once a round, so that
@@ -204,6 +204,45 @@ def bandwidth(size: int) -> None:
     )
 
 
+def interpreters(rivals: bool) -> dict[str, str]:
+    """Of each framework's environment."""
+    if not rivals:
+        return {"jax": sys.executable}
+    # Two Halley steps are defined beside the documentation's figures: they need matplotlib.
+    beside = ("matplotlib", "tfp-nightly", "ott-jax", "scipy")
+    # What FastEstimator 1.7 needs beside it, to be imported.
+    old = ("tensorflow-cpu<2.16", "numpy<2", "setuptools<81")
+    return {
+        "jax": str(make_environment(".venv-rivals", "-e", ".", *beside)),
+        "torch": str(
+            make_environment(".venv-torch", "torch==2.13.0", "scipy", "fastestimator", *old)
+        ),
+    }
+
+
+def measure_there(framework: str, python: str, rounds: int) -> dict:
+    """What `measure_here` finds, in a quiet process of another interpreter."""
+    command = [python, "-m", "scripts.bench_superloss", f"--json={framework}"]
+    done = subprocess.run(
+        [*command, f"--rounds={rounds}"],
+        check=True, stdout=subprocess.PIPE, text=True, env=os.environ | QUIET, cwd=ROOT,
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
+def show(dtype: str, sizes: dict) -> None:
+    columns = " | ".join(f"n = {int(n):,}" for n in sizes)
+    print(f"\n| {dtype}, multiples of exp | {columns} |")
+    print("|---" * (1 + len(sizes)) + "|")
+    units = [cases["exp"] for cases in sizes.values()]
+    nanoseconds = [f"{1e9 * u / int(n):.2f} ns each" for u, n in zip(units, sizes, strict=True)]
+    print("| exp | " + " | ".join(f"1 ({text})" for text in nanoseconds) + " |")
+    for case in next(iter(sizes.values())):
+        if case != "exp":
+            ratios = [s[case] / u for s, u in zip(sizes.values(), units, strict=True)]
+            print(f"| {case} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=21)
@@ -217,47 +256,18 @@ def main() -> None:
     if args.json:
         print(json.dumps(measure_here(args.json, args.rounds)))
         return
-
     if args.bandwidth:
         bandwidth(100_000_000)
         return
-
-    here = {"jax": sys.executable}
-    if args.rivals:
-        here["jax"] = str(
-            make_environment(".venv-rivals", "-e", ".", "tfp-nightly", "ott-jax", "scipy")
-        )
-        # What FastEstimator 1.7 needs beside it, to be imported.
-        old = ("tensorflow-cpu<2.16", "numpy<2", "setuptools<81")
-        here["torch"] = str(
-            make_environment(".venv-torch", "torch==2.13.0", "scipy", "fastestimator", *old)
-        )
     results: dict = {}
-    for framework, python in here.items():
-        command = [python, __file__, f"--json={framework}", f"--rounds={args.rounds}"]
-        environment = os.environ | QUIET | {"PYTHONPATH": str(ROOT)}
-        done = subprocess.run(
-            command, check=True, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
-        )
-        for dtype, sizes in json.loads(done.stdout).items():
+    for framework, python in interpreters(args.rivals).items():
+        for dtype, sizes in measure_there(framework, python, args.rounds).items():
             for size, cases in sizes.items():
                 results.setdefault(dtype, {}).setdefault(size, {}).update(cases)
     if args.out:
         args.out.write_text(json.dumps(results, indent=1) + "\n")
     for dtype, sizes in results.items():
-        print(
-            f"\n| {dtype}, multiples of exp | "
-            + " | ".join(f"n = {int(n):,}" for n in sizes)
-            + " |"
-        )
-        print("|---" * (1 + len(sizes)) + "|")
-        units = [cases["exp"] for cases in sizes.values()]
-        nanoseconds = [f"{1e9 * u / int(n):.2f} ns each" for u, n in zip(units, sizes, strict=True)]
-        print("| exp | " + " | ".join(f"1 ({text})" for text in nanoseconds) + " |")
-        for case in next(iter(sizes.values())):
-            if case != "exp":
-                ratios = [s[case] / u for s, u in zip(sizes.values(), units, strict=True)]
-                print(f"| {case} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
+        show(dtype, sizes)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Training steps against PyTorch's, before and after, and what each part of a step costs.
 
     . scripts/torch_environment
-    python scripts/bench_train.py --torch_python .venv-torch/bin/python
+    python -m scripts.bench_train --torch_python .venv-torch/bin/python
 
 One thread each, process CPU time, medians of interleaved rounds; the loader of images, which has
 processes of its own, by wall time on all cores. `--start` measures the time to the first step.
@@ -41,11 +41,18 @@ RATIOS = [
 ]
 
 
+OURS = (sys.executable, "-m", "scripts.jax_train")
+
+
+def theirs(python: str) -> tuple[str, ...]:
+    return python, "scripts/torch_train.py"  # PyTorch's environment has nothing of ours
+
+
 class Worker:
     """A process that is told a case and answers with its seconds."""
 
-    def __init__(self, python, script, threads, core=None):
-        command = [python, str(ROOT / "scripts" / script), str(threads)]
+    def __init__(self, program, threads, core=None):
+        command = [*program, str(threads)]
         if core is not None:
             command = ["taskset", "-c", str(core), *command]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -68,10 +75,10 @@ class Worker:
 
 
 def steps(args):
-    workers = {"jax": Worker(sys.executable, "jax_train.py", 1, args.core)}
+    workers = {"jax": Worker(OURS, 1, args.core)}
     cases = [("jax", case) for case in JAX]
     if args.torch_python:
-        workers["torch"] = Worker(args.torch_python, "torch_train.py", 1, args.core)
+        workers["torch"] = Worker(theirs(args.torch_python), 1, args.core)
         cases += [("torch", case) for case in TORCH]
     cases.sort(key=lambda pair: pair[1])  # what is compared runs side by side
     rounds = {f"{who} {case}": [] for who, case in cases}
@@ -96,20 +103,20 @@ def steps(args):
 
 def loader(args):
     """Images a second, and a CPU second: ours, two of ours side by side, a DataLoader's loop."""
-    ours = Worker(sys.executable, "jax_train.py", 0)
-    theirs = Worker(args.torch_python, "torch_train.py", 1)
-    pair = [Worker(sys.executable, "jax_train.py", 1) for _ in range(2)]
+    ours = Worker(OURS, 0)
+    torch = Worker(theirs(args.torch_python), 1)
+    pair = [Worker(OURS, 1) for _ in range(2)]
     rounds = []
     for _ in range(3):
         answers = {"one": ours.ask("lenet 50, crop")}
         for worker in pair:
             worker.start("lenet 50, crop")
         both = [worker.answer() for worker in pair]
-        answers["loader"] = theirs.ask("lenet 50, loader")
+        answers["loader"] = torch.ask("lenet 50, loader")
         one = {f"{who}, {clock}": (5000 if who == "loader" else 50) / answer[clock]
                for who, answer in answers.items() for clock in ("wall", "cpu")}  # fmt: skip
         rounds.append(one | {"two, wall": sum(50 / answer["wall"] for answer in both)})
-    for worker in (ours, theirs, *pair):
+    for worker in (ours, torch, *pair):
         worker.close()
     return {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
 
@@ -134,6 +141,23 @@ def start(args):
     return found
 
 
+def show_steps(seconds, ratios):
+    for case, value in seconds.items():
+        print(f"  {case:30s} {1e3 * value:9.2f} ms")
+    goals = {text: goal for text, _, _, goal in RATIOS}
+    for text, value in ratios.items():
+        goal = f"   (at most {goals[text]})" if goals[text] else ""
+        print(f"  {text:45s} {value:6.3f}{goal}")
+
+
+def show_loader(speeds):
+    print("  LeNet, batch 50, crop and flip, images/s: " + ", ".join(
+        f"{name} {value:,.0f}" for name, value in speeds.items()))  # fmt: skip
+    for name, clock in (("one", "wall"), ("two", "wall"), ("one", "cpu")):
+        ratio = speeds[f"{name}, {clock}"] / speeds[f"loader, {clock}"]
+        print(f"    {name} of ours to a DataLoader with PIL, by {clock}: {ratio:.1f} times")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--torch_python", help="interpreter with torch and torchvision")
@@ -144,21 +168,11 @@ def main():
     args = parser.parse_args()
     versions, seconds, ratios = steps(args)
     print(f"{versions}, one thread, CPU time, medians of {args.rounds} rounds")
-    for case, value in seconds.items():
-        print(f"  {case:30s} {1e3 * value:9.2f} ms")
-    goals = {text: goal for text, _, _, goal in RATIOS}
-    for text, value in ratios.items():
-        goal = f"   (at most {goals[text]})" if goals[text] else ""
-        print(f"  {text:45s} {value:6.3f}{goal}")
+    show_steps(seconds, ratios)
     found = {"versions": versions, "seconds": seconds, "ratios": ratios}
     if args.torch_python:
         found["images_per_second"] = loader(args)
-        speeds = found["images_per_second"]
-        print("  LeNet, batch 50, crop and flip, images/s: " + ", ".join(
-            f"{name} {value:,.0f}" for name, value in speeds.items()))  # fmt: skip
-        for name, clock in (("one", "wall"), ("two", "wall"), ("one", "cpu")):
-            ratio = speeds[f"{name}, {clock}"] / speeds[f"loader, {clock}"]
-            print(f"    {name} of ours to a DataLoader with PIL, by {clock}: {ratio:.1f} times")
+        show_loader(found["images_per_second"])
     if args.data_dir:
         found["first_step"] = start(args)
         cold, warm = found["first_step"]

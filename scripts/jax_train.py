@@ -1,119 +1,77 @@
-"""Training steps of this program, for bench_train.py: names of cases in, seconds a step out."""
+"""Training steps of this program, for bench_train.py: names of cases in, seconds a step out.
+
+    python -m scripts.jax_train THREADS   # 1, or 0 for all
+
+Reads names of cases from stdin, one a line; answers each with its CPU and wall seconds a step.
+"""
 
 import functools
 import json
 import os
-import pathlib
 import sys
 import time
+from collections.abc import Callable
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 if sys.argv[1] == "1":
     os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
 
-import flax.linen as nn
 import jax
 import numpy as np
 
 from configs import digits
-from experiments import data
-from experiments.models import cpu, images
-from experiments.tasks import images as batches
-from experiments.training import build, devices, methods
-from experiments.training import step as one_step
+from experiments.models import cpu
+from experiments.tasks.classification import cross_entropy
+from experiments.training import methods
+from scripts import random_images, steps
+
+Take = Callable[[int], None]  # takes so many steps
 
 
-class PlainLeNet(nn.Module):
-    """LeNet as one writes it at first: what `before` is measured on."""
-
-    num_classes: int
-    dtype: type = np.float32
-
-    @nn.compact
-    def __call__(self, x, train: bool, mask=None):
-        for features in (6, 16):
-            x = nn.relu(nn.Conv(features, (5, 5), padding="VALID")(x))
-            x = nn.max_pool(x, (2, 2), strides=(2, 2))
-        x = x.reshape(x.shape[0], -1)
-        for width in (120, 84):
-            x = nn.relu(nn.Dense(width)(x))
-        return nn.Dense(self.num_classes)(x)
-
-
-class PlainConvNet(nn.Module):
-    num_classes: int
-    dtype: type = np.float32
-
-    @nn.compact
-    def __call__(self, x, train: bool, mask=None):
-        for features in (32, 64, 128):
-            for _ in range(2):
-                x = nn.relu(nn.Conv(features, (3, 3))(x))
-            x = nn.max_pool(x, (2, 2), strides=(2, 2))
-        return nn.Dense(self.num_classes)(x.reshape(x.shape[0], -1))
-
-
-cpu.keep_freed_memory()  # as the program does
-images.MODELS |= {"plain_lenet": PlainLeNet, "plain_convnet": PlainConvNet}
-
-
-def images_of_cifar10_s_size(**unused):
-    rng = np.random.default_rng(0)
-    arrays = {"train_images": rng.integers(0, 256, (5000, 32, 32, 3), np.uint8)}
-    arrays["train_labels"] = (np.arange(5000) % 10).astype(np.int32)
-    arrays |= {"test_images": arrays["train_images"][:0], "test_labels": np.zeros(0, np.int32)}
-    return data.base.dataset("cifar10", [str(i) for i in range(10)], arrays)
-
-
-data.DATASETS["cifar10"] = images_of_cifar10_s_size
-
-
-def step_of(name, batch, *, method="cross_entropy", crop=False, scan=0):
+def step_of(
+    name: str, batch: int, *, task="task", method="cross_entropy", crop=False, scan=0
+) -> Take:
     """The program's own step: draw, normalise, loss, gradients, metrics, update."""
-    config = digits.get_config()
-    config.data.name, config.model.name, config.batch_size = "cifar10", name, batch
-    config.loss.method, config.devices = method, 1
+    config = random_images.get_config()
+    config.task = f"scripts.random_images:{task}"
+    config.model.name, config.batch_size, config.loss.method = name, batch, method
     config.augment.pad, config.augment.flip = (4, True) if crop else (0, False)
-    run = build.build(config)
-    state = one_step.init_state(run, 0)
-    on_device = devices.replicate(batches.train_data(run.dataset.train, run.augment), run.layout)
-    order = batches.epoch_order(0, 1, 5000, batch, run.layout)
-    step = one_step.make_train_step(run)
-    if scan:
-
-        @functools.partial(jax.jit, donate_argnums=0)
-        def many(state, data, order):
-            def body(state, _):
-                return step(state, data, order)[0], None
-
-            return jax.lax.scan(body, state, length=scan)[0], state.failed
-
-    def take(number):
-        nonlocal state
-        for _ in range(max(1, number // max(1, scan))):
-            state, _ = (many if scan else step)(state, on_device, order)
-        jax.block_until_ready(state)
-
-    return take
+    made = steps.Steps(steps.load(config))
+    if not scan:
+        return made.take
+    made.step = scanned(made.step, scan)
+    return lambda number: made.take(max(1, number // scan))
 
 
-def bare(method, batch=4096, examples=50_000, classes=10):
+def scanned(step, length: int):
+    @functools.partial(jax.jit, donate_argnums=0)
+    def many(state, train, order):
+        def body(state, _):
+            return step(state, train, order)[0], None
+
+        state, _ = jax.lax.scan(body, state, length=length)
+        return state, state.failed
+
+    return many
+
+
+def bare(method: str, batch=4096, examples=50_000, classes=10) -> Take:
     """Losses, their gradient by the logits and the method's state, without a network."""
     config = digits.get_config()
     config.loss.method = method
-    task = methods.Task(examples, classes, 1000, lambda: np.full((classes,) * 2, 0.6 / classes)
-                        + 0.4 * np.eye(classes))  # fmt: skip
-    transform = methods.create(config.loss, task)
+    matrix = 0.6 / classes + 0.4 * np.eye(classes)
+    facts = methods.Facts(examples, classes, steps=1000, matrix=lambda: matrix)
+    transform = methods.create(config.loss, facts)
     rng = np.random.default_rng(0)
     shape = (2, batch, classes) if methods.networks(config.loss) == 2 else (batch, classes)
     logits = jax.device_put(rng.normal(size=shape).astype(np.float32))
-    labels = jax.device_put(rng.integers(0, classes, batch, np.int32))
-    index = jax.device_put(rng.permutation(examples)[:batch].astype(np.int32))
+    labels = rng.integers(0, classes, batch, np.int32)
+    index = rng.permutation(examples)[:batch].astype(np.int32)
+    labels, index = (jax.device_put(np.broadcast_to(x, shape[:-1])) for x in (labels, index))
 
     @functools.partial(jax.jit, donate_argnums=0)
     def step(state, logits):
         def objective(logits):
-            losses = one_step.cross_entropy(logits, labels)
+            losses = cross_entropy(logits, labels)
             inputs = {"logits": logits, "labels": labels, "index": index}
             losses, new = transform.update(losses, state, **inputs)
             return losses.mean(axis=-1).sum(), new
@@ -131,35 +89,41 @@ def bare(method, batch=4096, examples=50_000, classes=10):
     return take
 
 
-CASES = {
-    "lenet 128": (lambda: step_of("lenet", 128), 20),
-    "lenet 128, plain": (lambda: step_of("plain_lenet", 128), 10),
-    "lenet 128, scan": (lambda: step_of("lenet", 128, scan=10), 20),
-    "lenet 128, crop": (lambda: step_of("lenet", 128, crop=True), 20),
-    "lenet 128, superloss": (lambda: step_of("lenet", 128, method="superloss"), 20),
+LENET = functools.partial(step_of, "lenet", 128)
+CASES: dict[str, tuple[Callable[[], Take], int]] = {
+    "lenet 128": (LENET, 20),
+    "lenet 128, plain": (lambda: LENET(task="plain_lenet"), 10),
+    "lenet 128, scan": (lambda: LENET(scan=10), 20),
+    "lenet 128, crop": (lambda: LENET(crop=True), 20),
     "lenet 512": (lambda: step_of("lenet", 512), 5),
-    "lenet 512, plain": (lambda: step_of("plain_lenet", 512), 3),
+    "lenet 512, plain": (lambda: step_of("lenet", 512, task="plain_lenet"), 3),
     "convnet 64": (lambda: step_of("convnet", 64), 3),
-    "convnet 64, plain": (lambda: step_of("plain_convnet", 64), 3),
+    "convnet 64, plain": (lambda: step_of("convnet", 64, task="plain_convnet"), 3),
     "convnet 64, scan": (lambda: step_of("convnet", 64, scan=3), 3),
     "resnet18 8": (lambda: step_of("resnet18", 8), 3),
     "resnet18 8, superloss": (lambda: step_of("resnet18", 8, method="superloss"), 3),
     "lenet 50, crop": (lambda: step_of("lenet", 50, crop=True), 100),
 }
-CASES |= {
-    f"lenet 128, {name}": (functools.partial(step_of, "lenet", 128, method=name), 10)
-    for name in methods.METHODS
-}
-CASES |= {f"bare 4096, {name}": (functools.partial(bare, name), 100) for name in methods.METHODS}
-made = {}
-for line in sys.stdin:
-    name = line.strip()
-    make, number = CASES[name]
-    if name not in made:
-        made[name] = make()
+for method in methods.METHODS:
+    CASES[f"lenet 128, {method}"] = functools.partial(LENET, method=method), 10
+    CASES[f"bare 4096, {method}"] = functools.partial(bare, method), 100
+
+
+def main() -> None:
+    cpu.keep_freed_memory()  # as the program does
+    made: dict[str, Take] = {}
+    for line in sys.stdin:
+        name = line.strip()
+        make, number = CASES[name]
+        if name not in made:
+            made[name] = make()
+            made[name](number)
+        used, begun = time.process_time(), time.perf_counter()
         made[name](number)
-    cpu, wall = time.process_time(), time.perf_counter()
-    made[name](number)
-    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    answer = {"cpu": cpu / number, "wall": wall / number, "version": jax.__version__}
-    print(json.dumps(answer), flush=True)
+        used, wall = time.process_time() - used, time.perf_counter() - begun
+        answer = {"cpu": used / number, "wall": wall / number, "version": jax.__version__}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,10 +1,17 @@
-"""Downloads and verifies data sets: python scripts/prepare_data.py cifar10 --data_dir=DIR"""
+"""Downloads and verifies data sets: python scripts/prepare_data.py cifar10 --data_dir=DIR
 
+It runs `python -m experiments.data prepare` for whoever is not in the checkout's directory.
+"""
+
+import os
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from experiments.data.__main__ import main
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 if __name__ == "__main__":
-    main([sys.argv[0], "prepare", *sys.argv[1:]])
+    # Not by a change of directory: a relative --data_dir stays what it is.
+    places = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
+    command = [sys.executable, "-m", "experiments.data", "prepare", *sys.argv[1:]]
+    os.execve(sys.executable, command, environment)

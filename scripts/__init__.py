@@ -1,0 +1,1 @@
+"""Measurements of this project, and tests too long for pytest."""

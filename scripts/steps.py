@@ -1,0 +1,50 @@
+"""The training steps of the program itself, for the benchmarks."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments.data import Examples
+from experiments.training import build, devices, loop
+from experiments.training.order import epoch_order
+from experiments.training.step import init_state, make_train_step
+
+
+class Loaded(NamedTuple):
+    config: Any
+    run: build.Run
+    train: Examples  # on the devices
+
+
+def load(config, data_dir: str | None = None) -> Loaded:
+    run = build.build_run(config, data_dir)
+    host = run.problem.stored(run.dataset.train)
+    return Loaded(config, run, devices.replicate(host, run.layout))
+
+
+class Steps:
+    """Runs of seeds 0, 1, ... on the same data: one alone, or several at once under vmap."""
+
+    def __init__(self, loaded: Loaded, number: int = 1):
+        (config, run, self.train), seeds = loaded, range(number)
+        size = len(run.dataset.train.index)
+        states = [init_state(run, seed) for seed in seeds]
+        orders = [epoch_order(seed, 1, size, config.batch_size, run.layout) for seed in seeds]
+        self.state, self.order, self.step = states[0], orders[0], make_train_step(run)
+        if number > 1:
+            both = [*zip(states, orders, strict=True)]
+            stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *both)
+            self.state, self.order = devices.replicate(stacked, run.layout)
+            over_runs = jax.vmap(self.step, in_axes=(0, None, 0))
+            self.step = jax.jit(over_runs, donate_argnums=0)
+
+    def take(self, count: int) -> None:
+        """Takes so many steps, and waits for them; as the program, at most LATE ahead."""
+        dispatched: list = []
+        for _ in range(count):
+            self.state, failed = self.step(self.state, self.train, self.order)
+            dispatched.append(failed)
+            if len(dispatched) > loop.LATE:
+                assert not np.any(dispatched.pop(0)), "a loss was not finite"
+        jax.block_until_ready(self.state)
