@@ -16,8 +16,7 @@ os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
 import jax
 import jax.numpy as jnp
 
-from experiments.models import cpu
-from experiments.models import images as networks
+from experiments.models import cpu, networks
 from experiments.tasks.classification import cross_entropy
 from scripts.bench_train import Worker, theirs
 
@@ -51,7 +50,7 @@ def to_kernel(x, kernel, gradient):
 
 def forms() -> collections.Counter:
     """Of the convolutions in the optimised program of ResNet-18's gradients."""
-    model = networks.create("resnet18", 10, (32, 32, 3))
+    model = networks.make_model("resnet18", 10, (32, 32, 3))
     images, labels = jnp.ones((BATCH, 32, 32, 3)), jnp.zeros(BATCH, int)
     variables = model.init(jax.random.key(0), images, train=False)
 

@@ -56,6 +56,19 @@ def sample(size: int, dtype) -> np.ndarray:
     return np.random.default_rng(0).exponential(2.0, size).astype(dtype)
 
 
+def by_formula(lambertw):
+    """SuperLoss as papers print it, differentiated by JAX."""
+    import jax
+    import jax.numpy as jnp
+
+    def mean(losses):
+        beta = (losses - TAU) / LAM
+        sigma = jnp.exp(-lambertw(jnp.maximum(-2 / np.e, beta) / 2))
+        return jnp.mean((losses - TAU) * sigma + LAM * jnp.log(sigma) ** 2)
+
+    return jax.value_and_grad(mean)
+
+
 def jax_cases(size: int, dtype) -> dict:
     import jax
     import jax.numpy as jnp
@@ -74,16 +87,6 @@ def jax_cases(size: int, dtype) -> dict:
         return jax.pure_callback(
             lambda z: special.lambertw(z).real.astype(z.dtype), shape, jax.lax.stop_gradient(z)
         )
-
-    def by_formula(lambertw):
-        """SuperLoss as papers print it, differentiated by JAX."""
-
-        def mean(losses):
-            beta = (losses - TAU) / LAM
-            sigma = jnp.exp(-lambertw(jnp.maximum(-2 / np.e, beta) / 2))
-            return jnp.mean((losses - TAU) * sigma + LAM * jnp.log(sigma) ** 2)
-
-        return jax.value_and_grad(mean)
 
     functions = {
         "exp": (jnp.exp, z),

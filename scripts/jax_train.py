@@ -60,7 +60,7 @@ def bare(method: str, batch=4096, examples=50_000, classes=10) -> Take:
     config.loss.method = method
     matrix = 0.6 / classes + 0.4 * np.eye(classes)
     facts = methods.Facts(examples, classes, steps=1000, matrix=lambda: matrix)
-    transform = methods.create(config.loss, facts)
+    transform = methods.make_method(config.loss, facts)
     rng = np.random.default_rng(0)
     shape = (2, batch, classes) if methods.networks(config.loss) == 2 else (batch, classes)
     logits = jax.device_put(rng.normal(size=shape).astype(np.float32))

@@ -45,7 +45,9 @@ def detectors(args) -> None:
     print(f"picture{rest}: {args.output}")
 
 
-USUAL = ("superloss", "self_paced_linear", "data_parameters", "cross_entropy", "elr")
+USUAL = (
+    "superloss", "self_paced, weights linear", "data_parameters", "cross_entropy", "early_learning",
+)  # fmt: skip
 RANKED = {
     "weight": "weight, least first",
     "loss": "loss, largest first",

@@ -136,6 +136,8 @@ def selection_of(run: FinishedRun, selection: str) -> str | None:
 
 def matches(run: FinishedRun, selection: str, all_published: list[Published]) -> list[Published]:
     """The published numbers that match a run; one that a paper's figure repeats counts once."""
+    if not all_published:
+        return []
     task, name = measured_by(run), selection_of(run, selection)
     if task is None or name is None:
         return []

@@ -41,7 +41,7 @@ class FinishedRun(NamedTuple):
     @property
     def seeds(self) -> tuple[int, ...]:
         flat = identity.settings(self.results["config"])
-        return tuple(flat[key] for key in SEEDS)
+        return tuple(flat.get(key, 0) for key in SEEDS)
 
     @property
     def score(self) -> Score:
@@ -91,11 +91,11 @@ def made_with(results: dict) -> str:
 
 def condition(config: dict) -> Condition:
     flat = identity.settings(config)
-    kind, rate = flat["noise.kind"], flat["noise.rate"]
-    return Condition(
-        data=flat["data.name"],
+    kind, rate = flat.get("noise.kind", "given"), flat.get("noise.rate", 0.0)
+    return Condition(  # with defaults: a user's own task may have none of these
+        data=flat.get("data.name", ""),
         variant=flat.get("data.variant") or "",
-        model=flat["model.name"],
+        model=flat.get("model.name", ""),
         imbalance=flat.get("data.imbalance", 1.0),
         noise=kind if rate or kind == "given" else "none",
         rate=rate,
@@ -196,7 +196,7 @@ def selection_in_full(run: FinishedRun, selection: str) -> str:
 
 def validation_kind(run: FinishedRun) -> str:
     """Whether the targets of validation examples are noisy or clean."""
-    return run.results["config"]["data"]["validation_labels"]
+    return run.results["config"].get("data", {}).get("validation_labels", "held-out")
 
 
 def metrics(run: FinishedRun) -> list[dict]:
@@ -228,8 +228,8 @@ def mean_and_spread(values: list[float], digits: int) -> str:
 def caption(runs: list[FinishedRun]) -> str:
     """Describes what runs have in common, and where they are mixed."""
 
-    def common(of):
-        values = sorted({str(of(run.results)) for run in runs})
+    def common(values):
+        values = sorted({*map(str, values)})
         return values[0] if len(values) == 1 else f"mixed ({', '.join(values)})"
 
     rates = {run.results["noise"]["realised_rate"] for run in runs}
@@ -240,14 +240,21 @@ def caption(runs: list[FinishedRun]) -> str:
     varied = [name for name, of in zip(SEEDS.values(), seeds, strict=True) if len({*of}) > 1]
     target = runs[0].score.target
     vmapped = sum("vmapped" in run.results for run in runs)
+    every = [run.results for run in runs]
+    epochs = (one["config"]["epochs"] for one in every)
+    conventions = (one["noise"]["convention"] for one in every)
+    versions, platforms = (
+        (one["versions"]["jax"] for one in every),
+        (one["platform"] for one in every),
+    )
+    subject = {run.column.data for run in runs}, {run.column.model for run in runs}
     parts = (
         f"mean ± sample standard deviation over n seeds{' of ' * bool(varied)}{', '.join(varied)}",
         number(len(runs)) + f", {vmapped} of them with other seeds at once" * bool(vmapped),
-        f"{common(lambda r: r['config']['data']['name'])}",
-        f"{common(lambda r: r['config']['model']['name'])}",
-        f"{common(lambda r: r['config']['epochs'])} epochs",
-        f"noise {common(lambda r: r['noise']['convention'])}, part of wrong {target}s {wrong}",
-        f"jax {common(lambda r: r['versions']['jax'])} on {common(lambda r: r['platform'])}",
+        *(common(names) for names in subject if names != {""}),  # a user's own task may have none
+        f"{common(epochs)} epochs",
+        f"noise {common(conventions)}, part of wrong {target}s {wrong}",
+        f"jax {common(versions)} on {common(platforms)}",
     )
     return f"{'; '.join(parts)}. {settings(runs)}".rstrip()
 

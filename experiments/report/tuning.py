@@ -36,8 +36,8 @@ def choose(args) -> None:
     said = runs.capital(runs.with_unit(score))
     said += f" on {runs.validation_kind(found[0])} validation {score.target}s at its best epoch"
     said += ", the best in bold"
-    if score.unit == "%":  # a share of so many
-        count = found[0].results["config"]["data"]["validation"]
+    count = found[0].results["config"].get("data", {}).get("validation", 0)
+    if score.unit == "%" and count:  # a share of so many
         means = [float(np.mean(values)) for of in groups.values() for values in of.values()]
         share = max(means, key=lambda mean: sign * mean) / 100
         error = 100 * math.sqrt(share * (1 - share) / count)

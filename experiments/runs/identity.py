@@ -46,6 +46,8 @@ Section = dict[str, Callable[[Flat], bool]]
 
 EVERY_RUN: dict[str, Section] = {
     "": dict.fromkeys(("task", "seed", "epochs", "batch_size", "devices"), always),
+    "data": {"exclude": always, "exclude_rate": always},
+    "model": {"bn_groups": always},
     "optimizer": {
         "name": always, "learning_rate": always, "weight_decay": always, "schedule": always,
         "warmup_epochs": always, "boundaries": stepwise, "factor": stepwise,
@@ -64,8 +66,7 @@ READS: dict[str, dict[str, Section]] = {  # beside those, by task
     "classification": {
         "data": {
             "name": always, "path": always, "sha256": always, "variant": always,
-            "validation": always, "imbalance": always, "exclude": always, "exclude_rate": always,
-            "split_seed": is_split,
+            "validation": always, "imbalance": always, "split_seed": is_split,
             "validation_labels": lambda config: bool(config.get("data.validation")),
             "imbalance_exact": lambda config: config.get("data.imbalance", 1) != 1,
         },
@@ -74,14 +75,14 @@ READS: dict[str, dict[str, Section]] = {  # beside those, by task
             "kind": always, "rate": lambda config: config.get("noise.kind") != "given",
             "exact": is_noisy, "seed": is_noisy,
         },
-        "model": dict.fromkeys(("name", "init", "dtype", "dropout", "bn_groups"), always),
+        "model": dict.fromkeys(("name", "init", "dtype", "dropout"), always),
     },
 }  # fmt: skip
 
-# How a run is carried out, watched and judged. Its numbers do not depend on these.
+# How a run is carried out, watched and judged: at most rounding depends on these.
 CARRIED_OUT = ("checkpoint", "report", "vmap_seeds", "data.device_budget_mb")
 
-# Keys that are younger than the first results, and what they were before they existed.
+# Keys that were added after results existed, at the value that means what was done before.
 BEFORE: dict[str, Any] = {"task": "classification"}
 
 
@@ -110,13 +111,37 @@ def is_read(key: str, flat: Flat) -> bool:
     if is_carried_out(key):
         return False
     task = flat.get("task", BEFORE["task"])
-    section, name = key.split(".", 1) if "." in key else ("", key)
-    declared = (EVERY_RUN | READS.get(task, {})).get(section, {})
-    if name in declared:
-        return declared[name](flat) and is_of_method(key, flat)
+    section, name = split(key)
+    for declared in (EVERY_RUN, READS.get(task, {})):
+        if name in declared.get(section, {}):
+            return declared[section][name](flat) and is_of_method(key, flat)
     if section == "loss":
         return "." in name and is_of_method(key, flat)
     return task not in READS  # a user's own task may read whatever there is
+
+
+def split(key: str) -> tuple[str, str]:
+    """The section of a key, and its name there, which in `loss` may have a dot."""
+    section, _, name = key.rpartition(".") if key.count(".") < 2 else key.partition(".")
+    return section, name
+
+
+def check_known(config: Mapping[str, Any]) -> None:
+    """Raises ValueError for a key in a section of this program that nothing here ever reads."""
+    flat = flattened(config)
+    if flat.get("task", BEFORE["task"]) not in READS:
+        return
+    known: dict[str, set[str]] = {}
+    for table in (EVERY_RUN, *READS.values()):
+        for section, names in table.items():
+            known.setdefault(section, set()).update(names)
+    for key in flat:
+        section, name = split(key)
+        of_method = section == "loss" and "." in name
+        stray = section in known and section and name not in known[section] and not of_method
+        if stray and not is_carried_out(key):
+            where = "experiments/runs/identity.py"
+            raise ValueError(f"config.{key}: nothing reads it; declare it in {where}")
 
 
 def is_of_method(key: str, flat: Flat) -> bool:
@@ -156,6 +181,7 @@ def read_part(config):
     """A copy of a ConfigDict with what its run reads and how it is carried out, and no more."""
     part = config.copy_and_resolve_references()
     flat = flattened(part.to_dict())
+    check_known(flat)
     with part.unlocked():
         for key in flat:
             if not is_read(key, flat) and not is_carried_out(key):

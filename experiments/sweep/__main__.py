@@ -32,7 +32,7 @@ LIST = flags.DEFINE_bool("list", False, "Show the points and their state, and st
 BACKEND = flags.DEFINE_string("backend", "local", "local; slurm; print: the commands alone.")
 SLURM = flags.DEFINE_string("slurm", "", "What sbatch is given: partition=gpu,gres=gpu:1,time=120.")
 AT_ONCE = flags.DEFINE_integer(
-    "seeds_at_once", 1, "Train so many seeds of a point in one process, at once where that pays."
+    "seeds_at_once", 1, "Train so many seeds of a point at once, in one process."
 )
 WORKERS = flags.DEFINE_integer("workers", 0, "Runs at a time; 0: one a GPU, or else one a core.")
 

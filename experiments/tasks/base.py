@@ -2,7 +2,7 @@
 
 The loop knows examples, batches and units. What an input is, which losses there are, and what may
 be wrong about a target is the task's own business. A user's task is a `Task` in a module of theirs,
-named by `config.task = "module:name"`; tests/program/toy.py has one in thirty lines.
+named by `config.task = "module:name"`; tests/program/toy.py has one.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from experiments.tasks.scores import Score
 
 
 class At(NamedTuple):
-    """Names what a training step draws at random: keys are a function of the two."""
+    """The seed and the step, on which alone all random draws of a training step depend."""
 
     seed: jax.Array
     step: jax.Array
@@ -30,13 +30,16 @@ class Batch(NamedTuple):
     inputs: Any  # the model's; the first axis of every array is the batch
     targets: Any
     clean_targets: Any
-    index: Any  # positions in the published file; typed so, since tuple has an index, too
+    index: Any  # positions in the published file; `tuple.index` allows no narrower type
     where: jax.Array  # False for padding
-    drawn: Any = ()  # what the losses must know of the drawing: the partners of mixtures, say
+    drawn: Any = ()  # from `draw` to `units`: the partners of mixtures, which pixels are hidden
 
 
 class Units(NamedTuple):
-    """What the method weighs: examples, boxes, pixels. Their first axis is the batch."""
+    """What gets one loss and one weight each: an example, a box, a pixel.
+
+    The first axis is the batch.
+    """
 
     losses: jax.Array
     where: jax.Array  # of the losses' shape; False for padding and for what is ignored
@@ -44,7 +47,7 @@ class Units(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """Something that samples.npz holds of each example beside its loss and weight."""
+    """A value that samples.npz keeps of each example beside its loss and weight."""
 
     before: np.number  # its value and dtype until the example is seen
     of: Callable[[Any, Batch], jax.Array]  # from outputs and a batch; one an example
@@ -63,20 +66,23 @@ def mean_over_units(values, where) -> jax.Array:
 class Problem(NamedTuple):
     """A task on one data set: a model, and pure functions with the configuration bound in them.
 
-    `groups` may have "clean" and "wrong": masks of targets and clean targets, from which come the
-    columns of metrics.jsonl, the share of wrong targets, and how well weights and losses find them.
+    Model and units are required. `draw` gets the training set as `stored` returns it, and in
+    evaluation the data sets as they were loaded. `groups` may have "clean" and "wrong", masks of
+    targets and clean targets. From these come columns of metrics.jsonl, the share of wrong targets,
+    and how well weights and losses find them.
     """
 
     model: nn.Module  # called with inputs, train=bool and mask=Batch.where
     units: Callable[[Any, Batch], Units]  # from outputs
     draw: Callable[[Examples, Any, At | None], Batch] = gathered  # rows; without At, to evaluate
-    initial: Callable[[Any, jax.Array], Any] = lambda params, key: params  # in place of Flax's
-    mean: Callable[[jax.Array, jax.Array], jax.Array] = mean_over_units  # what is differentiated
+    initial: Callable[[Any, jax.Array], Any] = lambda params, key: params  # may replace Flax's
+    mean: Callable[[jax.Array, jax.Array], jax.Array] = mean_over_units  # of the weighted losses
     metrics: Mapping[str, Callable[[Any, Batch], jax.Array]] = {}  # of the losses' shape
     groups: Mapping[str, Callable[[Any, Any], Any]] = {}
     records: Mapping[str, Recorded] = {}
     rows_are_examples: bool = True  # False for mixtures, of which nothing is recorded
-    stored: Callable[[Examples], Examples] = lambda examples: examples  # as they lie on the device
+    stored: Callable[[Examples], Examples] = lambda examples: examples  # padded, say: for training
+    # More columns of metrics.jsonl, from the samples of an epoch.
     examine: Callable[[Mapping[str, np.ndarray]], dict[str, float]] = lambda samples: {}
     extra: tuple[str, ...] = ("index",)  # what `units` has for the method
     num_classes: int | None = None
@@ -89,5 +95,7 @@ class Task(NamedTuple):
     """A kind of problem."""
 
     score: Score
-    load: Callable[[Any, str | None], Any]  # of config and data_dir: train, validation, test
-    build: Callable[[Any, Any], Problem]  # of config and what was loaded
+    load: Callable[
+        [Any, str | None], Any
+    ]  # config, data_dir -> a tuple with train, validation, test
+    build: Callable[[Any, Any], Problem]  # config, what was loaded -> Problem

@@ -7,14 +7,14 @@ import optax
 from experiments import data
 from experiments.checks import choose
 from experiments.data import Dataset, Examples
-from experiments.models import images as models
+from experiments.models import networks
 from experiments.tasks import images
 from experiments.tasks.base import At, Batch, Problem, Recorded, Task, Units
 from experiments.tasks.scores import SCORES
 
 
 def load(config, data_dir: str | None) -> Dataset:
-    choose("config.model.name", config.model.name, models.MODELS)  # before any data is read
+    choose("config.model.name", config.model.name, networks.MODELS)  # before any data is read
     return data.build(config.data, config.noise, data_dir)
 
 
@@ -22,10 +22,10 @@ def build(config, dataset: Dataset) -> Problem:
     image_shape = dataset.train.inputs.shape[1:]
     augment = images.augment(image_shape, **config.augment)
     classes = len(dataset.class_names)
-    model = models.make_model(**config.model, num_classes=classes, image_shape=image_shape)
+    model = networks.make_model(**config.model, num_classes=classes, image_shape=image_shape)
 
     def initial(params, key):
-        return models.torch_init(params, key) if config.model.init == "torch" else params
+        return networks.torch_init(params, key) if config.model.init == "torch" else params
 
     def draw(examples: Examples, rows, at: At | None) -> Batch:
         mixture: images.Mixture | tuple = ()

@@ -1,4 +1,4 @@
-"""How tasks are judged, apart from what they need to train: reports and sweeps start no JAX."""
+"""How tasks are judged, apart from what they need to train: a sweep asks without JAX."""
 
 from typing import NamedTuple
 

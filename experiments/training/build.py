@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from experiments.checks import choose, seed, within
-from experiments.models.images import Networks
+from experiments.models.networks import Networks
 from experiments.runs import identity, samples
 from experiments.runs.selection import SELECTIONS
 from experiments.tasks import task_of
@@ -52,7 +52,7 @@ def build_run(config, data_dir: str | None = None) -> Run:
     # What is wrong with these is said before any data is read.
     methods.make_method(config.loss, methods.Facts(1, 2, 1000, matrix=lambda: np.eye(2)))
     optimizers.make(config.optimizer, config.epochs, steps_per_epoch=1)
-    dataset = without_suspects(config.data, task.load(config, data_dir))
+    dataset = without_suspects(config, task.load(config, data_dir))
     size = len(dataset.train.index)
     check_batches(config, size, layout)
     problem = task.build(config, dataset)
@@ -92,24 +92,36 @@ def check_values(config) -> None:
         choose("config.report.selection", name, SELECTIONS)
         if name == "mean_of_last_10":
             within("config.epochs, for the mean of the last 10,", config.epochs, 10, 100_000)
-    within("config.data.device_budget_mb", config.data.device_budget_mb, 0, float("inf"))
+    within("config.data.device_budget_mb", budget_mb(config), 0, float("inf"))
+
+
+def budget_mb(config) -> float:
+    """How large a training set may lie on the device; 0 sets no limit."""
+    return config.get("data", {}).get("device_budget_mb", 0.0)
 
 
 def check_batches(config, size: int, layout: devices.Layout) -> None:
     """Raises ValueError for a batch that the data set or BatchNorm's groups cannot have."""
     within("config.batch_size", config.batch_size, 1, size)
     padded = -(-config.batch_size // devices.size(layout)) * devices.size(layout)
-    within("config.model.bn_groups", config.model.bn_groups, 1, padded)
-    if padded % config.model.bn_groups:
+    groups = config.get("model", {}).get("bn_groups", 1)
+    within("config.model.bn_groups", groups, 1, padded)
+    if padded % groups:
         raise ValueError(f"config.model.bn_groups: expected a divisor of the batch of {padded}")
 
 
-def without_suspects(data, dataset):
+def excludes(config) -> bool:
+    """Whether examples are left out that another run does not trust."""
+    return config.get("data", {}).get("exclude") is not None
+
+
+def without_suspects(config, dataset):
     """The data set without what another run trusts least, if the config names one."""
-    if data.exclude is not None:
+    if excludes(config):
+        data = config.data
         kept = samples.trusted(dataset.train, data.exclude, data.exclude_rate)
         return dataset._replace(train=dataset.train.rows(kept))
-    if data.exclude_rate:
+    if config.get("data", {}).get("exclude_rate"):
         raise ValueError("config.data.exclude: exclude_rate needs the directory of a run")
     return dataset
 

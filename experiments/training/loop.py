@@ -1,4 +1,4 @@
-"""The training loop, around the step and all that it must not lose.
+"""The training loop: calls the step, writes rows and checkpoints, stops on signals.
 
 It trains a list of runs that differ in their seeds alone, and usually of one. Several take each
 step at once, under vmap over a leading axis of their states. Each keeps its own directory, rows and
@@ -19,7 +19,7 @@ from experiments.data import Examples
 from experiments.progress import console, progress_line
 from experiments.runs import files, lock
 from experiments.training import checkpoint, devices, record
-from experiments.training.build import Member, Run, steps_per_epoch
+from experiments.training.build import Member, Run, budget_mb, steps_per_epoch
 from experiments.training.order import epoch_order
 from experiments.training.resume import resume
 from experiments.training.step import (
@@ -37,7 +37,7 @@ class Loop(NamedTuple):
     members: list[Member]
     signal: Callable[[], int | None]
     savers: list[checkpoint.Saver]
-    axis: int | None  # of the members, in their data; None where they share it
+    axis: int | None  # 0 if each run has its own data, stacked; None if all share one data set
     host: Examples  # the training set
     resident: Examples | None  # on the devices, where it fits
     held_out: dict[str, Examples]
@@ -73,8 +73,8 @@ def train(members: list[Member], signal: Callable[[], int | None] = lambda: None
             evaluated = {part: loop.evaluate(state, own) for part, own in loop.held_out.items()}
             told = jax.device_get((state.sums, state.seen, state.loss_state, evaluated))
             state = state._replace(sums=zeros_like(loop, state.sums))
-            images = min((done - before) * config.batch_size, loop.size)
-            speed = speed_of(time.perf_counter() - start, images, len(members))
+            examples = min((done - before) * config.batch_size, loop.size)
+            speed = speed_of(time.perf_counter() - start, examples, len(members))
             for i in alive(loop, failures):
                 rows[i].append(record.write_row(members[i], epoch, *nth(loop, told, i)))
                 files.append_row(members[i].path / files.TIMING, {"epoch": epoch} | speed)
@@ -130,12 +130,12 @@ def of_members(members: list[Member], axis: int | None, part: Callable[[Run], Ex
 
 
 def keeps(members: list[Member], host: Examples) -> bool:
-    """Whether the training set lies on the devices; several runs share no stream."""
-    return len(members) > 1 or fits(host, members[0].config.data.device_budget_mb)
+    """Whether the training set lies on the devices. Several runs at once cannot stream theirs."""
+    return len(members) > 1 or fits(host, budget_mb(members[0].config))
 
 
 def nth(loop: Loop, tree, i: int):
-    """What is the i-th member's of a tree with a leading axis of members."""
+    """The i-th run's part of a tree; with several runs, every leaf has a leading axis of runs."""
     return tree if len(loop.members) == 1 else jax.tree.map(lambda leaf: leaf[i], tree)
 
 
@@ -147,9 +147,9 @@ def zeros_like(loop: Loop, sums):
     return devices.replicate(np.zeros(sums.shape, sums.dtype), loop.members[0].run.layout)
 
 
-def speed_of(seconds: float, images: int, number: int) -> dict[str, float]:
-    """Of one run; several at once take their seconds together."""
-    return {"seconds": seconds / number, "examples_per_second": number * images / seconds}
+def speed_of(seconds: float, examples: int, number: int) -> dict[str, float]:
+    """Seconds are shared out among the runs that were trained at once; throughput is of all."""
+    return {"seconds": seconds / number, "examples_per_second": number * examples / seconds}
 
 
 # --- An epoch. ------------------------------------------------------------------------------------

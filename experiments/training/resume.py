@@ -9,7 +9,7 @@ import numpy as np
 from experiments.progress import console
 from experiments.runs import files, samples
 from experiments.training import checkpoint, devices, record
-from experiments.training.build import Member
+from experiments.training.build import Member, excludes
 from experiments.training.step import TrainState, init_state
 
 
@@ -29,7 +29,7 @@ def resume(members: list[Member]) -> tuple[TrainState, list[list[dict]]]:
         step = int(np.asarray(states[0].step))
         console.print(f"resume   at step {step}, after {len(rows[0])} whole epochs")
     for (config, own, path), known in zip(members, rows, strict=True):
-        if config.data.exclude is not None:
+        if excludes(config):
             kept, resumed = own.dataset.train, restored is not None
             devices.by_the_first(functools.partial(samples.check_examples, path, kept, resumed))
         alone = restored is None and len(members) == 1

@@ -14,7 +14,7 @@ import numpy as np
 from experiments.progress import console
 from experiments.runs import files, identity
 from experiments.training import checkpoint, devices
-from experiments.training.build import Member, Run
+from experiments.training.build import Member, Run, budget_mb, excludes
 from experiments.training.loop import train
 from experiments.training.resume import NothingInCommon
 from experiments.training.stream import within_budget
@@ -102,14 +102,14 @@ def go_together(members: list[Member]) -> bool:
 def fit_together(members: list[Member]) -> bool:
     """Whether one device can hold their data and state, of which all must have one shape."""
     config, run, _ = members[0]
-    if devices.size(run.layout) > 1 or config.data.exclude is not None:
+    if devices.size(run.layout) > 1 or excludes(config):
         return False
     if len({shapes(own) for _, own, _ in members}) > 1:
         return False
     host = run.problem.stored(run.dataset.train)
     if any(own is not run for _, own, _ in members):  # as large as theirs, without being made
         host = jax.tree.map(lambda x: np.broadcast_to(x, (len(members), *x.shape)), host)
-    return within_budget(host, config.data.device_budget_mb)
+    return within_budget(host, budget_mb(config))
 
 
 def shapes(run: Run) -> tuple:

@@ -41,7 +41,9 @@ def quantity_names(run: Run) -> tuple[str, ...]:
 def init_state(run: Run, seed: int) -> TrainState:
     size, records = run.num_examples, run.problem.records
 
-    @functools.partial(jax.jit, out_shardings=run.layout.whole)  # one program, not one an operation
+    @functools.partial(
+        jax.jit, out_shardings=run.layout.whole
+    )  # else each operation is compiled on its own
     def init(seed):
         variables = initial_variables(run, seed)
         params = variables["params"]
@@ -72,7 +74,7 @@ def initial_variables(run: Run, seed) -> dict[str, Any]:
 
 
 class Outcome(NamedTuple):
-    """Of a batch: gradients, the new state of what is not optimized, and what is recorded."""
+    """Of a batch: gradients, the new loss state and BatchNorm statistics, and what is recorded."""
 
     grads: Any
     loss_state: Any
@@ -129,7 +131,7 @@ def differentiate(run: Run, state: TrainState, train: Examples, order) -> Outcom
 
 
 def of_each(run: Run, function: Callable) -> Callable:
-    """For several networks, whose outputs have a leading axis: the function of each one's."""
+    """Maps the function over the networks, whose outputs have a leading axis if there are two."""
     if run.networks == 1:
         return function
     return lambda outputs, *others: jax.vmap(lambda one: function(one, *others))(outputs)

@@ -15,7 +15,7 @@ from scipy import stats
 
 from configs import digits
 from experiments import data
-from experiments.models import images as networks
+from experiments.models import networks
 from experiments.models.batch_norm import BatchNorm
 from experiments.runs import files
 from experiments.tasks import images as batches

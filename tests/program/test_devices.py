@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from configs import digits
-from experiments.models import batch_norm, images
+from experiments.models import batch_norm, networks
 from experiments.training import build, devices
 from experiments.training import step as one_step
 from experiments.training.order import epoch_order
@@ -25,7 +25,7 @@ X64 = bool(jax.config.read("jax_enable_x64"))
 
 def steps_on(number, count, monkeypatch, dtype):
     """The state after `count` steps on so many devices, with BatchNorm and an uneven batch."""
-    monkeypatch.setitem(images.MODELS, "norm", WithBatchNorm)
+    monkeypatch.setitem(networks.MODELS, "norm", WithBatchNorm)
     config = digits.get_config()
     config.devices, config.model.name, config.batch_size = number, "norm", 60  # no multiple of 8
     config.optimizer.name, config.optimizer.learning_rate = "sgd", 0.05

@@ -6,10 +6,11 @@ import runpy
 from collections.abc import Mapping
 
 import ml_collections
+import numpy as np
 import pytest
 
 from configs import digits
-from experiments.runs import identity
+from experiments.runs import files, identity
 from experiments.training import build, methods
 from tests.program.running import train_one
 
@@ -171,6 +172,35 @@ def test_a_user_s_own_task_may_read_whatever_there_is():
     assert identity.read_part(config).width == 8
     narrow.width, narrow.loss.focal.gamma = 8, 3.0
     assert same(config, narrow)  # the method's sections are the program's
+
+
+def test_a_key_that_nothing_reads_is_refused():
+    config = config_of()
+    with config.unlocked():
+        config.model.width = 64
+    with pytest.raises(ValueError, match=r"config\.model\.width: nothing reads it; declare it in"):
+        build.build_run(config)
+    del config.model.width
+    with config.unlocked():
+        config.regression = {"scale": 1.0}  # a section of another task
+        config.loss.focal.new = 1.0  # and of a method that is not this run's
+    build.build_run(config)
+
+
+def test_lengths_in_shares_of_a_run_are_known(monkeypatch):
+    """More epochs are refused for a run of these methods: another length is another run."""
+    found = set()
+    share = methods.Facts.share
+
+    def noted(self, name, part):
+        found.add(name)
+        return share(self, name, part)
+
+    monkeypatch.setattr(methods.Facts, "share", noted)
+    facts = methods.Facts(10, 3, 1000, matrix=lambda: np.eye(3))
+    for name in methods.METHODS:
+        methods.make_method(config_of(**{"loss.method": name}).loss, facts)
+    assert found == files.SHARES
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.py")), ids=lambda f: f.stem)

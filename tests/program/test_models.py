@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from experiments.models import cpu, images
+from experiments.models import cpu, networks
 from tests.program.test_main import ROOT
 
 # Parameters for ten classes, as the authors' or the usual PyTorch code counts them; millions of
@@ -46,9 +46,9 @@ def contractions(jaxpr):
     return total
 
 
-@pytest.mark.parametrize("name", images.MODELS)
+@pytest.mark.parametrize("name", networks.MODELS)
 def test_published_sizes(name):
-    model = images.make_model(name, 10, (32, 32, 3))
+    model = networks.make_model(name, 10, (32, 32, 3))
     image = jnp.zeros((1, 32, 32, 3))
     variables = jax.eval_shape(lambda: model.init(jax.random.key(0), image, train=False))
     params, expected = SIZES[name]
@@ -131,7 +131,7 @@ class PlainLeNet(nn.Module):
 def test_lenet_is_lenet():
     """The same parameters, the same logits, the same initial distribution."""
     x = jax.random.normal(jax.random.key(0), (4, 32, 32, 3))
-    lenet = images.make_model("lenet", 10, (32, 32, 3))
+    lenet = networks.make_model("lenet", 10, (32, 32, 3))
     ours = initial(lenet, x)
     plain = jax.jit(PlainLeNet().init)(jax.random.key(1), x)
     assert jax.tree.structure(ours) == jax.tree.structure(plain)
@@ -142,9 +142,9 @@ def test_lenet_is_lenet():
 
 
 def test_torch_initialisation():
-    lenet = images.make_model("lenet", 10, (32, 32, 3))
+    lenet = networks.make_model("lenet", 10, (32, 32, 3))
     params = initial(lenet, jnp.zeros((1, 32, 32, 3)))["params"]
-    drawn = jax.jit(images.torch_init)(params, jax.random.key(2))
+    drawn = jax.jit(networks.torch_init)(params, jax.random.key(2))
     assert jax.tree.map(jnp.shape, drawn) == jax.tree.map(jnp.shape, params)
     for name, fan_in in (("Conv_0", 75), ("Conv_1", 150), ("Dense_0", 400), ("Dense_2", 84)):
         for values in drawn[name].values():
@@ -159,7 +159,7 @@ def test_torch_initialisation():
 def test_bfloat16_is_close(name):
     x = jax.random.normal(jax.random.key(0), (4, 32, 32, 3))
     wide, narrow = (
-        images.make_model(name, 10, (32, 32, 3), dtype=d) for d in ("float32", "bfloat16")
+        networks.make_model(name, 10, (32, 32, 3), dtype=d) for d in ("float32", "bfloat16")
     )
     variables = initial(wide, x)
     logits = jax.jit(functools.partial(narrow.apply, train=False))(variables, x)
@@ -171,10 +171,10 @@ def test_bfloat16_is_close(name):
 
 def test_models_that_do_not_fit():
     with pytest.raises(ValueError, match=r"at least 16x16, got \(8, 8, 1\)"):
-        images.make_model("lenet", 10, (8, 8, 1))
-    assert images.make_model("vit_tiny", 10, (8, 8, 1), dropout=0.2).dropout == 0.2
+        networks.make_model("lenet", 10, (8, 8, 1))
+    assert networks.make_model("vit_tiny", 10, (8, 8, 1), dropout=0.2).dropout == 0.2
     with pytest.raises(ValueError, match=r"lenet has none, got 0\.2"):
-        images.make_model("lenet", 10, (32, 32, 3), dropout=0.2)
+        networks.make_model("lenet", 10, (32, 32, 3), dropout=0.2)
 
 
 def test_freed_memory_is_used_again():

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from configs import digits
-from experiments.models.images import MODELS
+from experiments.models.networks import MODELS
 from experiments.report import published, statistics
 from experiments.report.runs import FinishedRun, condition
 from experiments.tasks.scores import ACCURACY
@@ -125,7 +125,7 @@ def test_labels_of_people():
 
 
 def test_the_verdict_needs_three_seeds_and_a_deviation():
-    task = published.Task("cifar10", "lenet", "superloss", "symmetric_exclusive", 0.4)
+    task = published.Measured("cifar10", "lenet", "superloss", "symmetric_exclusive", 0.4)
 
     def verdict(values, accuracy, deviation=0.5, n=5):
         cell = statistics.Cell([], {(seed, 0, 0): value for seed, value in enumerate(values)})

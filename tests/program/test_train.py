@@ -13,7 +13,7 @@ import pytest
 
 from configs import cifar10, digits
 from experiments import data
-from experiments.models import images as networks
+from experiments.models import networks
 from experiments.runs import files
 from experiments.training import build
 from experiments.training import step as one_step
