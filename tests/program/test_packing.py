@@ -219,7 +219,7 @@ def test_the_hash_of_a_packed_config_is_computed_when_it_is_read(tmp_path, monke
     assert stored.of_config(root, sha256).path == root / "superloss-1"
     assert stored.of_config(root, "0" * 64) is None
     assert stored.of_config(tmp_path, sha256) is None
-    monkeypatch.setattr(files, "config_sha256", lambda config: f"new {config['seed']}")
+    monkeypatch.setattr(identity, "config_sha256", lambda config: f"new {config['seed']}")
     packed._results_of.cache_clear()
     assert stored.of_config(root, "new 1").path == root / "superloss-1"
 

@@ -123,6 +123,7 @@ def test_two_sweeps_share_the_work_and_a_torn_result_is_done_again(config, tmp_p
     before = [(point.path / files.RESULTS).read_bytes() for point in found]
     (found[0].path / files.RESULTS).write_bytes(before[0][:-40])
     foreign = json.loads(before[1]) | {"config_sha256": "0" * 64}
+    foreign["config"]["seed"] = 9  # of another config than the config.json beside it
     (found[1].path / files.RESULTS).write_text(json.dumps(foreign))
     assert [pools.state(point) for point in found] == ["missing", "missing", "done"]
     again = run(config, root)

@@ -191,7 +191,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         ({"task": "detektion"}, "config.task: expected one of classification, got 'detektion'"),
         ({"task": "no.such:task"}, "config.task: cannot import no.such:task: No module named 'no'"),
         ({"task": "configs.digits:digits"}, "config.task: cannot import configs.digits:digits"),
-        ({"task": "configs.digits:losses"}, "config.task: expected configs.digits:losses to be a"),
+        ({"task": "configs.digits:base"}, "config.task: expected configs.digits:base to be a Task"),
         ({"loss.threshold": "const"}, "did you mean constant?"),
         ({"loss.threshold": "constant"}, "needs a number, got None"),
         ({"optimizer.name": "adamm"}, "did you mean adam?"),
