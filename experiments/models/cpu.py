@@ -18,8 +18,8 @@ FORM = ("NHWC", "HWIO", "NHWC")
 def keep_freed_memory() -> bool:
     """Makes glibc keep freed memory for reuse; returns False if there is no glibc.
 
-    Otherwise each step maps its temporary memory (blocks above 32 MB) anew and clears it page by
-    page. For LeNet at batch 512 that takes a third of the step.
+    Otherwise each step maps and clears its temporary memory (blocks above 32 MB) again, page by
+    page. For LeNet at batch 512, that takes a third of the step.
     """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
