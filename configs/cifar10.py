@@ -1,4 +1,4 @@
-"""CIFAR-10 with 40 % wrong labels, on LeNet, cropped and flipped.
+"""LeNet on CIFAR-10 with 40 % wrong labels, crops and flips.
 
     python -m experiments.main --config=configs/cifar10.py --workdir=runs/cifar10 \
         --data_dir=~/tensorflow_datasets

@@ -1,12 +1,12 @@
-"""Losses of easy, hard and noisy examples over epochs: CIFAR-100 at 60 % noise, WRN-28-10.
+"""Losses of easy, hard and noisy examples over epochs, for WRN-28-10 on CIFAR-100 at 60 % noise.
 
     python -m experiments.sweep --config=configs/cifar100_loss_evolution.py \
         --workdir=runs/cifar100_loss_evolution --data_dir=~/tensorflow_datasets
     python -m experiments.report figures --workdir=runs/cifar100_loss_evolution
 
-Figure 4 of the article on SuperLoss, in which hard and noisy examples part after some 20 epochs. It
-was not run: two runs of 120 epochs for an accelerator, see cifar10_table.py for what one takes.
-cifar10_loss_evolution.py is small.
+This is figure 4 of the SuperLoss article, where hard and noisy examples separate after some 20
+epochs. We have not run it: it takes two runs of 120 epochs on an accelerator (cifar10_table.py says
+how long one takes). cifar10_loss_evolution.py is a small version.
 """
 
 from configs import cifar10_loss_evolution, cifar100_table

@@ -3,9 +3,9 @@
     python -m experiments.sweep --config=configs/cifar100_table.py --workdir=runs/cifar100_table \
         --data_dir=~/tensorflow_datasets --config.model.dtype=bfloat16
 
-ELR has lam 7 and beta 0.9, as its code for CIFAR-100. The same cost, and not made either. For data
-parameters with this network, and labels permuted among 40 % of the examples, 71 % is published
-(Saxena et al., 2019), where cross entropy has 50 %.
+ELR uses lam 7 and beta 0.9, as its code does for CIFAR-100. The cost is the same as for CIFAR-10,
+and we have not run it either. With this network, and labels permuted among 40 % of the examples,
+Saxena et al. (2019) report 71 % for data parameters and 50 % for cross entropy.
 """
 
 import math

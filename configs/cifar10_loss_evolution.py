@@ -1,11 +1,12 @@
-"""Losses of easy, hard and noisy examples over epochs: CIFAR-10 at 60 % noise, ConvNetSmall.
+"""Losses of easy, hard and noisy examples over epochs, for ConvNetSmall on CIFAR-10 at 60 % noise.
 
     python -m experiments.sweep --config=configs/cifar10_loss_evolution.py \
         --workdir=results/cifar10_loss_evolution --data_dir=~/tensorflow_datasets
     python -m experiments.report figures --workdir=results/cifar10_loss_evolution
 
-Figure 4 of the article on SuperLoss, which has CIFAR-100: cifar100_loss_evolution.py. Two runs of
-15 minutes on a CPU core; each keeps 180 kB of losses an epoch.
+This is a small version of figure 4 of the SuperLoss article, which uses CIFAR-100
+(cifar100_loss_evolution.py). Two runs of 15 minutes on a CPU core; each stores 180 kB of losses per
+epoch.
 """
 
 import math

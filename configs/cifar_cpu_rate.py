@@ -5,9 +5,9 @@
     python -m experiments.report table --workdir=results/cifar_cpu_rate \
         --columns=optimizer.learning_rate --paired=cross_entropy
 
-SuperLoss weighs what is fitted by up to e, and so raises the learning rate: what it gains over
-cross entropy at one rate may be what a higher rate gains alone. 12 runs of 5 minutes on a CPU core,
-at noise 0.4, as in cifar_cpu_table.py, which has six of them.
+SuperLoss gives fitted examples weights of up to e, which amounts to a higher learning rate. Hence
+its gain over cross entropy at the same rate may come from that alone. 12 runs of 5 minutes on a CPU
+core, at noise 0.4; six of them are also in cifar_cpu_table.py.
 """
 
 from configs import cifar_cpu_table, cifar_cpu_tuning

@@ -1,13 +1,14 @@
-"""The noisy-label table of CIFAR-10 for two CPU cores: ConvNetSmall, noise 0 to 0.8, three seeds.
+"""The noisy-label table for ConvNetSmall on CIFAR-10, on CPU: noise 0 to 0.8, three seeds.
 
     python -m experiments.sweep --config=configs/cifar_cpu_table.py \
         --workdir=results/cifar_cpu_table --data_dir=~/tensorflow_datasets
     python -m experiments.report table --workdir=results/cifar_cpu_table
 
-75 runs of 5 minutes on a CPU core. Crop, flip, weight decay, SGD with a cosine, 10 epochs; best
-epoch on 5,000 noisy validation labels. Each method has the best of six settings at noise 0.4,
-chosen on noisy validation labels with another seed (cifar_cpu_tuning.py): the same for all rates.
-Cross entropy's six are of learning rate and weight decay, the others' of their own parameters.
+75 runs of 5 minutes on a CPU core. Crop, flip, weight decay, SGD with a cosine schedule, 10 epochs.
+The best epoch is selected on 5,000 noisy validation labels. Each method uses one setting at all
+noise rates: the best of six at noise 0.4, chosen on noisy validation labels with another seed
+(cifar_cpu_tuning.py). For cross entropy, learning rate and weight decay were tuned; for the others,
+their own parameters.
 """
 
 from configs import cifar_cpu_tuning
@@ -35,7 +36,7 @@ def get_config():
 
 
 def sweep():
-    for seed in range(3):  # outermost, so that a sweep that is cut short has whole columns
+    for seed in range(3):  # outermost, so that an interrupted sweep has complete columns
         for rate in (0.4, 0.0, 0.2, 0.6, 0.8):
             for method in CHOSEN:
                 seeds = {"seed": seed, "noise.seed": seed, "data.split_seed": seed}

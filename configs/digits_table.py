@@ -1,9 +1,10 @@
-"""The noisy-label table in small: digits, noise 0 to 0.8, cross entropy and SuperLoss, three seeds.
+"""A small noisy-label table: cross entropy and SuperLoss on digits, noise 0 to 0.8, three seeds.
 
     python -m experiments.sweep --config=configs/digits_table.py --workdir=runs/digits_table
     python -m experiments.report table --workdir=runs/digits_table
 
-30 runs of about 12 s on one CPU core; nothing tuned, best epoch on 200 noisy validation labels.
+30 runs of about 12 s on one CPU core. Nothing is tuned; the best epoch is selected on 200 noisy
+validation labels.
 """
 
 from configs import rivals

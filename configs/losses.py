@@ -1,8 +1,9 @@
-"""What turns losses into the loss that is trained on: `config.loss`, SuperLoss and its rivals.
+"""The section `config.loss`: which method transforms the losses, and its parameters.
 
-`method` names one of them, and `base` the loss below it. SuperLoss reads lam to window; the others
-the section of their name, which holds what their papers or official codes have for CIFAR-10 with
-symmetric noise. Lengths are shares of the run, so that they scale with it.
+`method` is SuperLoss or one of its rivals, and `base` is the loss that it transforms. SuperLoss
+reads the keys from lam to window. Each other method reads the section of its name, whose defaults
+are those of its paper or official code for CIFAR-10 with symmetric noise. Durations are shares of
+the run, so that they scale with it.
 """
 
 import ml_collections
@@ -16,27 +17,27 @@ def get_config():
         "base": "cross_entropy",
         "lam": 1.0,
         "threshold": "ema",
-        "decay": 0.9,  # of the ema
-        "tau": config_dict.placeholder(float),  # of a constant threshold
-        "window": 50,  # steps, of a windowed one
+        "decay": 0.9,  # for ema and per_class
+        "tau": config_dict.placeholder(float),  # for constant
+        "window": 50,  # for windowed, in steps
         "generalized_cross_entropy": {"q": 0.7},
         "truncated_gce": {"q": 0.7, "k": 0.5, "start": 1 / 3},  # after epoch 40 of 120
         "symmetric_cross_entropy": {"alpha": 0.1, "beta": 1.0, "log_zero": -4.0},
         "active_passive": {"passive": "rce", "alpha": 1.0, "beta": 1.0},  # or mae
         "bootstrap": {"hard": False, "beta": 0.95},  # 0.8 with hard
         "focal": {"gamma": 2.0},
-        "self_paced": {  # log 10, times 1.3 at every tenth of the run
+        "self_paced": {  # starts at log 10, grows by 1.3 every tenth of the run
             "weights": "hard", "threshold": 2.3, "growth": 1.3, "every": 0.1,
         },
         "mentornet": {
             "percentile": 75.0, "decay": 0.5, "burn_in": 0.19,
-            "second": 1.0, "second_from": 0.9,  # lambda_2, and 0 before
+            "second": 1.0, "second_from": 0.9,  # lambda_2, which is 0 before
         },
         "data_parameters": {
             "kind": "instance",  # or class, or both
             "class_rate": 0.1, "instance_rate": 0.2, "momentum": 0.9, "clamp": 20.0,
         },
-        "trend_superloss": {"alpha": 0.7, "window": 10},  # the rest is SuperLoss's
+        "trend_superloss": {"alpha": 0.7, "window": 10},  # and SuperLoss's keys
         "early_learning": {"lam": 3.0, "beta": 0.7},
         "self_filter": {"decay": 0.9, "start": 0.2},
         "co_teaching": keep,

@@ -1,12 +1,12 @@
-"""O2U-Net's first half: a cyclic learning rate, and the mean loss of every example over it.
+"""O2U-Net, first half: train with a cyclic learning rate and record every example's mean loss.
 
     python -m experiments.main --config=configs/o2u_rank.py --workdir=runs/o2u_rank \
         --data_dir=~/tensorflow_datasets
     python -m experiments.report suspects --workdir=runs/o2u_rank --data_dir=~/tensorflow_datasets
 
-CIFAR-10 with 40 % wrong labels, LeNet, cycles of 10 epochs in which the learning rate falls from
-1e-2 to 1e-3 (SGD), so that the network goes from underfitting to overfitting and back. The examples
-with the largest mean loss are the most suspect; o2u_train.py trains without them. Jinchi Huang et
+LeNet on CIFAR-10 with 40 % wrong labels. In each cycle of 10 epochs, SGD's learning rate falls from
+1e-2 to 1e-3, so that the network goes from underfitting to overfitting and back. The examples with
+the largest mean loss are the most suspect; o2u_train.py trains without them. Jinchi Huang et
 al., "O2U-Net: A Simple Noisy Label Detection Approach for Deep Neural Networks", ICCV 2019.
 """
 

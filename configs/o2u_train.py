@@ -1,9 +1,9 @@
-"""O2U-Net's second half: training anew, without the 40 % most suspect examples of the first.
+"""O2U-Net, second half: train again, without the 40 % most suspect examples of the first half.
 
     python -m experiments.main --config=configs/o2u_train.py --workdir=runs/o2u_train \
         --config.data.exclude=runs/o2u_rank --data_dir=~/tensorflow_datasets
 
-What is left out is `data.exclude_rate`: as in the paper, the rate of wrong labels.
+`data.exclude_rate` is the share left out. As in the paper, it equals the rate of wrong labels.
 """
 
 from configs import cifar10

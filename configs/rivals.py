@@ -1,11 +1,11 @@
-"""Every method on one data set at 40 % noise; all else is common to them.
+"""All methods on one data set at 40 % noise, with the same setup otherwise.
 
     python -m experiments.sweep --config=configs/rivals.py --workdir=results/rivals_digits
     python -m experiments.report table --workdir=results/rivals_digits
 
-Digits, MLP, 60 epochs, Adam 1e-3, 3 seeds, noisy validation of 200 examples: 78 runs of about 12 s
-on one CPU core. Each method has its own paper's hyper-parameters (configs/losses.py); their epochs
-are scaled to the run's. rivals_cifar10.py is the same on CIFAR-10.
+Digits, MLP, 60 epochs, Adam 1e-3, 3 seeds, 200 noisy validation examples: 78 runs of about 12 s on
+one CPU core. Each method uses its paper's hyperparameters (configs/losses.py), with durations
+scaled to this run. rivals_cifar10.py does the same on CIFAR-10.
 """
 
 from configs import digits
@@ -16,7 +16,7 @@ METHODS = (
     "backward_correction", "self_paced", "mentornet", "data_parameters", "early_learning",
     "self_filter", "co_teaching", "jocor",
 )  # fmt: skip
-FORMS = (  # that are not the default
+FORMS = (  # other settings than the defaults
     {"loss.method": "active_passive", "loss.active_passive.passive": "mae"},
     {"loss.method": "bootstrap", "loss.bootstrap.hard": True, "loss.bootstrap.beta": 0.8},
     {"loss.method": "self_paced", "loss.self_paced.weights": "linear"},
@@ -36,7 +36,7 @@ def get_config():
 
 
 def points():
-    """What is compared: methods, and what else one may do with SuperLoss and data parameters."""
+    """Yields the settings to compare: every method, then other forms of some methods, and mixup."""
     for method in METHODS:
         yield {"loss.method": method}
     yield from FORMS

@@ -1,11 +1,11 @@
-"""Every method on CIFAR-10 at 40 % noise with LeNet: 30 epochs, one seed.
+"""All methods with LeNet on CIFAR-10 at 40 % noise: 30 epochs, one seed.
 
     python -m experiments.sweep --config=configs/rivals_cifar10.py \
         --workdir=results/rivals_cifar10 --data_dir=~/tensorflow_datasets
     python -m experiments.report table --workdir=results/rivals_cifar10
 
-26 runs of 5 to 36 minutes on one CPU core, half of them under 9, beside other work. Adam 1e-3,
-batch 128, crop and flip, 45,000 / 5,000 (noisy) / 10,000 images.
+26 runs of 5 to 36 minutes on one CPU core, half of them under 9, on a machine that also did other
+work. Adam 1e-3, batch 128, crop and flip, 45,000 / 5,000 (noisy) / 10,000 images.
 """
 
 from configs import cifar10, rivals

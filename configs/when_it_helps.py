@@ -5,8 +5,9 @@
     python -m experiments.report table --workdir=results/when_it_helps \
         --columns=augment.pad,augment.flip,optimizer.weight_decay
 
-CIFAR-10, ConvNetSmall, Adam 1e-3 with a cosine, 12 epochs, one seed: without augmentation and
-weight decay it can fit every wrong label. 20 runs of 5 minutes on a CPU core.
+ConvNetSmall on CIFAR-10, Adam 1e-3 with a cosine schedule, 12 epochs, one seed. Without
+augmentation and weight decay, the network can fit every wrong label. 20 runs of 5 minutes on a CPU
+core.
 """
 
 import math
@@ -27,7 +28,7 @@ def get_config():
     config.epochs = 12
     config.model.name = "convnet_small"
     config.optimizer.schedule = "cosine"
-    config.loss.tau = math.log(10)  # of a constant threshold
+    config.loss.tau = math.log(10)  # for the constant threshold
     config.report.selection = ("last", "best_validation")
     return config
 

@@ -1,4 +1,4 @@
-"""Decoded data sets, kept so that a second start takes no decoding; verified when they are read."""
+"""Caches decoded data sets, so that later starts skip the decoding; verifies them when read."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ def folder() -> pathlib.Path:
 
 
 def fingerprint(files: Sequence[pathlib.Path]) -> str:
-    """Names, sizes and times of files: what tells one version from another."""
+    """Hashes the names, sizes and modification times of files, to detect another version."""
     digest = hashlib.sha256()
     for file in files:
         status = file.stat()
@@ -29,16 +29,16 @@ def fingerprint(files: Sequence[pathlib.Path]) -> str:
 
 
 def cached(name: str, files: Sequence[pathlib.Path], decode: Callable[[], Arrays]) -> Arrays:
-    """Returns `decode()` of these files, from the cache if an intact copy is there.
+    """Returns `decode()` of these files, from the cache if it has an intact copy.
 
-    A cache that cannot be written, a full disk say, costs a line and no more.
+    If the cache cannot be written (full disk, say), only a message is printed.
     """
     path = folder() / f"{name}-{fingerprint(files)}.npz"
     try:
         return _read(path)
     except FileNotFoundError:
         pass
-    except Exception as error:  # torn, foreign or altered: whatever NumPy makes of it
+    except Exception as error:  # for a damaged file, NumPy raises many types
         console.print(f"cache    {path} is not intact ({error}): decoding again")
     arrays = decode()
     try:

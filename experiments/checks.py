@@ -1,4 +1,4 @@
-"""Errors for people: what was expected, what came, the choices."""
+"""Checks of values. Error messages say what was expected, what was given, and the choices."""
 
 import difflib
 from collections.abc import Mapping
@@ -26,5 +26,5 @@ def seed(what: str, value: int) -> None:
 
 
 def positive(what: str, value: float) -> None:
-    if not 0 < value < float("inf"):  # false for NaN, too
+    if not 0 < value < float("inf"):  # also rejects NaN
         raise ValueError(f"{what}: expected a finite number > 0, got {value!r}")

@@ -1,4 +1,4 @@
-"""The documentation's figures: python -m experiments.figures theory --out=docs"""
+"""Draws the documentation's figures: python -m experiments.figures theory --out=docs"""
 
 import argparse
 import json
@@ -24,7 +24,7 @@ from matplotlib import pyplot as plt
 
 
 def halley(z, steps=2):
-    """W without this library: a start from the branch point or the logarithm, then Halley steps."""
+    """Computes W without this library: a guess from the branch point or log, then Halley steps."""
     near = jnp.sqrt(jnp.maximum(2 * (1 + np.e * z), 0)) - 1
     w = jnp.where(z < 1, near, jnp.log1p(jnp.maximum(z, 0)))
     for _ in range(steps):
@@ -41,7 +41,7 @@ def save(figure, path: pathlib.Path) -> None:
 
 
 def superloss_over_loss(path: pathlib.Path) -> None:
-    """SL and sigma over l for several lam, at tau = log 10."""
+    """Plots SL and sigma over l for several lam, at tau = log 10."""
     tau = float(np.log(10))
     losses = jnp.linspace(0.0, 7.0, 701)
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), constrained_layout=True)
@@ -62,14 +62,14 @@ def superloss_over_loss(path: pathlib.Path) -> None:
 
 
 def scipy_float32(z):
-    """SciPy on values rounded to float32: its own arithmetic is complex double."""
+    """Rounds SciPy's result to float32; SciPy itself computes in complex double."""
     from scipy import special
 
     return special.lambertw(z).real.astype(np.float32)
 
 
 def error_over_z(path: pathlib.Path) -> None:
-    """Errors in units in the last place over the distance from the branch point."""
+    """Plots errors in ulp over the distance from the branch point."""
     import mpmath
 
     ways: dict[str, Callable] = {
@@ -84,7 +84,7 @@ def error_over_z(path: pathlib.Path) -> None:
         print("tensorflow_probability is not installed: its curve is left out")
     ways["superloss_jax"] = jax.jit(lambertw)
 
-    distance = np.geomspace(3e-8, 1e30, 12_000)  # of z from -1/e
+    distance = np.geomspace(3e-8, 1e30, 12_000)  # z + 1/e
     z = np.unique((distance - 1 / np.e).astype(np.float32))
     z = z[z > np.float32(-1 / np.e)]
     exact = [mpmath.lambertw(mpmath.mpf(float(x))).real for x in z]
@@ -109,7 +109,7 @@ def error_over_z(path: pathlib.Path) -> None:
 
 
 def cost(path: pathlib.Path, times: pathlib.Path) -> None:
-    """Measured times of a million float32 losses, in multiples of exp."""
+    """Plots measured times for a million float32 losses, in multiples of exp."""
     measured = json.loads(times.read_text())["float32"]["1000000"]
     unit = measured.pop("exp")
     ours = ("lambertw", "SuperLoss")
@@ -131,7 +131,7 @@ def theory(out: pathlib.Path) -> None:
 
 
 def confidence(out: pathlib.Path) -> None:
-    """Four losses over how right the network is, from wrong to right, and its confidence."""
+    """Plots four losses over confidence and over how right the network is."""
     tau, right = float(np.log(10)), np.linspace(0, 1, 201)
     margin, loss = 8 * right - 4, 2 * tau * (1 - right)
     panels: list[tuple] = [

@@ -1,4 +1,4 @@
-"""The command line that programs share: a config file, its overrides, one line for a mistake."""
+"""Shared command-line flags: a config file and its overrides. A mistake gives a one-line error."""
 
 import runpy
 import sys
@@ -17,7 +17,7 @@ flags.mark_flag_as_required("config")
 
 
 def refuse(error: Exception, code: int = 2) -> NoReturn:
-    """A user's mistake: one line, no traceback, before anything is trained."""
+    """Exits with a one-line error instead of a traceback."""
     message = " ".join(str(error).split())
     print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
@@ -26,17 +26,17 @@ def refuse(error: Exception, code: int = 2) -> NoReturn:
 def parse(argv: list[str]) -> list[str]:
     try:
         rest = flags.FLAGS(argv)
-        CONFIG.value.lock()  # a file that cannot be loaded shows itself only here
+        CONFIG.value.lock()  # only this loads the file and shows its errors
         return rest
     except flags.Error as error:
         head, traceback, _ = str(error).partition("Traceback")
         refuse(ValueError(head + str(error).splitlines()[-1] if traceback else head))
-    except Exception as error:  # whatever the user's file or ml_collections raises
+    except Exception as error:  # the user's file and ml_collections raise any type
         refuse(ValueError(unknown_key(argv) or f"--config: {str(error).splitlines()[-1].strip()}"))
 
 
 def unknown_key(argv: list[str]) -> str:
-    """What is wrong with the first --config.x.y that the config lacks; empty if there is none."""
+    """Returns an error message for the first --config.x.y that does not exist, or ""."""
     try:
         file = next(arg.partition("=")[2] for arg in argv if arg.startswith("--config="))
         config = runpy.run_path(file)["get_config"]()

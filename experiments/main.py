@@ -1,4 +1,4 @@
-"""Trains one configuration, or goes on where it stopped.
+"""Trains one configuration, or resumes it.
 
 python -m experiments.main --config=configs/digits.py --config.noise.rate=0.4 --workdir=DIR
 """
@@ -25,7 +25,7 @@ def main(argv: list[str]) -> None:
         refuse(ValueError(f"unexpected argument {argv[1]!r}: values are given as --name=value"))
     logging.set_verbosity(logging.WARNING)  # JAX reports each backend it does not find
 
-    from experiments.runs import lock  # after the flags: a typo is answered at once
+    from experiments.runs import lock  # imported late, so that typos are reported at once
 
     with contextlib.ExitStack() as stack:
         try:
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> None:
 
 
 def wanted() -> list:
-    """The config and work directory of each run that is asked for."""
+    """Returns the config and work directory of each requested run."""
     from experiments.runs.files import SEEDS
 
     found = [(CONFIG.value, WORKDIR.value)]
@@ -68,7 +68,7 @@ def wanted() -> list:
 
 
 def run(stack: contextlib.ExitStack) -> list:
-    """Trains, and returns each result with its path."""
+    """Trains, and returns pairs of results and their path."""
     from experiments.models import cpu
     from experiments.runs import files, lock
     from experiments.training import build, devices, loop, seeds
@@ -77,7 +77,7 @@ def run(stack: contextlib.ExitStack) -> list:
     cpu.keep_freed_memory()
     files.compilation_cache()
     devices.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
-    signal = stack.enter_context(lock.signals())  # after JAX, which would take SIGTERM
+    signal = stack.enter_context(lock.signals())  # after JAX, which handles SIGTERM itself
     if BESIDE.value:
         return run_all(stack, signal)
     path = devices.by_the_first(lambda: claim(stack, CONFIG.value, WORKDIR.value))
@@ -89,7 +89,7 @@ def run(stack: contextlib.ExitStack) -> list:
 
 
 def run_all(stack: contextlib.ExitStack, signal) -> list:
-    """Trains those that can be; at the end, raises what stopped the first that cannot."""
+    """Trains all valid runs; at the end, raises the error of the first invalid one."""
     import jax
 
     from experiments.progress import console
@@ -103,7 +103,7 @@ def run_all(stack: contextlib.ExitStack, signal) -> list:
         try:
             path = claim(stack, config, folder)
             members.append(build.Member(config, built(config), path))
-        except ValueError as error:  # in use, say: the others are trained
+        except ValueError as error:  # e.g. in use: train the others
             console.print(f"failed   {pathlib.Path(folder).absolute()}: {error}")
             errors.append(error)
     seeds.train_all(members, signal)
@@ -114,7 +114,7 @@ def run_all(stack: contextlib.ExitStack, signal) -> list:
 
 
 def claim(stack: contextlib.ExitStack, config, folder: str) -> pathlib.Path:
-    """Makes and locks the work directory, if a run of this config can begin or go on there."""
+    """Makes and locks the work directory; raises if this config cannot start or resume there."""
     from experiments.runs import files, identity, lock
     from experiments.training import checkpoint
 
@@ -130,7 +130,7 @@ def built(config):
 
     try:
         return build.build_run(config, DATA_DIR.value)
-    except (AttributeError, KeyError) as error:  # a config of the user's own
+    except (AttributeError, KeyError) as error:  # e.g. a key that a user's config lacks
         raise ValueError(f"--config: {' '.join(map(str, error.args))}") from error
 
 

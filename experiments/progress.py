@@ -1,4 +1,4 @@
-"""Progress for people: a live line on a terminal, now and then a plain line elsewhere."""
+"""Shows progress: a live line on a terminal, otherwise a plain line every few seconds."""
 
 import contextlib
 import time
@@ -13,7 +13,7 @@ _SECONDS_BETWEEN_LINES = 10
 
 @contextlib.contextmanager
 def progress_line(total: int, text: str) -> Iterator[Callable[[int, str], None]]:
-    """Yields `update(done, text)`, which may be called as often as one likes."""
+    """Yields `update(done, text)`, which may be called at any rate."""
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(),
                TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
@@ -32,7 +32,7 @@ def progress_line(total: int, text: str) -> Iterator[Callable[[int, str], None]]
 
 
 def track(items: Sequence, text: str) -> Iterator:
-    """Iterates over `items` and shows how far it is."""
+    """Iterates over `items` and shows the progress."""
     with progress_line(len(items), text) as update:
         for i in range(len(items)):
             yield items[i]

@@ -1,4 +1,4 @@
-"""Digits at 40 % label noise: cross entropy and SuperLoss over three seeds, a table, a picture.
+"""Compares cross entropy and SuperLoss on digits at 40 % label noise, with a table and a picture.
 
 python -m experiments.quickstart --workdir=quickstart
 """
@@ -23,11 +23,11 @@ from experiments.runs import files, identity
 from experiments.sweep.pool import ONE_THREAD
 
 METHODS = {"cross_entropy": "cross entropy", "superloss": "SuperLoss"}
-COLOURS = {"cross_entropy": "#D55E00", "superloss": "#0072B2"}  # told apart by colour-blind readers
+COLOURS = {"cross_entropy": "#D55E00", "superloss": "#0072B2"}  # safe for colour-blind readers
 
 
 def is_finished(path: pathlib.Path, overrides: dict[str, Any]) -> bool:
-    """Whether the point's results are there; raises ValueError if they are of something else."""
+    """Whether the run has results; raises ValueError if config or versions are different ones."""
     if not (path / files.RESULTS).exists():
         return False
     results = json.loads((path / files.RESULTS).read_text())
@@ -43,7 +43,7 @@ def is_finished(path: pathlib.Path, overrides: dict[str, Any]) -> bool:
 
 
 def run_one(path: pathlib.Path, overrides: dict[str, Any]) -> None:
-    """Trains one point in a process of its own."""
+    """Trains one run in a separate process."""
     command = [sys.executable, "-m", "experiments.main", "--config=configs/digits.py"]
     command += [f"--workdir={path}", *(f"--config.{k}={v}" for k, v in overrides.items())]
     done = subprocess.run(
@@ -55,7 +55,7 @@ def run_one(path: pathlib.Path, overrides: dict[str, Any]) -> None:
 
 
 def run_all(root: pathlib.Path, seeds: int, epochs: int) -> dict:
-    """Returns, by method, the list of (results, rows) over seeds."""
+    """Trains missing runs; returns, for each method, a list of (results, rows), one per seed."""
     points: dict[pathlib.Path, dict[str, Any]] = {
         root / f"{method}_seed{seed}": {
             "loss.method": method, "seed": seed, "noise.seed": seed, "epochs": epochs,

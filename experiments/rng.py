@@ -1,4 +1,4 @@
-"""Randomness as pure functions of (seed, purpose, number): the same on every platform."""
+"""Random bits as pure functions of (seed, purpose, number), the same on every platform."""
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,6 @@ def key_for(seed, purpose: int, number=0):
 
 
 def bits(key, shape):
-    """Raw uint32 bits: unlike numbers and indices, they do not change with x64."""
+    """Returns raw uint32 bits. Unlike floats and integers, they do not change with x64."""
     with jax.threefry_partitionable(True):
         return jax.random.bits(key, shape, jnp.uint32)

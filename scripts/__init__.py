@@ -1,1 +1,1 @@
-"""Measurements of this project, and tests too long for pytest."""
+"""Benchmarks of this project, and tests that take too long for pytest."""

@@ -1,11 +1,11 @@
-"""Images a second on one accelerator: the program's own step, beside the card's matrix rate.
+"""Images per second of the program's own step on one accelerator, and the card's matmul rate.
 
     python -m scripts.bench_accelerator [--torch_python .venv-torch/bin/python]
 
-ResNet-18 and WRN-28-10 in bfloat16, batches that fill the card; ResNet-18 at CurBench's batch of
-50, which does not; LeNet, one run, and 5, 16 and 64 seeds under vmap. PyTorch: ResNet-18 under
-torch.compile, one batch that lies on the card, again and again. `--batch=8 --steps=1` tries it out
-on a CPU.
+It measures ResNet-18 and WRN-28-10 in bfloat16, with batches that fill the card; ResNet-18 with
+CurBench's batch of 50, which does not fill it; and LeNet with one run, and with 5, 16 and 64 seeds
+under vmap. PyTorch runs ResNet-18 under torch.compile, always on the same batch on the card.
+`--batch=8 --steps=1` is a quick trial on a CPU.
 """
 
 import argparse
@@ -17,12 +17,12 @@ import jax.numpy as jnp
 
 from scripts import random_images, steps
 
-# Multiplications and additions an image, forward and backward: three times the forward ones.
+# FLOPs per image, forward and backward: three times those of the forward pass.
 WORK = {"resnet18": 3 * 1.11e9, "wrn28_10": 3 * 10.49e9}
 
 
 def seconds_of(take, count):
-    """A step's, after the first ones."""
+    """Measures the seconds per step, after two warm-up steps."""
     take(2)
     start = time.perf_counter()
     take(count)
@@ -30,7 +30,7 @@ def seconds_of(take, count):
 
 
 def images_per_second(model, dtype, batch, count, number=1):
-    """Of all `number` seeds together."""
+    """Returns the throughput of all `number` seeds together."""
     config = random_images.get_config()
     config.examples, config.batch_size = 50_000, batch
     config.model.name, config.model.dtype = model, dtype
@@ -40,7 +40,7 @@ def images_per_second(model, dtype, batch, count, number=1):
 
 
 def matrix_rate(size=8192, count=20):
-    """Multiplications and additions a second of a bfloat16 matrix product."""
+    """Measures the FLOP/s of a bfloat16 matrix product."""
     x = jax.random.normal(jax.random.key(0), (size, size), jnp.bfloat16)
     multiply = jax.jit(lambda x: x @ x)
 
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50)
     args = parser.parse_args()
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}", flush=True)
-    small = args.batch < 64  # tried out
+    small = args.batch < 64  # a quick trial
     rate = matrix_rate(*((256, 2) if small else ()))
     print(f"matrix product, bfloat16: {rate / 1e12:.3g} TFLOP/s", flush=True)
     large, half, few = args.batch, max(1, args.batch // 2), min(50, args.batch)

@@ -1,8 +1,8 @@
-"""How fast ResNet-18's 3x3 convolutions run, and in which form: why its step takes what it does.
+"""Measures ResNet-18's 3x3 convolutions and lists their forms, to explain the time of its step.
 
     python -m scripts.bench_convolutions [--torch_python .venv-torch/bin/python]
 
-One thread, the best CPU time of 15 calls, batch 8; multiplications and additions counted apart.
+One thread, the best CPU time of 15 calls, batch 8. Multiplications and additions count separately.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from experiments.models import cpu, networks
 from experiments.tasks.classification import cross_entropy
 from scripts.bench_train import Worker, theirs
 
-LAYERS = ((64, 32), (128, 16), (256, 8), (512, 4))  # channels, side of the image
+LAYERS = ((64, 32), (128, 16), (256, 8), (512, 4))  # channels, image size
 BATCH = 8
 
 
@@ -49,7 +49,7 @@ def to_kernel(x, kernel, gradient):
 
 
 def forms() -> collections.Counter:
-    """Of the convolutions in the optimised program of ResNet-18's gradients."""
+    """Counts the layouts of the convolutions in the compiled gradient of ResNet-18."""
     model = networks.make_model("resnet18", 10, (32, 32, 3))
     images, labels = jnp.ones((BATCH, 32, 32, 3)), jnp.zeros(BATCH, int)
     variables = model.init(jax.random.key(0), images, train=False)

@@ -1,9 +1,9 @@
-"""What sharing a batch over devices and processes costs: one machine, one global batch.
+"""Measures the overhead of sharing a batch over devices and processes of one machine.
 
     python -m scripts.bench_devices
 
-The fake devices of a CPU share its cores, so nothing gets faster here: what a step's CPU time
-exceeds that of one device by is the overhead of partitions, of sums over them, of small arrays.
+The fake devices of a CPU share its cores, so nothing gets faster here. The extra CPU time of a step
+compared with one device is the overhead of partitioning, all-reduces and small arrays.
 """
 
 import argparse
@@ -15,12 +15,12 @@ import subprocess
 import sys
 import time
 
-LAYOUTS = [(1, 1), (2, 1), (4, 1), (8, 1), (2, 2), (8, 2)]  # devices in all, processes
-CASES = {"digits, MLP, batch 64": 200, "CIFAR-10's size, LeNet, batch 128": 30}  # and steps
+LAYOUTS = [(1, 1), (2, 1), (4, 1), (8, 1), (2, 2), (8, 2)]  # devices in total, processes
+CASES = {"digits, MLP, batch 64": 200, "CIFAR-10's size, LeNet, batch 128": 30}  # and steps to take
 
 
 def work(index: int, processes: int, port: int) -> None:
-    """One process of a run: seconds of a step for each case, as a line of JSON."""
+    """Runs one of the processes; prints the seconds per step for each case as a line of JSON."""
     from experiments.training import devices
 
     if processes > 1:
@@ -31,7 +31,7 @@ def work(index: int, processes: int, port: int) -> None:
     found = {}
     for name, number in CASES.items():
         config = (random_images if "LeNet" in name else digits).get_config()
-        config.devices = 0  # all of all processes
+        config.devices = 0  # all devices of all processes
         runs = steps.Steps(steps.load(config))
         runs.take(3)
         cpu, wall = time.process_time(), time.perf_counter()
@@ -42,7 +42,7 @@ def work(index: int, processes: int, port: int) -> None:
 
 
 def measure(devices: int, processes: int) -> dict:
-    """CPU seconds of all processes together and wall seconds, of a step."""
+    """Measures a step's wall seconds, and the CPU seconds summed over processes."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -81,7 +81,7 @@ def main() -> None:
         print("|---|---|---|---|---|")
         for layout in LAYOUTS:
             cpu, wall = ([1e3 * one[layout][name][k] for one in rounds] for k in ("cpu", "wall"))
-            # Of each round: what slows one slows the other.
+            # Differences per round, because a busy moment slows both.
             beyond = [c - 1e3 * one[1, 1][name]["cpu"] for c, one in zip(cpu, rounds, strict=True)]
             cpu, wall, beyond = map(statistics.median, (cpu, wall, beyond))
             cells = *layout, f"{cpu:.2f} ms", f"{beyond:+.2f} ms", f"{wall:.2f} ms"

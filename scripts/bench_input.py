@@ -1,10 +1,11 @@
-"""The input path against what a user would write instead, on one thread.
+"""Compares the input pipeline with what a user would write instead, on one thread.
 
     taskset -c 0 python -m scripts.bench_input [--torch_python .venv-torch/bin/python]
 
-Crop, flip and normalise, images/s: ours, three other forms of it under jit, a NumPy loop on the
-host, and torchvision's transforms with the interpreter that `scripts/torch_environment` makes.
-Noise, labels/s: ours and a NumPy loop. CPU time, medians of interleaved rounds.
+For crop, flip and normalisation, in images/s: our code, three other forms under jit, a NumPy loop
+on the host, and torchvision's transforms, run by the interpreter that `scripts/torch_environment`
+installs. For noise, in labels/s: our code and a NumPy loop. CPU time, medians of interleaved
+rounds.
 """
 
 import argparse
@@ -33,7 +34,7 @@ AUGMENT = images.Augment(pad=4, flip=True, cutout=0)
 
 
 def forms(dataset):
-    """The same draw in four ways; each takes (padded, positions, step)."""
+    """Returns four implementations of the same draw; each takes (padded, positions, step)."""
 
     def offsets(step):
         bits = rng.bits(rng.key_for(0, rng.AUGMENT, step), (BATCH, 5)).T
@@ -75,7 +76,7 @@ def forms(dataset):
 
 
 def numpy_loop(images, rng):
-    """What a data loader does on the host, without its overhead."""
+    """Does a data loader's work on the host, without its overhead."""
     mean, std = np.float32(120), np.float32(60)
     drawn = np.empty((len(images), 32, 32, 3), np.float32)
     for i, image in enumerate(images):
@@ -91,7 +92,7 @@ def numpy_noise(labels, matrix, rng):
 
 
 def rounds(runs, number=5):
-    """Median CPU seconds of each, interleaved so that a busy machine slows all alike."""
+    """Returns median CPU seconds; runs are interleaved so that a busy machine slows all alike."""
     seconds = {name: [] for name in runs}
     for run in runs.values():
         run()
@@ -104,7 +105,7 @@ def rounds(runs, number=5):
 
 
 def images_per_second(dataset) -> dict[str, float]:
-    """Of each form, all of which must draw the same, and of the NumPy loop."""
+    """Measures every form and the NumPy loop, and checks that all forms draw the same images."""
     padded = jnp.asarray(images.padded(dataset.train, AUGMENT).inputs)
     order = list(jnp.asarray(epoch_order(0, 1, SIZE, BATCH))[:-1])
 
@@ -124,7 +125,7 @@ def images_per_second(dataset) -> dict[str, float]:
     generator, few = np.random.default_rng(0), dataset.train.inputs[:BATCH]
     runs["numpy loop"] = lambda: [numpy_loop(few, generator) for _ in range(STEPS // 10)]
     seconds = rounds(runs)
-    seconds["numpy loop"] *= 10  # a tenth of the steps: the loop is slow
+    seconds["numpy loop"] *= 10  # the slow loop takes a tenth of the steps
     return {name: STEPS * BATCH / value for name, value in seconds.items()}
 
 
@@ -146,7 +147,7 @@ def labels_per_second(dataset) -> dict[str, float]:
 
 
 def torchvision(python: str) -> tuple[float, str]:
-    """Its images/s and version."""
+    """Returns torchvision's images/s and its version."""
     command = [python, "scripts/torchvision_input.py", "10240"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     found = json.loads(done.stdout)

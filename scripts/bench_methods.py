@@ -1,9 +1,10 @@
-"""What each method costs, in multiples of mean cross entropy.
+"""Measures the cost of each method, in multiples of mean cross entropy.
 
     python -m scripts.bench_methods
 
-A training step of LeNet at batch 128, and losses, their gradient and the state alone for a batch of
-4096, ten classes and 50,000 examples. One thread, process CPU time, medians of interleaved rounds.
+It measures a training step of LeNet at batch 128; and, without a network, the losses, their
+gradient and the state update for a batch of 4096, ten classes and 50,000 examples. One thread,
+process CPU time, medians of interleaved rounds.
 """
 
 import argparse

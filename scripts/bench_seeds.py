@@ -1,11 +1,12 @@
-"""Whether training several seeds at once pays on this device: a step in turn, and under vmap.
+"""Measures whether training several seeds at once, under vmap, pays on this device.
 
     python -m scripts.bench_seeds [--config=configs/digits.py] [--numbers=2,4,8] [--rounds=5]
     python -m scripts.bench_seeds --config=scripts/random_images.py --config.model.name=convnet
 
-A config's `vmap_seeds` and a sweep's `--seeds_at_once` train seeds at once wherever one device
-holds them; this tells a user beforehand whether to ask for it. Wall time, medians of interleaved
-rounds: N times a step of one run, which is what N runs in turn take, then a step of N at once.
+A config's `vmap_seeds` and a sweep's `--seeds_at_once` train several seeds at once if they fit on
+one device. This script tells you beforehand whether that saves time. It compares N times the step
+of one run, the time of N runs in turn, with a step of N runs at once. Wall time, medians of
+interleaved rounds.
 """
 
 import math
@@ -21,8 +22,8 @@ from experiments.flags import CONFIG, DATA_DIR, parse, refuse
 NUMBERS = flags.DEFINE_list("numbers", ["2", "4", "8"], "How many runs at once.")
 ROUNDS = flags.DEFINE_integer("rounds", 5, "Of which the median is shown.")
 DEFAULT = "--config=configs/digits.py"
-SECONDS = 0.3  # that one timing takes, at least
-SAME = 0.05  # what is nearer to 1 than this makes no difference on a machine that others use, too
+SECONDS = 0.3  # least duration of one timing
+SAME = 0.05  # smaller differences of the ratio from 1 are noise on a shared machine
 
 
 def seconds_of(steps, count: int) -> float:
@@ -32,13 +33,13 @@ def seconds_of(steps, count: int) -> float:
 
 
 def count_of(steps) -> int:
-    """Steps that take SECONDS; the first are not counted, since they compile."""
+    """Returns the number of steps that take SECONDS, after two steps that compile."""
     steps.take(2)
     return math.ceil(SECONDS / seconds_of(steps, 3))
 
 
 def compare(one, loaded, number: int, rounds: int) -> tuple[float, float, float]:
-    """Seconds of a step of `number` runs in turn and at once, and the ratio of the two."""
+    """Returns the seconds per step of `number` runs in turn and at once, and their ratio."""
     from scripts.steps import Steps
 
     several = Steps(loaded, number)
@@ -47,7 +48,7 @@ def compare(one, loaded, number: int, rounds: int) -> tuple[float, float, float]
     for _ in range(rounds):
         in_turn.append(number * seconds_of(one, counts[0]))
         at_once.append(seconds_of(several, counts[1]))
-    # Of each round, then their median: what slows a round slows both.
+    # The median of the ratios per round, because a busy moment slows both.
     ratios = [b / a for a, b in zip(in_turn, at_once, strict=True)]
     return statistics.median(in_turn), statistics.median(at_once), statistics.median(ratios)
 
@@ -80,7 +81,7 @@ def main(argv: list[str]) -> None:
     from scripts import steps
 
     config = CONFIG.value
-    config.devices = 1  # seeds at once share one
+    config.devices = 1  # seeds at once share one device
     cpu.keep_freed_memory()  # as the program does
     try:
         chosen = numbers()
@@ -101,5 +102,5 @@ def main(argv: list[str]) -> None:
 if __name__ == "__main__":
     program, *given = sys.argv
     named = any(arg.partition("=")[0] == "--config" for arg in given)
-    # Before the rest, which may override its values.
+    # The default config comes first, so that later arguments can override its values.
     app.run(main, [program, *([] if named else [DEFAULT]), *given], flags_parser=parse)

@@ -1,11 +1,11 @@
-"""Cost of lambertw and SuperLoss, as multiples of exp over the same array, against the rivals.
+"""Measures lambertw, SuperLoss and their rivals, in multiples of exp over the same array.
 
     python -m scripts.bench_superloss             # this library, Halley steps, SciPy on the host
-    python -m scripts.bench_superloss --rivals    # and TFP nightly, OTT, PyTorch, FastEstimator,
+    python -m scripts.bench_superloss --rivals    # also TFP nightly, OTT, PyTorch, FastEstimator,
                                                   # in .venv-rivals and .venv-torch
 
-One core, process CPU time, medians of interleaved rounds: every case is timed once a round, so that
-a busy moment of the machine hits all of them. Prints Markdown tables.
+One core, process CPU time, medians of interleaved rounds. Every case is timed once per round, so
+that a busy moment of the machine slows all of them. Prints Markdown tables.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import time
 
 import numpy as np
 
-# One thread, and memory that stays with the process: fresh pages cost more than the arithmetic.
+# One thread, and freed memory is kept, because new pages cost more than the arithmetic.
 QUIET = {
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
     "OMP_NUM_THREADS": "1",
@@ -34,7 +34,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def measure(cases: dict, rounds: int) -> dict[str, float]:
-    """Median process CPU seconds of one call of each case."""
+    """Measures the median process CPU seconds per call of each case."""
     repeats = {}
     for name, run in cases.items():
         run()
@@ -52,12 +52,12 @@ def measure(cases: dict, rounds: int) -> dict[str, float]:
 
 
 def sample(size: int, dtype) -> np.ndarray:
-    """Losses on both sides of tau and of the clamp, as of a half-trained classifier."""
+    """Draws losses like a half-trained classifier's, on both sides of tau and of the clamp."""
     return np.random.default_rng(0).exponential(2.0, size).astype(dtype)
 
 
 def by_formula(lambertw):
-    """SuperLoss as papers print it, differentiated by JAX."""
+    """Returns SuperLoss as written in papers, differentiated by JAX."""
     import jax
     import jax.numpy as jnp
 
@@ -78,7 +78,7 @@ def jax_cases(size: int, dtype) -> dict:
     from superloss_jax import closed_form, lambertw
 
     jax.config.update("jax_enable_x64", dtype == np.float64)
-    jax.config.update("jax_cpu_enable_async_dispatch", False)  # no hand-over to another thread
+    jax.config.update("jax_cpu_enable_async_dispatch", False)  # run in the calling thread
     losses = jnp.asarray(sample(size, dtype))
     z = jnp.maximum((losses - TAU) / (2 * LAM), -1 / np.e)
 
@@ -127,7 +127,7 @@ def torch_cases(size: int, dtype) -> dict:
     detached = losses.detach()
 
     def scipy_form():
-        """The form of the public PyTorch codes: SciPy on the host, sigma detached."""
+        """SuperLoss as in public PyTorch code: SciPy on the host, sigma detached."""
         beta = ((losses - TAU) / LAM).detach().numpy()
         w = special.lambertw(np.maximum(-2 / np.e, beta) / 2).real
         sigma = torch.from_numpy(np.exp(-w).astype(dtype))
@@ -144,7 +144,7 @@ def torch_cases(size: int, dtype) -> dict:
         given = CrossEntropy(inputs=("prediction", "label"), outputs="loss")
         op = SuperLoss(given, threshold=TAU, regularization=LAM)
         op.build("torch")
-        given.forward = lambda losses, state: losses  # the losses are given, not computed
+        given.forward = lambda losses, state: losses  # do not compute the losses
 
         def fastestimator_form():
             losses.grad = None
@@ -165,11 +165,11 @@ def make_environment(name: str, *packages: str) -> pathlib.Path:
 
 
 def measure_here(framework: str, rounds: int) -> dict:
-    """{dtype: {size: {case: seconds}}} of one framework in this process."""
+    """Measures a framework in this process; returns {dtype: {size: {case: seconds}}}."""
     make = {"jax": jax_cases, "torch": torch_cases}[framework]
     dtypes = (np.float32, np.float64) if framework == "jax" else (np.float32,)
     results: dict = {}
-    if hasattr(os, "sched_setaffinity"):  # XLA:CPU splits loops by the cores that it sees
+    if hasattr(os, "sched_setaffinity"):  # XLA:CPU splits loops over all visible cores
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     for dtype in dtypes:
         for size in SIZES:
@@ -180,7 +180,7 @@ def measure_here(framework: str, rounds: int) -> dict:
 
 
 def bandwidth(size: int) -> None:
-    """Value and gradient against a copy of the same array, on the default device."""
+    """Compares value and gradient with a copy of the same array, on the default device."""
     import jax
     import jax.numpy as jnp
 
@@ -208,12 +208,12 @@ def bandwidth(size: int) -> None:
 
 
 def interpreters(rivals: bool) -> dict[str, str]:
-    """Of each framework's environment."""
+    """Returns the interpreter for each framework; installs the rivals' environments if needed."""
     if not rivals:
         return {"jax": sys.executable}
-    # Two Halley steps are defined beside the documentation's figures: they need matplotlib.
+    # experiments.figures, which defines the two Halley steps, imports matplotlib.
     beside = ("matplotlib", "tfp-nightly", "ott-jax", "scipy")
-    # What FastEstimator 1.7 needs beside it, to be imported.
+    # FastEstimator 1.7 cannot be imported without these.
     old = ("tensorflow-cpu<2.16", "numpy<2", "setuptools<81")
     return {
         "jax": str(make_environment(".venv-rivals", "-e", ".", *beside)),
@@ -224,7 +224,7 @@ def interpreters(rivals: bool) -> dict[str, str]:
 
 
 def measure_there(framework: str, python: str, rounds: int) -> dict:
-    """What `measure_here` finds, in a quiet process of another interpreter."""
+    """Runs `measure_here` in a quiet process of another interpreter."""
     command = [python, "-m", "scripts.bench_superloss", f"--json={framework}"]
     done = subprocess.run(
         [*command, f"--rounds={rounds}"],

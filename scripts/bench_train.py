@@ -1,10 +1,11 @@
-"""Training steps against PyTorch's, before and after, and what each part of a step costs.
+"""Compares training steps with PyTorch's and with plain ones, and measures parts of a step.
 
     . scripts/torch_environment
     python -m scripts.bench_train --torch_python .venv-torch/bin/python
 
-One thread each, process CPU time, medians of interleaved rounds; the loader of images, which has
-processes of its own, by wall time on all cores. `--start` measures the time to the first step.
+One thread each, process CPU time, medians of interleaved rounds. The comparison with a DataLoader,
+which starts processes, also uses wall time on all cores. `--data_dir` adds the time to the first
+step.
 """
 
 import argparse
@@ -24,7 +25,7 @@ JAX = [
     "resnet18 8", "resnet18 8, superloss",
 ]  # fmt: skip
 TORCH = ["lenet 128", "lenet 512", "convnet 64", "resnet18 8"]
-# What, of which case, against which, at most (None: nothing was promised).
+# Description, numerator, denominator, largest allowed ratio (None: no goal).
 RATIOS = [
     ("LeNet, batch 128: PyTorch", "jax lenet 128", "torch lenet 128", 1.0),
     ("LeNet, batch 128, plain: PyTorch", "jax lenet 128, plain", "torch lenet 128", None),
@@ -45,11 +46,11 @@ OURS = (sys.executable, "-m", "scripts.jax_train")
 
 
 def theirs(python: str) -> tuple[str, ...]:
-    return python, "scripts/torch_train.py"  # PyTorch's environment has nothing of ours
+    return python, "scripts/torch_train.py"  # run as a file: our packages are not installed there
 
 
 class Worker:
-    """A process that is told a case and answers with its seconds."""
+    """A process that receives the name of a case and answers with its seconds per step."""
 
     def __init__(self, program, threads, core=None):
         command = [*program, str(threads)]
@@ -80,7 +81,7 @@ def steps(args):
     if args.torch_python:
         workers["torch"] = Worker(theirs(args.torch_python), 1, args.core)
         cases += [("torch", case) for case in TORCH]
-    cases.sort(key=lambda pair: pair[1])  # what is compared runs side by side
+    cases.sort(key=lambda pair: pair[1])  # cases that are compared run in succession
     rounds = {f"{who} {case}": [] for who, case in cases}
     versions = {}
     for number in range(args.rounds):
@@ -92,7 +93,7 @@ def steps(args):
     for worker in workers.values():
         worker.close()
     seconds = {case: statistics.median(values) for case, values in rounds.items()}
-    # Of each round, then their median: what slows a round slows both.
+    # The median of the ratios per round, because a busy moment slows both.
     ratios = {
         text: statistics.median(a / b for a, b in zip(rounds[over], rounds[under], strict=True))
         for text, over, under, _ in RATIOS
@@ -102,7 +103,7 @@ def steps(args):
 
 
 def loader(args):
-    """Images a second, and a CPU second: ours, two of ours side by side, a DataLoader's loop."""
+    """Measures images per wall and CPU second: one and two runs of ours, and a DataLoader loop."""
     ours = Worker(OURS, 0)
     torch = Worker(theirs(args.torch_python), 1)
     pair = [Worker(OURS, 1) for _ in range(2)]
@@ -122,7 +123,7 @@ def loader(args):
 
 
 def start(args):
-    """Seconds from the start of the program to the end of its first step, cold and warm."""
+    """Measures the seconds from program start to the end of the first step, cold and warm."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for name in ("cold", "warm"):

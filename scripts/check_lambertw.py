@@ -1,10 +1,10 @@
-"""Errors of lambertw and SuperLoss against independent references, as Markdown tables.
+"""Measures errors of lambertw and SuperLoss against independent references; prints Markdown tables.
 
     python scripts/check_lambertw.py              # every 64th float32: under a minute
     python scripts/check_lambertw.py --all        # every float32: a quarter of an hour
 
-Next to the branch point, within 1e-4 of -1/e, every float32 is visited in either case. Exits
-with code 1 if a bound is exceeded.
+Near the branch point, up to a relative distance of 1e-4 from -1/e, both commands visit every
+float32. Exits with code 1 if a bound is exceeded.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import numpy as np
 
 from superloss_jax import closed_form, lambertw
 
-jax.config.update("jax_enable_x64", True)  # the reference of float32 is float64
+jax.config.update("jax_enable_x64", True)  # float64 is the reference for float32
 
 E = np.e
 BRANCH32 = np.float32(-1 / E)
@@ -30,14 +30,14 @@ BRANCH_SERIES = (1, -1 / 3, 11 / 72, -43 / 540, 769 / 17280, -221 / 8505, 680863
 
 
 def reference64(z, w):
-    """(W, 1 + W) of float32 z in float64: a series by the branch, else a step from a guess w."""
+    """Returns (W, 1 + W) in float64: a series near the branch point, else a step from a guess w."""
     z, w = z.astype(jnp.float64), w.astype(jnp.float64)
     p = jnp.sqrt(jnp.maximum(2 * (1 + E * z), 0))
     series = jnp.zeros_like(p)
     for coefficient in reversed(BRANCH_SERIES):
         series = (series + coefficient) * p
-    # Newton with its second-order term on w - z exp(-w): whatever the guess, an error of 1e-6 in
-    # it becomes one of 1e-18, and a larger one still shows.
+    # A third-order Newton step for w - z exp(-w): an error of 1e-6 in the guess becomes 1e-18, and
+    # a larger error of the guess still shows in the comparison.
     y = z * jnp.exp(-w)
     h, slope = w - y, 1 + y
     w = w - h / (slope - h * -y / (2 * slope))
@@ -53,21 +53,21 @@ def ulps32(values, reference):
 
 @jax.jit
 def errors32(z):
-    """W of float32 z, and the errors of W and W' in ulp; 0 where z is subnormal, or W' about so."""
+    """Returns W, and the errors of W and W' in ulp; 0 for subnormal z or almost subnormal W'."""
     w, slope = jax.jvp(lambertw, (z,), (jnp.ones_like(z),))
     reference, one_plus = reference64(z, w)
     reference_slope = jnp.exp(-reference) / one_plus
     tiny = np.finfo(np.float32).tiny
     subnormal = jnp.abs(z.astype(jnp.float64)) < tiny
     error = jnp.where(subnormal, 0, ulps32(w, reference))
-    # A W' that should be the smallest normal number may be rounded to a subnormal one, that is 0.
+    # A W' next to the smallest normal number may be rounded to a subnormal one and flushed to 0.
     flushed = subnormal | (reference_slope < tiny * (1 + 1e-6))
     slope_error = jnp.where(flushed, 0, ulps32(slope, reference_slope))
     return w, error, slope_error
 
 
 def bit_patterns(stride: int):
-    """Chunks of every stride-th float32 from -1/e up to the largest."""
+    """Yields chunks of every stride-th float32 from -1/e to the largest."""
     size = 1 << 22
     lowest = int(BRANCH32.view(np.uint32))
     for start, stop in ((0x8000_0001, lowest), (1, 0x7F80_0000)):
@@ -105,7 +105,7 @@ def scan_float32(stride: int) -> tuple[list[dict], int]:
 
 
 def exact_w(z: float, guess: float):
-    """W0 in 50 digits: two Newton steps from a good guess, else mpmath's own solver."""
+    """Returns W0 to 50 digits: two Newton steps from a good guess, else mpmath's own solver."""
     z = mpmath.mpf(z)
     if abs(1 + mpmath.e * z) < 1e-9 or not np.isfinite(guess):
         return mpmath.lambertw(z).real
@@ -142,7 +142,7 @@ def scan_float64(count: int) -> dict:
 
 
 def scan_half(dtype) -> tuple[int, int]:
-    """How many of all half-precision values there are, and how many are not correctly rounded."""
+    """Checks all half-precision values; returns how many, and how many results are misrounded."""
     bits = np.arange(1 << 16, dtype=np.uint16)
     z = bits.view(dtype)
     with np.errstate(invalid="ignore"):  # NaN among the patterns
@@ -152,7 +152,7 @@ def scan_half(dtype) -> tuple[int, int]:
     z, wide = z[kept], wide[kept]
     w = np.asarray(jax.jit(lambertw)(jnp.asarray(z)))
     exact = np.asarray(reference64(wide, jax.jit(lambertw)(wide))[0])
-    # Correctly rounded: no neighbour of the result is nearer.
+    # A result is correctly rounded if neither of its neighbours is nearer to the exact value.
     ends = (jnp.finfo(dtype).min, jnp.finfo(dtype).max)
     around = [np.nextafter(w, end).astype(np.float64) for end in ends]
     w = w.astype(np.float64)
@@ -161,7 +161,7 @@ def scan_half(dtype) -> tuple[int, int]:
 
 
 def scan_superloss(dtype, count: int) -> dict:
-    """Largest errors in eps; that of sigma as a fraction of 4 + 2/p, p = sqrt(2 |1 + e x|)."""
+    """Returns the largest errors in eps; for sigma divided by 4 + 2/p, p = sqrt(2 |1 + e x|)."""
     rng = np.random.default_rng(1)
     largest = 36 if dtype == np.float32 else 300
     lam = (10 ** rng.uniform(-6, 30, count)).astype(dtype)

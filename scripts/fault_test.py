@@ -1,11 +1,11 @@
-"""Everything that may happen to a run, and whether it loses anything: a table.
+"""Interrupts and damages a run in many ways, and prints a table of whether anything was lost.
 
     python scripts/fault_test.py [--data_dir=DIR] [--kills=20] [--config=configs/cifar10.py]
         [--only=SIGTERM]
 
-Trains one configuration undisturbed, then does it again under each fault, starting it anew until
-it ends; the final config.json, metrics.jsonl, results.json and samples.npz must equal the
-undisturbed ones bit by bit.
+Trains one configuration undisturbed, then again with each fault, restarting it until it finishes.
+The final config.json, metrics.jsonl, results.json and samples.npz must equal the undisturbed ones
+bit by bit.
 """
 
 import argparse
@@ -25,7 +25,7 @@ FILES = ("config.json", "metrics.jsonl", "results.json", "samples.npz")
 
 
 class Bench:
-    """Starts runs of one configuration and compares what they leave."""
+    """Starts runs of one configuration and compares the files that they write."""
 
     def __init__(self, args, root):
         self.root = root
@@ -38,7 +38,7 @@ class Bench:
 
     def start(self, path, **kwargs):
         command = [*self.command, f"--workdir={path}"]
-        # One thread: results are equal bit by bit for one number of threads.
+        # One thread, since results are bit-identical only for equal numbers of threads.
         env = os.environ | {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
         return subprocess.Popen(
             command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -46,7 +46,7 @@ class Bench:
         )  # fmt: skip
 
     def finish(self, path):
-        """Runs to the end; returns exit code and what was said."""
+        """Runs to the end; returns the exit code and the output."""
         process = self.start(path)
         out, err = process.communicate()
         return process.returncode, out + err
@@ -62,13 +62,13 @@ class Bench:
 
 
 def killed(bench, number, count):
-    """Ends the run `count` times at random moments."""
+    """Sends a signal to the run `count` times, at random moments."""
     path = bench.root / signal.Signals(number).name
     codes = []
     while len(codes) < count:
         process = bench.start(path)
         try:
-            # From before the first step up to the middle of the run.
+            # Random moments from before the first step up to the middle of the run.
             process.communicate(timeout=bench.random.uniform(0.05, 0.6) * bench.seconds)
         except subprocess.TimeoutExpired:
             process.send_signal(number)
@@ -78,13 +78,13 @@ def killed(bench, number, count):
             if process.returncode:
                 codes.append(process.returncode)
                 continue
-        # Done already, or the signal came after the last step: begin anew.
+        # The run had finished, or the signal came after the last step: start again.
         if process.returncode:
             return f"FAILED: exit {process.returncode} without a signal"
         if not bench.equal(path):
             return "FAILED: files differ"
         shutil.rmtree(path)
-    # A signal before the program can note it ends it as the system does.
+    # A signal before the handler is installed ends the process in the default way.
     expected = {-number, {signal.SIGTERM: 143, signal.SIGINT: 130}.get(number, -number)}
     if set(codes) - expected:
         return f"FAILED: exit codes {codes}"
@@ -179,7 +179,7 @@ def main():
     failed = False
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(args, pathlib.Path(folder))
-        code, said = bench.finish(bench.root / "warm")  # compiles, decodes
+        code, said = bench.finish(bench.root / "warm")  # fills the caches
         start = time.perf_counter()
         code, said = bench.finish(bench.straight)
         bench.seconds = time.perf_counter() - start

@@ -1,20 +1,20 @@
 """Fit the coefficients of `lambertw`: python fit_lambertw.py
 
-Prints every table of the module as Python source, each after a comment with its errors, and says
-where the module has other digits. Takes about four minutes on one core.
+Prints every table of the module as Python source, below a comment with its errors, and says where
+the module's digits differ. Takes about four minutes on one core.
 
-All targets are parametrised by w: z = w exp(w), t and the value wanted follow from it without a
+All targets are parametrised by w, from which z = w exp(w), t and the target value follow without a
 solver. A table is a rational N(t) / D(t), D[0] = 1, that minimises the largest |error| / allowed:
 
     near   t = sqrt(2 (z + 1/e))        exp(-w) - 1      allowed exp(-w)
     mid    t = z                        exp(-w) - 1/2    allowed exp(-w)
-    far    t = log z = w + log w        1 - log w        allowed what rounding leaves, see far()
+    far    t = log z = w + log w        1 - log w        allowed: see far()
     start  t = sqrt(log z + 6) - T0     log w            allowed 1
-    slope  t = sqrt(2 (z + 1/e))        (1 + w) / t      allowed the value: a relative error
+    slope  t = sqrt(2 (z + 1/e))        (1 + w) / t      allowed (1 + w) / t: a relative error
 
-In near and mid the allowed error is a relative error of W and of exp(-W) at once. Coefficients
-of float64 are rounded to nearest; for those of float32 that would cost most of the accuracy, see
-rounded() and choose().
+In near and mid, the allowed error bounds the relative errors of both W and exp(-W). float64
+coefficients are rounded to nearest. For float32 this would cost most of the accuracy; rounded()
+and choose() do better.
 """
 
 import itertools
@@ -28,11 +28,11 @@ from superloss_jax._lambertw import _polynomial as polynomial
 
 MAX32, MAX64 = (float(np.finfo(t).max) for t in (np.float32, np.float64))
 NEAR, FAR, NEAR64, START_SHIFT, SLOPE_END = 0.125, 3.0, 0.4, 6, 0.2
-# The smallest t of the start, so that its polynomials begin at 0.
+# The smallest t of START, subtracted so that its polynomials begin at 0.
 START_T0 = float(np.float32(mp.sqrt(mp.log(NEAR64) + START_SHIFT)))
 INV_E32 = (np.float32(0.3678794503211975), np.float32(-9.149755245183291e-09))
 INV_E64 = (0.36787944117144233, -1.2428753672788363e-17)
-# What the scans cover: z, but log z for FAR. Where |z| < 0.01, W is z to a rounding or two.
+# The ranges of z that are scanned (log z for FAR). For |z| < 0.01, W is z up to a rounding or two.
 RANGES = {
     "NEAR": ((-1e-2, 1e-7 - 1 / np.e), (1e-2, NEAR)),
     "MID": ((NEAR, FAR),),
@@ -44,7 +44,7 @@ RANGES = {
 
 
 def nodes(low, high, count=160):
-    """Chebyshev nodes, denser towards both ends, where errors of a fit peak faster."""
+    """Returns Chebyshev nodes, denser towards both ends, where a fit's error oscillates faster."""
     angles = (mp.pi * (2 * k + 1) / (2 * count) for k in range(count))
     return [low + (high - low) * (1 - mp.cos(a)) / 2 for a in angles]
 
@@ -71,9 +71,10 @@ def geometric(start, end):
 
 
 def far():
-    """Allowed here is the rest of 2.1 ulp of w after the rounding of its sum, q and log z.
+    """Allows what remains of 2.1 ulp of w after the rounding of its sum, q and log z.
 
-    The last is up to 1.1 ulp of w where log z lies a binade above w: there the fit must be best.
+    Rounding log z costs up to 1.1 ulp of w where log z lies a binade above w. There, the fit must
+    be most accurate.
     """
     points = []
     for w in geometric(FAR, MAX32):
@@ -98,11 +99,11 @@ def slope():
 
 
 def minimax(points, m, n, sweeps=30):
-    """(N, D) of degrees m and n, by least squares on N - value * D with two factors per point.
+    """Returns (N, D) of degrees m and n, by weighted least squares on N - value * D.
 
-    1 / (D * allowed), D from the sweep before, turns the linear residual into the error that is
-    wanted (Sanathanan and Koerner); a factor that grows with the error of the sweep before turns
-    the least sum of squares into the least maximum (Lawson).
+    The weight 1 / (D * allowed), with D of the previous sweep, turns the linear residual into the
+    wanted error (Sanathanan and Koerner). A second weight, which grows with the previous sweep's
+    error, turns the least sum of squares into the least maximum (Lawson).
     """
     ts, values, allowed = zip(*points, strict=True)
     den, lawson, best = [mp.mpf(1)], [mp.mpf(1)] * len(ts), None
@@ -113,7 +114,7 @@ def minimax(points, m, n, sweeps=30):
             columns.append([p * t for p, t in zip(columns[-1], ts, strict=True)])
         weighted = [[-c * f for c, f in zip(column, values, strict=True)] for column in columns]
         basis = columns[: m + 1] + weighted[1 : n + 1]
-        # Normal equations square the condition number: hence the digits set in main.
+        # Normal equations square the condition number. Hence the 60 digits in fits().
         gram = mp.matrix([[mp.fdot(a, b) for b in basis] for a in basis])
         solution = list(mp.lu_solve(gram, mp.matrix([-mp.fdot(a, weighted[0]) for a in basis])))
         num, den = solution[: m + 1], [mp.mpf(1), *solution[m + 1 :]]
@@ -133,9 +134,9 @@ def largest_error(points, num, den):
 
 
 def metric(points, num, den, order):
-    """(keys, R): |R c|^2 is what a change c of the coefficients `keys` does to error / allowed.
+    """Returns (keys, R): a change c of the coefficients moves error / allowed by |R c| (2-norm).
 
-    R is triangular; a key is (0, power) in N or (1, power) in D. With `order` +1 the powers rise.
+    R is triangular. A key is (0, power) in N or (1, power) in D. With `order` +1, powers increase.
     """
     keys = [(0, k) for k in range(len(num))] + [(1, k) for k in range(1, len(den))]
     keys.sort(key=lambda key: order * key[1])
@@ -147,10 +148,10 @@ def metric(points, num, den, order):
 
 
 def rounded(num, den, keys, r, dtype=np.float32, offsets=()):
-    """Round one coefficient at a time, the last of `keys` first, and after each move the others
-    so that they make up for it as well as they can: Babai's nearest plane algorithm.
+    """Rounds the coefficients one by one, from the last of `keys` to the first. After each, the
+    remaining ones compensate for the change as well as possible (Babai's nearest plane algorithm).
 
-    The first to be rounded go `offsets` floats away from the nearest one, for a choice of tables.
+    `offsets` moves the first coefficients that are rounded that many floats away from the nearest.
     """
     table, changes, n = [list(num), list(den)], {}, len(keys)
     for i in reversed(range(n)):
@@ -164,11 +165,11 @@ def rounded(num, den, keys, r, dtype=np.float32, offsets=()):
     return table
 
 
-# The choice of float32 tables, by what the module's own float32 operations make of them.
+# Chooses float32 tables by their errors in the float32 operations of the module itself.
 
 
 def horner32(coefficients, t, fused):
-    # float64 holds a product of two float32 exactly, so that one rounding is left: an FMA.
+    # A float64 holds a product of two float32 exactly, so rounding happens once, as in an FMA.
     wide = t.astype(np.float64) if fused else t
     result = np.full_like(t, coefficients[-1])
     for c in coefficients[-2::-1]:
@@ -184,7 +185,7 @@ def w_of_log(x):
 
 
 def case(name, z, near64):
-    """t, A, M of W = A + M N(t) / D(t) as the module has them, W, and an error to add."""
+    """Returns t, A and M of the module's W = A + M N(t) / D(t); the exact W; an error to add."""
     wide = z.astype(np.float64)
     if name == "NEAR":
         t64 = np.sqrt(2 * ((wide + INV_E64[0]) + INV_E64[1]))
@@ -192,18 +193,18 @@ def case(name, z, near64):
         return np.sqrt((z + INV_E32[0]) * 2 + 2 * INV_E32[1]), z, z, w, 0
     if name == "MID":
         return z, z * np.float32(0.5), z, w_of_log(np.log(wide)), 0
-    # Here z is log z, taken as exact: the logarithm's own error is added, whatever its sign.
+    # Here z is log z, taken as exact. The largest error of the logarithm is added.
     w = w_of_log(wide)
     return z, z - np.float32(1), np.ones_like(z), w, 0.55 * np.spacing(z) * w / (1 + w)
 
 
 def loss(ulps):
-    # Where there is no FMA, a quarter of an ulp more is accepted.
+    # Without FMA, an error larger by 1/4 ulp is accepted.
     return max(ulps[0], ulps[1] - 0.25)
 
 
 def largest_ulp(name, table, near64, stride, limit=np.inf):
-    """Largest error of W in ulp, with FMA and without; of those so far, once past `limit`."""
+    """Returns W's largest errors in ulp with and without FMA; stops early if over `limit`."""
     num, den = ([np.float32(c) for c in part] for part in table)
     top = [0.0, 0.0]
     for low, high in RANGES[name]:
@@ -223,10 +224,10 @@ def largest_ulp(name, table, near64, stride, limit=np.inf):
 
 
 def choose(name, points, num, den, near64):
-    """The best of 162 roundings, by scans of ever more floats for ever fewer tables.
+    """Picks the best of 162 roundings, in scans of more and more floats for fewer and fewer tables.
 
-    The last scan is of every float. How near the worst float comes to the bound is luck, which
-    differs between tables that fit equally well.
+    The last scan visits every float. Tables that fit equally well differ by chance in their worst
+    float, so it pays to try many.
     """
     tables = []
     for order in (1, -1):
@@ -247,7 +248,7 @@ def choose(name, points, num, den, near64):
 
 
 def fits():
-    """{table: (points, degree of N, degree of D)}, in 60 digits."""
+    """Returns {table: (points, degree of N, degree of D)}, in 60 digits."""
     mp.mp.dps = 60
     return {
         "NEAR64": (near(NEAR64), 7, 7),
@@ -261,7 +262,7 @@ def fits():
 
 
 def show(name, values):
-    """Print a table as source; returns whether the module has the same."""
+    """Prints a table as source; returns whether the module has the same digits."""
     text = f"_{name} = ({', '.join(repr(float(v)) for v in values)})"
     lines = textwrap.wrap(text, 86, subsequent_indent=" " * (len(name) + 5))
     print("\n".join(lines) + ("  # fmt: skip" if len(lines) > 1 else ""), flush=True)

@@ -1,8 +1,8 @@
-"""Training steps of this program, for bench_train.py: names of cases in, seconds a step out.
+"""Measures training steps of this program, for bench_train.py and bench_methods.py.
 
     python -m scripts.jax_train THREADS   # 1, or 0 for all
 
-Reads names of cases from stdin, one a line; answers each with its CPU and wall seconds a step.
+Reads names of cases from stdin, one per line, and answers with CPU and wall seconds per step.
 """
 
 import functools
@@ -24,13 +24,13 @@ from experiments.tasks.classification import cross_entropy
 from experiments.training import methods
 from scripts import random_images, steps
 
-Take = Callable[[int], None]  # takes so many steps
+Take = Callable[[int], None]  # takes the given number of steps
 
 
 def step_of(
     name: str, batch: int, *, task="task", method="cross_entropy", crop=False, scan=0
 ) -> Take:
-    """The program's own step: draw, normalise, loss, gradients, metrics, update."""
+    """Returns the program's own step: draw, normalise, loss, gradients, metrics, update."""
     config = random_images.get_config()
     config.task = f"scripts.random_images:{task}"
     config.model.name, config.batch_size, config.loss.method = name, batch, method
@@ -55,7 +55,7 @@ def scanned(step, length: int):
 
 
 def bare(method: str, batch=4096, examples=50_000, classes=10) -> Take:
-    """Losses, their gradient by the logits and the method's state, without a network."""
+    """Computes losses, their gradient by the logits, and the method's state, without a network."""
     config = digits.get_config()
     config.loss.method = method
     matrix = 0.6 / classes + 0.4 * np.eye(classes)

@@ -1,7 +1,7 @@
-"""Random images of CIFAR-10's size, so that training is measured without a download.
+"""Random images of CIFAR-10's size, for benchmarks that need no download.
 
-A benchmark's `config.task` names one of three tasks: `task`, with the model of `config.model`, and
-`plain_lenet` and `plain_convnet`, with models as one writes them at first.
+`config.task` names one of three tasks: `task` uses the model of `config.model`; `plain_lenet` and
+`plain_convnet` use straightforward models without our optimisations.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ CLASSES = 10
 
 
 def get_config():
-    """That of digits, for LeNet on these images."""
+    """Returns the digits config, changed to LeNet on these images."""
     config = digits.get_config()
     config.task, config.examples = "scripts.random_images:task", 5000
     config.model.name, config.batch_size, config.devices = "lenet", 128, 1
@@ -61,7 +61,7 @@ class PlainConvNet(nn.Module):
 
 
 def with_model(model: nn.Module) -> Callable[..., Problem]:
-    """Builds the problem with this model instead of the config's."""
+    """Returns a `build` function that uses this model instead of the config's."""
     return lambda config, dataset: classification.build(config, dataset)._replace(model=model)
 
 

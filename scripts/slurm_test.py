@@ -1,10 +1,10 @@
-"""A sweep on a real Slurm of this machine's own: does it survive what happens to its tasks?
+"""Runs a sweep on a real local Slurm, disturbs its tasks, and checks that it survives.
 
     python scripts/slurm_test.py [--epochs=100]
 
 Starts Debian's munged, slurmctld and two slurmd (two node names, loopback) in a temporary
-directory, and runs a sweep of digits there: one task is preempted, one is warned of its time limit,
-and one loses its node. Every run must end as the same sweep does without Slurm, bit by bit.
+directory, and runs a sweep of digits there. One task is preempted, one is warned of its time limit,
+and one loses its node. Every result must equal that of a sweep without Slurm, bit by bit.
 """
 
 import argparse
@@ -24,7 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 FILES = ("config.json", "metrics.jsonl", "results.json", "samples.npz")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 NODES = ("node1", "node2")
-SECONDS = 600  # of no more use than that
+SECONDS = 600  # timeout
 
 SWEPT = """
 from configs import digits
@@ -83,7 +83,7 @@ def said(*command):
 
 
 class Cluster:
-    """The daemons, in the foreground each; they write below `root` only."""
+    """The daemons, all in the foreground. They write only below `root`."""
 
     def __init__(self, root):
         self.root = root
@@ -91,7 +91,7 @@ class Cluster:
         self.daemons = {}
 
     def start(self):
-        os.chmod(self.root, 0o711)  # munged lets all users reach its socket
+        os.chmod(self.root, 0o711)  # munged requires that all users can reach its socket
         (self.root / "state").mkdir()
         key = self.root / "munge.key"
         key.touch(mode=0o600)
@@ -121,7 +121,7 @@ class Cluster:
         return done.stdout.split()
 
     def tasks(self):
-        """Of each task of an array: state, node, how often it was started anew."""
+        """Returns the state, the node and the number of restarts of each task of an array."""
         lines = said("scontrol", "--oneliner", "show", "job").splitlines()
         jobs = [dict(word.partition("=")[::2] for word in line.split()) for line in lines]
         return {f"{job['ArrayJobId']}_{job['ArrayTaskId']}":
@@ -129,7 +129,7 @@ class Cluster:
                 for job in jobs if job.get("ArrayTaskId", "").isdigit()}  # fmt: skip
 
     def fail(self, node):
-        """SIGKILL for all that runs on a node, as when its power goes."""
+        """Kills everything that runs on a node with SIGKILL, like a power failure."""
         self.daemons[node].kill()
         own = {f"SLURMD_NODENAME={node}".encode(), f"SLURM_CONF={self.conf}".encode()}
         found, keepers = set(), set()
@@ -141,7 +141,7 @@ class Cluster:
                     parent = status.partition("PPid:")[2].split()[0]
                     if pathlib.Path(f"/proc/{parent}/comm").read_text().startswith("slurmstepd"):
                         keepers.add(int(parent))
-        # Those first that would report the others' end.
+        # slurmstepd first: it would report the end of the others.
         for number in [*keepers, *(found - keepers)]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
@@ -171,7 +171,7 @@ def sweep(config, runs, *flags):
 
 
 class Events:
-    """A log with seconds, for people."""
+    """Prints log lines with the seconds since the start."""
 
     def __init__(self):
         self.begun = time.monotonic()
@@ -181,11 +181,11 @@ class Events:
 
 
 def disturb(cluster, runs, epochs, note):
-    """Preempts a task, warns another, and takes the node from under a third."""
+    """Preempts one task, warns another of its time limit, and kills the node of a third."""
     spared = set()
 
     def in_the_midst(node):
-        """A task of the node that trains, and neither began just now nor is about to end."""
+        """Returns a task of the node that is in the middle of training, or ""."""
         paths = {file.read_text().strip(): file.parent for file in runs.glob("*/slurm.txt")}
         for task, (state, place, _) in cluster.tasks().items():
             if state == "RUNNING" and place == node and task in paths and task not in spared:
@@ -199,7 +199,7 @@ def disturb(cluster, runs, epochs, note):
         spared.add(task := in_the_midst(node))
         return task
 
-    def again(task):  # Slurm lets two minutes pass first
+    def again(task):  # Slurm would wait two minutes
         wait(f"{task} in the queue", lambda: cluster.tasks()[task][0] == "PENDING")
         note(f"{task}: queued again; waits no longer")
         said("scontrol", "update", f"JobId={task}", "StartTime=now")
@@ -207,7 +207,7 @@ def disturb(cluster, runs, epochs, note):
     note(f"{(first := one('node1'))}: preempted on node1 by a job of a higher partition")
     said("sbatch", "--partition=urgent", "--nodelist=node1", "--output=/dev/null", "--wrap=sleep 2")
     note(f"{(second := one('node2'))}: SIGUSR2 on node2, as before a time limit")
-    # Where other tasks of the array wait, scancel tries it again, although it was heard.
+    # While other tasks of the array are pending, scancel keeps retrying, though the signal arrived.
     with subprocess.Popen(["scancel", "--signal=USR2", second], stderr=subprocess.DEVNULL) as call:
         again(second)
         call.kill()
@@ -225,7 +225,7 @@ def main():
         print(f"error: expected {', '.join(PROGRAMS)}, found no {', '.join(missing)}; on Debian: "
               "apt-get install slurmctld slurmd slurm-client munge", file=sys.stderr)  # fmt: skip
         sys.exit(2)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that all is shut down then
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the daemons are stopped
     note = Events()
     with tempfile.TemporaryDirectory(prefix="slurm_test_") as folder, contextlib.ExitStack() as end:
         root = pathlib.Path(folder)
@@ -243,7 +243,7 @@ def main():
 
 
 def check(root, cluster, epochs, note):
-    """Whether anything is not as it must be."""
+    """Runs the test; returns whether anything went wrong."""
     cluster.start()
     note(f"{said('slurmctld', '-V').strip()}: two nodes, idle")
     config, straight, runs = root / "swept.py", root / "straight", root / "runs"
@@ -282,7 +282,7 @@ def check(root, cluster, epochs, note):
 
 
 def equal(path, other):
-    """Whether two runs have ended alike: bit by bit, or by the same failure."""
+    """Whether two runs ended with bit-identical files, or with the same failure."""
     if (path / "failed.txt").exists() and (other / "failed.txt").exists():
         reasons = [(one / "failed.txt").read_text().partition("; see")[0] for one in (path, other)]
         return reasons[0] == reasons[1]

@@ -1,4 +1,4 @@
-"""The training steps of the program itself, for the benchmarks."""
+"""The program's own training steps, for benchmarks."""
 
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from experiments.training.step import init_state, make_train_step
 class Loaded(NamedTuple):
     config: Any
     run: build.Run
-    train: Examples  # on the devices
+    train: Examples  # a copy on every device
 
 
 def load(config, data_dir: str | None = None) -> Loaded:
@@ -24,7 +24,7 @@ def load(config, data_dir: str | None = None) -> Loaded:
 
 
 class Steps:
-    """Runs of seeds 0, 1, ... on the same data: one alone, or several at once under vmap."""
+    """A run of seed 0, or several runs of seeds 0, 1, ... at once under vmap, on the same data."""
 
     def __init__(self, loaded: Loaded, number: int = 1):
         (config, run, self.train), seeds = loaded, range(number)
@@ -40,7 +40,7 @@ class Steps:
             self.step = jax.jit(over_runs, donate_argnums=0)
 
     def take(self, count: int) -> None:
-        """Takes so many steps, and waits for them; as the program, at most LATE ahead."""
+        """Takes `count` steps and waits for them. Like the program, it dispatches LATE ahead."""
         dispatched: list = []
         for _ in range(count):
             self.state, failed = self.step(self.state, self.train, self.order)

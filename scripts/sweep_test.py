@@ -1,9 +1,10 @@
-"""Kills a sweep three times, and lets two sweeps share one directory: is the table the same?
+"""Kills a sweep three times, runs two sweeps in one directory, and checks that the table is right.
 
     python scripts/sweep_test.py [--seed=0] [--epochs=20]
 
-Twelve digits runs, four times: undisturbed; killed at random moments and started anew, once with
-all its runs, once alone, once by Ctrl-C; and by two sweeps at once.
+It trains the same twelve digits runs three times: undisturbed; by a sweep that is killed at random
+moments and restarted (once with all its runs, once alone, once by Ctrl-C); and by two sweeps at
+once.
 """
 
 import argparse
@@ -41,7 +42,7 @@ def start(config: pathlib.Path, runs: pathlib.Path) -> subprocess.Popen:
 
 
 def descendants(pid: int) -> list[int]:
-    """Its processes, and theirs; the sweep's runs have sessions of their own."""
+    """Finds all descendants of a process; killing a process group would miss the sweep's runs."""
     done = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True)
     parents = {
         int(child): int(parent) for child, parent in map(str.split, done.stdout.splitlines())
@@ -58,7 +59,7 @@ def kill(process: subprocess.Popen, how: str) -> None:
     else:
         below = descendants(process.pid) if how == "SIGKILL to all" else []
         for pid in (process.pid, *below):
-            with contextlib.suppress(ProcessLookupError):  # ended since it was listed
+            with contextlib.suppress(ProcessLookupError):  # it may have ended meanwhile
                 os.kill(pid, signal.SIGKILL)
     process.wait()
 
@@ -74,7 +75,7 @@ def results(runs: pathlib.Path) -> dict[str, bytes]:
 
 
 def first_steps(runs: pathlib.Path) -> list[int]:
-    """How often each run was begun from nothing."""
+    """Returns how often each run was started from scratch."""
     return [path.read_text().count("first step after") for path in runs.glob("*/log.txt")]
 
 

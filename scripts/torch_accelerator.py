@@ -1,4 +1,4 @@
-"""ResNet-18 under torch.compile, for bench_accelerator.py: prints images a second."""
+"""Measures ResNet-18 under torch.compile in images per second, for bench_accelerator.py."""
 
 import sys
 import time
@@ -13,7 +13,7 @@ model = resnet18().to(device, memory_format=torch.channels_last)
 images = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=torch.channels_last)
 labels = torch.randint(0, 10, (batch,), device=device)
 optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=device == "cuda")
-# As CUDA graphs where a step is short: what a user would choose.
+# For short steps, use CUDA graphs, as a user would.
 mode = "reduce-overhead" if batch < 256 else "default"
 compiled = torch.compile(model, mode=mode) if device == "cuda" else model
 

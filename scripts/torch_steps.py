@@ -1,4 +1,4 @@
-"""Prints two steps of PyTorch's optimizers, the numbers in tests/program/test_optimizers.py."""
+"""Prints two steps of PyTorch's optimizers, as used in tests/program/test_optimizers.py."""
 
 import torch
 

@@ -1,6 +1,6 @@
-"""The same training steps in PyTorch, for bench_train.py, in an environment of its own.
+"""Measures the same training steps in PyTorch, for bench_train.py, in a separate environment.
 
-Reads names of cases from stdin, one a line; answers each with its CPU and wall seconds a step.
+Reads names of cases from stdin, one per line, and answers with CPU and wall seconds per step.
 """
 
 import json
@@ -58,7 +58,7 @@ def resnet18():
 
 
 def step_of(model, batch):
-    """Eager, channels_last, tensors in memory: PyTorch's best form on CPU."""
+    """Returns an eager step in channels_last on tensors in memory, PyTorch's fastest on CPU."""
     model = model.to(memory_format=torch.channels_last)
     images = torch.randn(batch, 3, 32, 32).to(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (batch,))
@@ -85,7 +85,7 @@ def convolution(channels, side, batch=8):
 
 
 def loader_epoch(count=5000):
-    """As CurBench trains: a DataLoader of two workers, PIL transforms, batches of 50."""
+    """Trains as CurBench does: a DataLoader with two workers, PIL transforms, batches of 50."""
     import numpy as np
     from PIL import Image
     from torch.utils.data import DataLoader, Dataset
@@ -117,7 +117,7 @@ def loader_epoch(count=5000):
 
 
 def cpu_time():
-    """Of this process and of those that it has waited for, the loader's workers."""
+    """Returns the CPU time of this process and of its finished children, the loader's workers."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 
@@ -142,7 +142,7 @@ def main():
         name = line.strip()
         if name not in made:
             made[name] = CASES[name]()
-            made[name][0]()  # the first is slower
+            made[name][0]()  # warm-up
         run, number = made[name]
         cpu, wall = cpu_time(), time.perf_counter()
         for _ in range(number):

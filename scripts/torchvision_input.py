@@ -1,6 +1,6 @@
-"""Seconds of CPU that torchvision takes to crop, flip and normalise images, as usual in PyTorch.
+"""Measures the CPU seconds in which torchvision crops, flips and normalises images.
 
-Run by bench_input.py in an environment of its own: python scripts/torchvision_input.py COUNT
+bench_input.py runs it in a separate environment: python scripts/torchvision_input.py COUNT
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Every test sees 8 CPU devices, strict rank promotion, and x64 as JAX_ENABLE_X64 says."""
+"""Sets up all tests: 8 CPU devices, strict rank promotion, and x64 if JAX_ENABLE_X64 is set."""
 
 import os
 import pathlib
@@ -12,8 +12,8 @@ from experiments import cache
 chex.set_n_cpu_devices(8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# Most of the suite's time is compilation, of the same programs each time: they are kept, also for
-# the processes that tests start. A cache of the user's own is used as it is.
+# Most of the suite's time is spent compiling the same programs, so they are cached, also for the
+# processes that tests start. If the user has set a cache, it is used instead.
 COMPILED = {
     "JAX_COMPILATION_CACHE_DIR": str(cache.folder() / "compiled_tests"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -28,8 +28,9 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 X64 = bool(jax.config.read("jax_enable_x64"))
 PROGRAM = pathlib.Path(__file__).parent / "program"
 
-# Tests of what the program does, most of whose time XLA's optimizations took. All others see what
-# users do: the library's ask for last bits, and a resumed run for the same ones.
+# These tests of the program spend most of their time on XLA's optimizations, so they run without.
+# All others use the same optimizations as users: tests of the library check the last bits, and
+# tests of checkpoints need bit-identical results.
 QUICK = ("batches", "devices", "diagnostics", "models", "seeds", "train", "tasks")
 
 
@@ -38,8 +39,8 @@ def is_quick(item) -> bool:
 
 
 def pytest_collection_modifyitems(config, items):
-    """With x64, of the program's tests, those that ask for it: see `x64` in pyproject.toml."""
-    items.sort(key=is_quick)  # so that a worker switches once
+    """With x64, deselects the program's tests that lack the marker `x64` (see pyproject.toml)."""
+    items.sort(key=is_quick)  # so that each worker changes the optimization level only once
     if X64:
         left = [item for item in items if PROGRAM in item.path.parents]
         left = [item for item in left if not item.get_closest_marker("x64")]
@@ -49,9 +50,9 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """Without most optimizations for a QUICK test; with x64, for none."""
+    """Disables most optimizations for QUICK tests, except with x64."""
     quick = is_quick(item) and not X64
     if jax.config.read("jax_disable_most_optimizations") != quick:
-        jax.clear_caches()  # which would hand on what was compiled in the other way
+        jax.clear_caches()  # they hold programs compiled at the other level
         jax.config.update("jax_disable_most_optimizations", quick)
-        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(quick)  # for processes
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(quick)  # for child processes

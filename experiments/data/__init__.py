@@ -1,4 +1,4 @@
-"""Data sets, their wrong labels and their splits, as arrays."""
+"""Loads data sets as arrays, draws wrong labels, and splits off validation examples."""
 
 from typing import Any
 
@@ -20,14 +20,14 @@ __all__ = [
 
 
 def build(config, noise, data_dir: str | None = None) -> Dataset:
-    """The data set that `config.data` and `config.noise` mean.
+    """Returns the data set described by `config.data` and `config.noise`.
 
-    Reads only the keys that matter to it, as experiments.runs.identity declares them.
+    It reads only the keys that experiments.runs.identity declares for this configuration.
     """
     wanted = noise_of(noise)
     check_noise(config.name, **wanted)
     source = {"path": config.path, "variant": config.variant}
-    if config.name == "digits":  # which have no official test set
+    if config.name == "digits":  # has no official test set, so the split depends on a seed
         source["split_seed"] = config.split_seed
     dataset = corrupt(load(config.name, **source, data_dir=data_dir), **wanted)
     dataset = dataset._replace(labels_sha256=labels_sha256(dataset))
@@ -44,7 +44,7 @@ def build(config, noise, data_dir: str | None = None) -> Dataset:
 
 
 def noise_of(noise) -> dict[str, Any]:
-    """What `config.noise` says, as far as it makes a difference."""
+    """Returns the keys of `config.noise` that affect the labels."""
     if noise.kind == "given":
         return {"kind": "given"}
     wanted = {"kind": noise.kind, "rate": noise.rate}
@@ -54,7 +54,7 @@ def noise_of(noise) -> dict[str, Any]:
 
 
 def described(dataset: Dataset, noise) -> tuple[str, ...]:
-    """Lines that say what is trained on, and how much of it is wrong."""
+    """Returns lines for the log: the sizes of the data set and its noise rate."""
     counts = ", ".join(
         f"{len(getattr(dataset, part).targets)} {part}" for part in ("train", "validation", "test")
     )

@@ -1,4 +1,4 @@
-"""Looks at data, and gets it.
+"""Shows, checks and downloads data sets.
 
 python -m experiments.data show --config=configs/digits.py --output=noise.png
 python -m experiments.data check [NAME ...] [--data_dir=DIR]

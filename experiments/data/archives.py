@@ -1,4 +1,4 @@
-"""The official archives: checked against their SHA-256, then read as streams, never extracted."""
+"""Reads the official archives: checks their SHA-256, then streams them without extracting files."""
 
 import gzip
 import hashlib
@@ -24,7 +24,7 @@ class Archive(NamedTuple):
     names: str
     records: int  # in each training file
     test_records: int
-    label_bytes: int  # in front of each image; the last of them is the (fine) label
+    label_bytes: int  # before each image; the last one is the (fine) label
     num_classes: int
 
 
@@ -57,7 +57,7 @@ ARCHIVES = {
     ),
 }
 
-# Of the decompressed files, since Debian's package compresses them anew.
+# Hashes of the decompressed files, because Debian's package compresses them again.
 FASHION_MNIST = {
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
@@ -71,7 +71,7 @@ FASHION_MNIST_NAMES = (
 
 
 def read_archive(path: pathlib.Path, archive: Archive) -> Arrays:
-    """Images, labels and class names of CIFAR's binary version, in the official order."""
+    """Reads images, labels and class names of a binary CIFAR archive, in the official order."""
     with open(path, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != archive.sha256:
@@ -134,7 +134,7 @@ def _records(path, archive: Archive, name: str, content: bytes) -> tuple[np.ndar
 
 
 def check_superclasses(what: str, labels: np.ndarray, coarse: np.ndarray) -> None:
-    """Asymmetric noise on CIFAR-100 must stay within the superclasses that the data set gives."""
+    """Checks that CIFAR-100's asymmetric flips stay within the data set's own superclasses."""
     superclass = np.full(100, -1)
     superclass[labels] = coarse
     classes = set(labels.tolist())
@@ -145,7 +145,7 @@ def check_superclasses(what: str, labels: np.ndarray, coarse: np.ndarray) -> Non
 
 
 def read_fashion_mnist(files: list[pathlib.Path]) -> Arrays:
-    """The four gzipped IDX files, in the order of FASHION_MNIST."""
+    """Reads the four gzipped IDX files, given in the order of FASHION_MNIST."""
     contents = [read_idx(path, FASHION_MNIST[path.name.removesuffix(".gz")]) for path in files]
     images, labels, test_images, test_labels = contents
     return {
@@ -156,10 +156,10 @@ def read_fashion_mnist(files: list[pathlib.Path]) -> Arrays:
 
 
 def read_idx(path: pathlib.Path, sha256: str) -> np.ndarray:
-    """One IDX file of bytes: a magic number that ends in the rank, the sizes, the values."""
+    """Reads an IDX file of bytes: a magic number whose last byte is the rank, the shape, values."""
     try:
         with gzip.open(path) as file:
-            content = file.read(100_000_000)  # twice the largest: no bomb fills the memory
+            content = file.read(100_000_000)  # twice the largest file: guards against zip bombs
     except (zlib.error, EOFError, OSError) as error:
         raise ValueError(f"{path}: not a whole gzip file: {error}") from None
     found = hashlib.sha256(content).hexdigest()

@@ -1,4 +1,4 @@
-"""What a data set is."""
+"""The types for data sets and their examples."""
 
 from typing import Any, NamedTuple
 
@@ -6,45 +6,47 @@ import jax
 import numpy as np
 
 
-class NotThere(ValueError):  # noqa: N818 (no fault of the data)
-    """A data set that is not on this machine."""
+class NotThere(ValueError):  # noqa: N818 (the data are not faulty)
+    """Raised when a data set is not on this machine."""
 
 
 class Examples(NamedTuple):
-    """Arrays, or trees of arrays, with a row for each example."""
+    """Arrays, or trees of arrays, with one row per example."""
 
     inputs: Any
-    targets: Any  # what to train on
-    clean_targets: Any  # for the metrics alone
-    index: Any  # int32 positions in the published file
+    targets: Any  # used for training
+    clean_targets: Any  # used only for metrics
+    index: Any  # int32, position in the published file
 
     def rows(self, rows) -> "Examples":
         return jax.tree.map(lambda array: array[rows], self)
 
 
 class Dataset(NamedTuple):
-    """Images, uint8 of (N, height, width, channels), and int32 labels, -1 where unknown."""
+    """uint8 images of shape (N, height, width, channels), and int32 labels; -1 means unknown."""
 
     name: str
     class_names: tuple[str, ...]
     train: Examples
     validation: Examples
     test: Examples
-    mean: tuple[float, ...]  # of the pixels of each channel, to normalise by
+    mean: tuple[float, ...]  # per channel, for normalisation
     std: tuple[float, ...]
-    labels_sha256: str = ""  # of the labels to train on, in their original order, before any split
+    labels_sha256: str = ""  # of all training labels (noisy), before any split
 
 
 def wrong(examples: Examples) -> np.ndarray:
-    """Where a label is known to be wrong."""
+    """Returns a mask of the labels that are known to be wrong."""
     return (examples.clean_targets >= 0) & (examples.clean_targets != examples.targets)
 
 
 def dataset(name: str, class_names, arrays: dict[str, np.ndarray], mean=None, std=None) -> Dataset:
-    """From images and labels in their original order, `clean_labels` where they differ.
+    """Builds a data set from arrays in their original order.
+
+    `arrays` needs `clean_labels` only if they differ from `train_labels`.
 
     Raises:
-      ValueError: for arrays that cannot be a data set.
+      ValueError: if shapes, dtypes or label values are not valid.
     """
     if len(class_names) < 2:
         raise ValueError(f"data set {name}: expected at least 2 classes, got {len(class_names)}")
@@ -73,7 +75,7 @@ def _examples(what, images, labels, clean_labels, class_names) -> Examples:
                 f"data set {what}: expected {name} as integers of shape ({len(images)},), got"
                 f" {values.dtype} of {values.shape}"
             )
-        # -1 stands for a clean label that is not known.
+        # -1 marks an unknown clean label.
         low, high = (-1 if name == "clean_labels" else 0), len(class_names) - 1
         if len(values) and not low <= values.min() <= values.max() <= high:
             raise ValueError(
@@ -85,7 +87,7 @@ def _examples(what, images, labels, clean_labels, class_names) -> Examples:
 
 
 def moments(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, exact: from the counts of the 256 values."""
+    """Returns the exact mean and standard deviation per channel, from a histogram of 256 values."""
     means, stds = [], []
     for channel in range(images.shape[3]):
         counts = np.bincount(images[..., channel].ravel(), minlength=256) / images[..., 0].size

@@ -1,4 +1,4 @@
-"""Data sets beside what is known of them."""
+"""Compares the data sets on this machine with their published properties."""
 
 import numpy as np
 from rich.console import Console
@@ -11,14 +11,14 @@ from experiments.data.labels import realised_rate
 from experiments.data.sources import DATASETS, MOMENTS, load
 from experiments.progress import console
 
-# Training and test images, classes, shape; as the authors of each data set state them.
+# Numbers of training images, test images and classes, and the image shape, as published.
 KNOWN = {
     "digits": (1297, 500, 10, (8, 8, 1)),
     "fashion_mnist": (60_000, 10_000, 10, (28, 28, 1)),
     "cifar10": (50_000, 10_000, 10, (32, 32, 3)),
     "cifar100": (50_000, 10_000, 100, (32, 32, 3)),
 }
-# Of wrong labels in %, table 1 of CIFAR-N's authors.
+# Wrong labels in %, from table 1 of the CIFAR-N paper.
 RATES = {
     ("cifar10n", "aggre"): 9.03, ("cifar10n", "random1"): 17.23, ("cifar10n", "random2"): 18.12,
     ("cifar10n", "random3"): 17.64, ("cifar10n", "worse"): 40.21, ("cifar100n", "noisy"): 40.20,
@@ -26,7 +26,7 @@ RATES = {
 
 
 def check(names: list[str], data_dir: str | None) -> bool:
-    """Prints a table; whether every data set named is there and as it should be."""
+    """Prints a table; returns whether every named data set is present and as published."""
     allowed = [name for name in DATASETS if name != "npz"]
     for name in names:
         checks.choose("data set", name, dict.fromkeys(allowed))
@@ -40,7 +40,7 @@ def check(names: list[str], data_dir: str | None) -> bool:
                 cells, agrees = _row(name, variant, data_dir)
             except (OSError, ValueError) as error:
                 console.print(f"not read: {error}")
-                # Of all data sets, one need not be there; but what is there must be whole.
+                # Without names, a data set may be missing, but it must not be damaged.
                 cells = [name, *["-"] * 7]
                 agrees = isinstance(error, NotThere) and not names
             table.add_row(*cells)
@@ -62,7 +62,7 @@ def _row(name: str, variant: str | None, data_dir: str | None) -> tuple[list[str
         agrees &= np.allclose((mean, std), MOMENTS[base], atol=6e-4)
     rate = 100 * (realised_rate(dataset.train) or 0)
     published = RATES.get((name, variant or ""), 0.0)
-    agrees &= abs(rate - published) < 0.03  # the file of aggre has 9.01, its authors print 9.03
+    agrees &= abs(rate - published) < 0.03  # aggre: 9.01 in the file, 9.03 in the paper
     table = [
         (name + (f" {variant}" if variant else ""), "known" if agrees else "[red]expected"),
         *((str(value), str(known)) for value, known in zip(found, KNOWN[base], strict=True)),

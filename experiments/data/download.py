@@ -1,4 +1,4 @@
-"""Downloads: by TFDS where TensorFlow is installed, else the official files, both verified."""
+"""Downloads and verifies data sets: with TFDS if TensorFlow is installed, else official files."""
 
 import hashlib
 import importlib.util
@@ -16,7 +16,7 @@ FASHION_MNIST_URL = (
 
 
 def prepare(names: list[str], data_dir: str | None) -> bool:
-    """Downloads each data set that is not there yet, reads it once, says how large it is."""
+    """Downloads each missing data set, reads it once to verify it, and prints its size."""
     root = roots(data_dir)[0]
     known = (*archives.ARCHIVES, "fashion_mnist")
     for name in names:
@@ -62,13 +62,13 @@ def _by_tfds(name: str, root: pathlib.Path) -> None:
         console.print(f"{name}: {builder.info.download_size} to download, by TFDS")
         builder.download_and_prepare()
         console.print(f"{name}: {builder.info.dataset_size} in {builder.data_dir}")
-    except Exception as error:  # whatever its downloader and TensorFlow raise
+    except Exception as error:  # the downloader and TensorFlow raise many types
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise ValueError(f"data set {name}: TFDS cannot prepare it: {reason}") from None
 
 
 def fetch(url: str, path: pathlib.Path, sha256: str | None = None) -> None:
-    """Fetches a file to a temporary name, verifies it, then renames it."""
+    """Downloads a file under a temporary name, verifies it, then renames it."""
     if path.exists():
         console.print(f"{path}: there already")
         return

@@ -1,8 +1,8 @@
-"""CIFAR-N: labels that people gave to the training images of CIFAR-10 and CIFAR-100.
+"""CIFAR-N: human labels for the training images of CIFAR-10 and CIFAR-100.
 
 Jiaheng Wei et al., "Learning with Noisy Labels Revisited: A Study Using Real-World Human
-Annotations", ICLR 2022. The files, from the authors' repository, lie in the data directory: the
-official `CIFAR-10_human.pt` or `.npy`, or its arrays as `cifar10_n_labels.npz`.
+Annotations", ICLR 2022. The label files come from the authors' repository and belong in the data
+directory: `CIFAR-10_human.pt` or `.npy`, or the same arrays as `cifar10_n_labels.npz`.
 """
 
 import io
@@ -18,7 +18,7 @@ FILES = {
     "cifar10n": ("cifar10_n_labels.npz", "CIFAR-10_human.pt", "CIFAR-10_human.npy"),
     "cifar100n": ("cifar100_n_labels.npz", "CIFAR-100_human.pt", "CIFAR-100_human.npy"),
 }
-# Our name of each set of labels, and the official file's.
+# Maps our name of each set of labels to its key in the official file.
 VARIANTS = {
     "cifar10n": {
         "aggre": "aggre_label", "random1": "random_label1", "random2": "random_label2",
@@ -31,7 +31,7 @@ _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 
 
 class _Dtype:
-    """Stands in for numpy.dtype while a file is read: a name, nothing that acts."""
+    """Replaces numpy.dtype while a file is read: it only stores the name and the byte order."""
 
     def __init__(self, name, *unused):
         self.name = str(name)
@@ -46,7 +46,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands in for numpy.ndarray: keeps what the file says of an array."""
+    """Replaces numpy.ndarray while a file is read: it only stores the array's pickled state."""
 
     def __init__(self, *unused):
         self.state: tuple = ()
@@ -66,8 +66,8 @@ def _encode(text, encoding="latin1"):
     return str(text).encode("latin1")
 
 
-# All that a pickle of NumPy arrays names, in NumPy 1 and 2, and what stands for it. Anything else
-# is refused by name before it is called; what is admitted builds no real array from forged parts.
+# Every global that a pickle of NumPy arrays refers to (NumPy 1 and 2), and our replacement. Any
+# other name is refused before it is called, and no real array is built from forged parts.
 _ADMITTED = {
     ("numpy", "dtype"): _Dtype, ("numpy", "ndarray"): _Array, ("_codecs", "encode"): _encode,
     ("numpy.core.multiarray", "_reconstruct"): _Array,
@@ -84,7 +84,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 def _unpickle(path: pathlib.Path):
     content = path.read_bytes()
-    if content.startswith(b"PK"):  # torch.save since 1.6
+    if content.startswith(b"PK"):  # written by torch.save since 1.6
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             (name,) = (n for n in archive.namelist() if n.endswith("/data.pkl"))
             return _ArraysOnly(io.BytesIO(archive.read(name))).load()
@@ -95,10 +95,10 @@ def _unpickle(path: pathlib.Path):
             version, np.lib.format.read_array_header_2_0
         )
         read(stream)
-        (content,) = _ArraysOnly(stream).load().state[4]  # of an array of one object
+        (content,) = _ArraysOnly(stream).load().state[4]  # the array holds a single object
         return content
     value = _ArraysOnly(stream).load()
-    if value == _TORCH_MAGIC:  # torch.save before 1.6: protocol and system come first
+    if value == _TORCH_MAGIC:  # torch.save before 1.6 writes protocol and system info first
         for _ in range(3):
             value = _ArraysOnly(stream).load()
     return value
@@ -116,7 +116,7 @@ def find(name: str, roots: list[pathlib.Path]) -> pathlib.Path:
 
 
 def read_labels(path: pathlib.Path, name: str, variant: str) -> tuple[np.ndarray, np.ndarray]:
-    """Clean labels and those of `variant`, as the file has them."""
+    """Reads the clean labels and the labels of `variant` from the file."""
     official = VARIANTS[name]
     try:
         if path.suffix == ".npz":
@@ -129,12 +129,12 @@ def read_labels(path: pathlib.Path, name: str, variant: str) -> tuple[np.ndarray
         if any(array.ndim != 1 or array.dtype.kind not in "iu" for array in arrays):
             raise ValueError("its labels are not rows of integers")
         return arrays
-    except Exception as error:  # whatever pickle, zipfile and NumPy make of a foreign file
+    except Exception as error:  # pickle, zipfile and NumPy raise many types
         raise ValueError(f"{path}: not the label file of {name}: {error}") from None
 
 
 def checked(path: pathlib.Path, name: str, variant: str, clean_labels: np.ndarray) -> np.ndarray:
-    """The labels of `variant`, whose file's clean labels must be the data set's, one by one."""
+    """Returns the labels of `variant`; the file's clean labels must equal the data set's."""
     clean, human = read_labels(path, name, variant)
     if len(human) != len(clean_labels) or not np.array_equal(clean, clean_labels):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What a config makes of a data set: wrong labels, then a validation split, then imbalance."""
+"""Applies a config to a data set: first wrong labels, then a validation split, then imbalance."""
 
 import hashlib
 
@@ -17,12 +17,12 @@ HUMAN = ("cifar10n", "cifar100n")
 def check_noise(
     dataset: str, kind: str, rate: float = 0.0, exact: bool = False, seed: int = 0
 ) -> None:
-    """Raises ValueError for noise that cannot be meant, before any data is read."""
+    """Raises ValueError for invalid noise settings, before any data is read."""
     checks.seed("config.noise.seed", seed)
     checks.within("config.noise.rate", rate, 0, 1)
     if dataset in HUMAN and kind != "given":
         raise ValueError(f"config.noise.kind: {dataset} brings its own wrong labels: choose given")
-    if kind not in noise.KINDS and kind != "symmetric":  # of which noise has more to say
+    if kind not in noise.KINDS and kind != "symmetric":  # noise.transition_matrix checks these
         checks.choose("config.noise.kind", kind, dict.fromkeys(KINDS))
         if exact:
             raise ValueError(f"config.noise.exact: {kind} noise has no transition matrix")
@@ -37,7 +37,7 @@ def check_noise(
 
 
 def noise_matrix(dataset: str, kind: str, rate: float, num_classes: int) -> np.ndarray:
-    """The probability of each label for each class; raises ValueError where noise has none."""
+    """Returns the noise's transition matrix; raises ValueError if this kind has none."""
     if kind not in noise.KINDS:
         raise ValueError(f"config.noise.kind: {kind} noise has no known transition matrix")
     flips = FLIPS[dataset] if kind == "asymmetric" else None
@@ -47,10 +47,10 @@ def noise_matrix(dataset: str, kind: str, rate: float, num_classes: int) -> np.n
 def corrupt(
     dataset: Dataset, kind: str, rate: float = 0.0, exact: bool = False, seed: int = 0
 ) -> Dataset:
-    """With noisy training labels: a pure function of the data set and of these values.
+    """Returns the data set with noisy training labels. The result depends only on the arguments.
 
-    Noise is drawn for the whole training set in its original order, before any split. Labels whose
-    clean ones are not known count as clean, unless they are taken as given.
+    Noise is drawn for the whole training set in its original order, before any split. If the clean
+    label of an example is unknown, its label counts as clean, unless `kind` is "given".
     """
     train, classes = dataset.train, len(dataset.class_names)
     if kind == "given":
@@ -78,11 +78,11 @@ def split(
     imbalance: float,
     imbalance_exact: bool,
 ) -> Dataset:
-    """Sets `validation` random training examples apart and thins out the classes of the others.
+    """Holds out `validation` random training examples, then makes the rest class-imbalanced.
 
-    Of class i, of C, each training example is kept with probability imbalance^(-i / (C - 1)), or
-    exactly that part of them; validation and test keep their balance. After Yuwei Zhou et al.,
-    "CurBench: Curriculum Learning Benchmark", ICML 2024.
+    A training example of class i out of C is kept with probability imbalance^(-i / (C - 1)). With
+    `imbalance_exact`, exactly that share of the class is kept. Validation and test examples are
+    not thinned out. After Yuwei Zhou et al., "CurBench: Curriculum Learning Benchmark", ICML 2024.
     """
     train = dataset.train
     checks.seed("config.data.split_seed", split_seed)
@@ -118,11 +118,11 @@ def _thin_out(train: Examples, seed: int, num_classes: int, ratio: float, exact:
 
 
 def labels_sha256(dataset: Dataset) -> str:
-    """Of the noisy labels in their original order, before any split: the same for all methods."""
+    """Hashes the noisy labels in their original order, before any split."""
     return hashlib.sha256(dataset.train.targets.astype("<i4").tobytes()).hexdigest()
 
 
 def realised_rate(examples: Examples) -> float | None:
-    """The part of wrong labels; None where clean labels are not known."""
+    """Returns the share of wrong labels, or None if no clean label is known."""
     known = examples.clean_targets >= 0
     return float(wrong(examples).sum() / known.sum()) if known.any() else None

@@ -1,4 +1,4 @@
-"""A picture of what a config trains on: images and labels, who is mistaken for whom, how many."""
+"""Draws what a config trains on: images with labels, a confusion matrix, and class counts."""
 
 import numpy as np
 from absl import flags
@@ -22,7 +22,7 @@ def main(argv: list[str]) -> None:
 
 
 def realised_matrix(examples: base.Examples, num_classes: int) -> np.ndarray:
-    """The part of the labels of (clean) class i that are j; rows of zeros for classes unseen."""
+    """Entry (i, j) is the share of examples of clean class i labelled j; absent classes get 0."""
     known = examples.clean_targets >= 0
     pairs = examples.clean_targets[known] * num_classes + examples.targets[known]
     counts = np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
@@ -48,7 +48,7 @@ def draw_picture(
         fontsize=12,
     )
     grid = upper.subplots(lines, columns).ravel()
-    # Evenly spaced, so that the same picture is drawn each time.
+    # Evenly spaced, so that the picture is the same each time.
     rows = np.linspace(0, len(train.targets) - 1, len(grid)).astype(int)
     for axes, row in zip(grid, rows, strict=True):
         image = train.inputs[row]

@@ -1,8 +1,8 @@
-"""Where data sets come from. Each is looked for in this order:
+"""Finds and reads data sets. The sources are tried in this order:
 
-1. a directory that TFDS prepared (array_record files, read without TensorFlow);
-2. the official files in a local folder, checked against their SHA-256;
-3. TFDS's download, where TensorFlow is installed: `scripts/prepare_data.py` does it ahead of a run.
+1. a directory that TFDS prepared (array_record files, read without TensorFlow)
+2. the official files in a local folder, checked against their SHA-256
+3. a TFDS download, if TensorFlow is installed; `scripts/prepare_data.py` does it ahead of a run
 """
 
 import functools
@@ -23,26 +23,27 @@ from experiments.progress import console, track
 
 Arrays = dict[str, np.ndarray]
 
-# Mean and standard deviation of the training pixels, as `python -m experiments.data check` shows.
+# Means and standard deviations of the training pixels; `python -m experiments.data check` prints
+# them.
 MOMENTS = {
     "cifar10": ((125.307, 122.950, 113.865), (62.993, 62.089, 66.705)),
     "cifar100": ((129.304, 124.070, 112.434), (68.170, 65.392, 70.418)),
     "fashion_mnist": ((72.940,), (90.021,)),
 }
-# Of the decoded images and labels, by _digest; verified against the official files' published MD5.
+# Result of _digest for the decoded arrays, taken from official files whose MD5 was verified.
 SHA256 = {"cifar10": "9bb26ea52d5b395389569734654d923ce7ba78a18a63b56115e3cecfb33f114d"}
-COUNTS = {"train": 50_000, "test": 10_000}  # of CIFAR
-FASHION_MNIST_FOLDERS = ("", "fashion-mnist", "/usr/share/datasets/fashion-mnist")  # Debian's, last
+COUNTS = {"train": 50_000, "test": 10_000}  # CIFAR-10 and CIFAR-100
+FASHION_MNIST_FOLDERS = ("", "fashion-mnist", "/usr/share/datasets/fashion-mnist")  # last: Debian's
 
 
 def roots(data_dir: str | None) -> list[pathlib.Path]:
-    """The folders to look in."""
+    """Returns the folders to search."""
     root = pathlib.Path(data_dir or "~/tensorflow_datasets").expanduser()
     return [root, root / "tfds"]
 
 
 def _digits(split_seed, **unused) -> Dataset:
-    """1,797 handwritten digits of 8x8 that come with scikit-learn; 500 of them to test."""
+    """The 1,797 handwritten 8x8 digits of scikit-learn; 500 random ones are the test set."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
@@ -56,7 +57,7 @@ def _digits(split_seed, **unused) -> Dataset:
 
 
 def _npz(path, **unused) -> Dataset:
-    """A user's own file."""
+    """A user's own npz file."""
     if not path:
         raise ValueError("config.data.path: npz needs the name of a file")
     try:
@@ -65,7 +66,7 @@ def _npz(path, **unused) -> Dataset:
             np.load(file, allow_pickle=False) as content,
         ):
             found = {name: content[name] for name in content.files}
-    except Exception as error:  # whatever zipfile and NumPy make of a foreign file
+    except Exception as error:  # zipfile and NumPy raise many types
         raise ValueError(f"config.data.path: cannot read {path}: {error}") from None
     allowed = ("images", "labels", "clean_labels", "test_images", "test_labels", "class_names")
     lacking = {"images", "labels"} - found.keys()
@@ -105,7 +106,7 @@ def _official(name: str):
 
 
 def _cifar_n(name: str):
-    """The images of CIFAR-10 or CIFAR-100 with the labels that people gave."""
+    """The images of CIFAR-10 or CIFAR-100 with human labels."""
 
     def load(data_dir, variant, **unused) -> Dataset:
         checks.choose("config.data.variant", variant, human.VARIANTS[name])
@@ -141,10 +142,10 @@ def load(
     variant: str | None = None,
     data_dir: str | None = None,
 ) -> Dataset:
-    """Images and labels as published, in their original order.
+    """Returns images and labels as published, in their original order.
 
     Raises:
-      ValueError: for what is missing, damaged, or not what it should be.
+      ValueError: if the data set is missing or damaged, or an argument does not apply to it.
     """
     checks.seed("config.data.split_seed", split_seed)
     if path and name != "npz":
@@ -167,7 +168,7 @@ def find(name: str, folders: list[pathlib.Path]) -> Arrays | None:
 
 
 def _in_folder(name: str, root: pathlib.Path) -> tuple[list[pathlib.Path], Callable[[], Arrays]]:
-    """The files of the first source that is there, none if none is, and their reader."""
+    """Returns the files of the first source found, or an empty list, and their reader."""
     if name == "fashion_mnist":
         for place in FASHION_MNIST_FOLDERS:
             files = [root / place / f"{file}.gz" for file in archives.FASHION_MNIST]
@@ -199,7 +200,7 @@ def _download(name: str, data_dir: str | None) -> Arrays:
     if importlib.util.find_spec("tensorflow") is None or name not in archives.ARCHIVES:
         raise NotThere(f"data set {name}: expected {hint}")
     console.print(f"data     {name} is not in {root}: downloading")
-    # In a process of its own: TensorFlow would take the accelerator's memory.
+    # In a separate process, because TensorFlow would take the accelerator's memory.
     command = [sys.executable, "-m", "experiments.data", "prepare", name, f"--data_dir={root}"]
     if subprocess.run(command, check=False).returncode:
         raise ValueError(f"data set {name}: its download failed; expected {hint}")
@@ -218,7 +219,7 @@ def _read_tfds(name: str, folder: pathlib.Path) -> Arrays:
 
         builder = tfds.builder_from_directory(str(folder))
         train, test = (_read_split(builder, *part) for part in COUNTS.items())
-    except Exception as error:  # whatever its parsers and readers raise
+    except Exception as error:  # TFDS raises many types
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise ValueError(f"data set {name}: cannot read {folder}: {reason}") from None
     names = ("train_images", "train_labels", "test_images", "test_labels")
@@ -230,7 +231,7 @@ def _read_tfds(name: str, folder: pathlib.Path) -> Arrays:
 
 
 def _check_features(folder: pathlib.Path) -> None:
-    """TFDS imports the classes that features.json names: it may name TFDS's own."""
+    """Raises ValueError if features.json names a class outside TFDS, since TFDS would import it."""
 
     def names(value):
         if isinstance(value, dict):
@@ -246,7 +247,7 @@ def _check_features(folder: pathlib.Path) -> None:
 
 
 def _digest(arrays: Arrays) -> str:
-    """Of images and labels, training before test."""
+    """Hashes training images and labels, then test images and labels."""
     digest = hashlib.sha256()
     for part in ("train", "test"):
         digest.update(np.ascontiguousarray(arrays[f"{part}_images"]).data)
@@ -255,13 +256,13 @@ def _digest(arrays: Arrays) -> str:
 
 
 def _read_split(builder, split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of array_record files, read without TensorFlow, in their original order."""
+    """Reads a split's array_record files without TensorFlow, and restores the original order."""
     source = builder.as_data_source(split)
     if len(source) != count:
         raise ValueError(f"{builder.name} {split}: expected {count} records, got {len(source)}")
     images = np.empty((count, *builder.info.features["image"].shape), np.uint8)
     labels, coarse = np.full(count, -1, np.int32), np.full(count, -1, np.int32)
-    # TFDS shuffles when it writes; an id ends in the position in the official file.
+    # TFDS shuffles when it writes, but each id ends in the position in the official file.
     for record in track(source, f"decoding {builder.name} {split}"):
         index = int(record["id"].decode().rsplit("_", 1)[1])
         images[index], labels[index] = record["image"], record["label"]

@@ -1,1 +1,1 @@
-"""Flax Linen models that a config can name."""
+"""The Flax Linen models that a config can name."""

@@ -1,4 +1,4 @@
-"""Batch normalisation over the batch that counts."""
+"""Batch normalisation that ignores padding."""
 
 from typing import Any
 
@@ -8,17 +8,18 @@ from jax import lax
 
 
 class BatchNorm(nn.Module):
-    """nn.BatchNorm with momentum 0.9, for images, with padding left out, and in groups.
+    """BatchNorm for images that ignores padding and can normalise in groups.
 
-    Statistics are those of the whole batch, however many devices share it, or, with `groups`, of
-    each of so many equal parts of it on its own, as devices that do not speak to each other have.
+    Statistics are computed over the whole batch, across all devices. With `groups`, the batch is
+    split into that many equal parts, each normalised on its own, as on devices that do not
+    synchronise their statistics.
 
     Sergey Ioffe, Christian Szegedy, "Batch Normalization: Accelerating Deep Network Training by
     Reducing Internal Covariate Shift", ICML 2015.
     """
 
     groups: int = 1
-    momentum: float = 0.9  # of the old average; PyTorch's 0.1 is of the new value
+    momentum: float = 0.9  # weight of the old average; PyTorch's 0.1 weights the new value
     epsilon: float = 1e-5
     dtype: Any = jnp.float32
 
@@ -37,11 +38,11 @@ class BatchNorm(nn.Module):
             where = None
             if mask is not None:
                 where = mask.reshape(self.groups, -1, *(1,) * (values.ndim - 2))
-            # At least in float32; one pass, for the mean of the values and of their squares.
+            # At least float32. The means of x and x^2 can be computed in one pass.
             wide = values.astype(jnp.promote_types(values.dtype, jnp.float32))
             here = jnp.ones((self.groups, 1), wide.dtype)
             if where is not None:
-                # A group may hold nothing but padding: it has no statistics, and no NaN either.
+                # A group of padding alone must not enter the averages, nor produce NaN.
                 here = mask.reshape(self.groups, -1).any(1, keepdims=True).astype(wide.dtype)
                 where |= here.reshape(-1, *(1,) * (values.ndim - 1)) == 0
             mean = wide.mean(over, where=where)

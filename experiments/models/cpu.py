@@ -1,6 +1,6 @@
-"""Convolutions in forms that XLA runs fast, each exactly the plain definition, by test.
+"""Convolutions and pooling in forms that XLA runs fast on CPU; tests compare them with plain ones.
 
-Why: docs/training.md. Nothing here is needed to understand a model; `models.py` reads as LeNet.
+docs/training.md explains why. You can read the models in networks.py without this file.
 """
 
 import ctypes
@@ -16,10 +16,10 @@ FORM = ("NHWC", "HWIO", "NHWC")
 
 
 def keep_freed_memory() -> bool:
-    """Has glibc use freed memory again rather than return it; whether there is such a library.
+    """Makes glibc keep freed memory for reuse; returns False if there is no glibc.
 
-    A step's temporary memory, above 32 MB, would be mapped and cleared page by page in every step:
-    a third of the time of one of LeNet at batch 512.
+    Otherwise each step maps and clears its temporary memory (blocks above 32 MB) again, page by
+    page. For LeNet at batch 512, that takes a third of the step.
     """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
@@ -29,11 +29,14 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(mmap_max, 0) and mallopt(trim_threshold, 2**31 - 1))
 
 
-IN_CACHE = 2**17  # numbers that a core's second-level cache holds: 512 kB of float32
+IN_CACHE = 2**17  # float32 values in a core's L2 cache of 512 kB
 
 
 def _parts(batch: int, *shapes) -> int:
-    """In how many parts a batch is read, so that a part of such arrays lies in the cache."""
+    """Returns the number of parts to split a batch into so that one part fits in the cache.
+
+    `shapes` are the shapes per example of all arrays that are in use at once.
+    """
     size = sum(map(math.prod, shapes))
     if jax.default_backend() != "cpu":
         return 1
@@ -55,16 +58,16 @@ def _forward(x, kernel, strides, padding):
 
 
 def _backward(strides, padding, saved, gradient):
-    """Both gradients as convolutions in the same form, that of the kernel part by part.
+    """Computes both gradients as convolutions of the form FORM, the kernel's in parts of the batch.
 
-    XLA's CPU backend brings convolutions to the form of its fast kernel in the entry computation
-    alone; JAX's own gradients are not in it, so that they would run 6 to 24 times slower in a scan.
+    XLA's CPU backend rewrites convolutions for its fast kernel only in the entry computation. In a
+    scan, JAX's own gradients are not rewritten and run 6 to 24 times slower.
     """
     x, kernel = saved
     sizes = list(
         zip(x.shape[1:3], kernel.shape, strides, padding, gradient.shape[1:3], strict=False)
     )
-    # Of the input: the gradient, spread by the strides, with the kernel turned around.
+    # Input gradient: the output gradient, dilated by the strides, with the flipped kernel.
     around = [
         (k - 1 - low, size + k - 1 - (s * (out - 1) + 1) - (k - 1 - low))
         for size, k, s, (low, _), out in sizes
@@ -73,7 +76,7 @@ def _backward(strides, padding, saved, gradient):
     to_x = lax.conv_general_dilated(
         gradient, turned, (1, 1), around, lhs_dilation=strides, dimension_numbers=FORM
     )
-    # Of the kernel: channels as batch, batch as channels, the gradient as a kernel.
+    # Kernel gradient: channels act as batch, the batch as channels, the gradient as the kernel.
     around = [(low, s * (out - 1) + k - size - low) for size, k, s, (low, _), out in sizes]
 
     def add(total, part):
@@ -83,8 +86,7 @@ def _backward(strides, padding, saved, gradient):
             rhs_dilation=strides, dimension_numbers=FORM,
         ), None  # fmt: skip
 
-    # The kernel reads all of its input for each of its outputs: out of the cache, it is up to 6
-    # times as fast.
+    # Each output reads the whole input, so it is up to 6 times as fast if the input is in cache.
     n = _parts(x.shape[0], x.shape[1:], gradient.shape[1:])
     height, width, channels, features = kernel.shape
     total = jnp.zeros((channels, height, width, features), kernel.dtype)
@@ -96,8 +98,8 @@ _conv.defvjp(_forward, _backward)
 
 
 def conv(x, kernel, strides, padding, **unused):
-    """In place of `lax.conv_general_dilated`, for `flax.linen.Conv` in two dimensions."""
-    del unused  # no dilation, one group, NHWC and HWIO: what the models use
+    """Replaces `lax.conv_general_dilated` in 2D `flax.linen.Conv`."""
+    del unused  # the models use no dilation, one group, NHWC and HWIO
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
     return _conv(x, kernel, tuple(strides), tuple(map(tuple, padding)))
@@ -108,7 +110,7 @@ def _maximum(x, axes):
 
 
 def _phases(x, axes):
-    """The four indices that leave out two axes of size 2, or the two of one."""
+    """Yields an index for each combination of positions along `axes`."""
     for values in np.ndindex(*(x.shape[axis] for axis in axes)):
         index = [slice(None)] * x.ndim
         for axis, value in zip(axes, values, strict=True):
@@ -118,9 +120,9 @@ def _phases(x, axes):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _max(x, axes):
-    """Maximum over short axes; equal values share the gradient.
+    """Maximum over short axes; ties share the gradient.
 
-    XLA's CPU backend would divide and branch for every input; it takes 7 times as long.
+    JAX's own maximum takes 7 times as long on CPU: XLA divides and branches for every input.
     """
     return _maximum(x, axes)
 
@@ -133,7 +135,7 @@ def _max_forward(x, axes):
 def _max_backward(axes, saved, gradient):
     x, largest = saved
     number = sum((x[index] == largest).astype(x.dtype) for index in _phases(x, axes))
-    # Computed once for each maximum, not again for each input, as fused they would be.
+    # The barrier prevents fusion, which would recompute the share for every input.
     largest, share = lax.optimization_barrier((largest, gradient / number))
     largest, share = (jnp.expand_dims(array, axes) for array in (largest, share))
     return (jnp.where(x == largest, share, 0),)
@@ -143,26 +145,26 @@ _max.defvjp(_max_forward, _max_backward)
 
 
 def max_pool(x):
-    """2x2 maximum of (B, H, W, C), H and W even; equal values share the gradient."""
+    """2x2 max pooling of (B, H, W, C) with even H and W; ties share the gradient."""
     b, h, w, c = x.shape
     return _max(x.reshape(b, h // 2, 2, w // 2, 2, c), (2, 4))
 
 
 def space_to_depth(x):
-    """Blocks of 2x2 pixels as channels: (..., H, W, C) to (..., H/2, W/2, 4 C)."""
+    """Moves blocks of 2x2 pixels into channels: (B, H, W, C) to (B, H/2, W/2, 4 C)."""
     b, h, w, c = x.shape
     x = x.reshape(b, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5)
     return x.reshape(b, h // 2, w // 2, 4 * c)
 
 
 def conv_then_max_pool(x, kernel):
-    """A 5x5 convolution without padding, then a 2x2 maximum, over blocks of 2x2 pixels.
+    """A 5x5 convolution without padding followed by 2x2 max pooling, computed on 2x2 blocks.
 
-    The four values that one maximum is taken of become channels: 24 instead of 6 for the first
-    convolution of LeNet, of which the fast kernel makes good use, and the maximum needs no window.
+    The four values of each pooling window become channels. The first convolution of LeNet then has
+    24 output channels instead of 6, which suits the fast kernel, and pooling needs no window.
     """
     h, w, channels, features = kernel.shape
-    # At phase (a, b) in a block of outputs, the kernel lies (a, b) pixels further on.
+    # The output at phase (a, b) of a block uses the kernel shifted by (a, b) pixels.
     phases = [
         jnp.pad(kernel, ((a, 1 - a), (b, 1 - b), (0, 0), (0, 0))) for a in (0, 1) for b in (0, 1)
     ]
@@ -176,7 +178,7 @@ def conv_then_max_pool(x, kernel):
         y = conv(space_to_depth(x), blocks, (1, 1), "VALID")
         return _max(y.reshape(*y.shape[:3], 4, features), (3,))
 
-    # Forward and backward, a part of the batch at a time, so that all of it stays in the cache.
+    # Forward and backward passes handle one part of the batch at a time, which fits in the cache.
     outputs = (x.shape[1] - 4) * (x.shape[2] - 4) * features
     n = _parts(x.shape[0], x.shape[1:], (outputs,))
     y = lax.map(stage, _in_parts(n, x))

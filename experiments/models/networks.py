@@ -1,7 +1,8 @@
-"""Flax Linen models: images, normalised by the caller, in; logits out, at least in float32.
+"""Flax Linen models. They take images that are already normalised and return logits.
 
-`mask` is false for the padding of a batch, of which BatchNorm must know. `dtype` is that of the
-arithmetic; parameters and statistics are float32. Widths and depths are those of the papers.
+`mask` is False for padding, which BatchNorm must ignore. `dtype` is used for the arithmetic;
+parameters and statistics are float32, and logits are at least float32. Widths and depths follow
+the papers.
 """
 
 import functools
@@ -19,7 +20,7 @@ from experiments.models.batch_norm import BatchNorm
 
 
 def _conv(*args, **kwargs):
-    """A fast form on CPU; elsewhere JAX's own, whose gradients the vendors' libraries know."""
+    """Our fast convolution on CPU; elsewhere JAX's, whose gradients vendor libraries support."""
     form = cpu.conv if jax.default_backend() == "cpu" else jax.lax.conv_general_dilated
     return form(*args, **kwargs)
 
@@ -29,7 +30,7 @@ he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 def classify(model, x):
-    """The last layer, inside `model`; its logits are at least float32."""
+    """Adds the last layer inside `model`; returns logits in at least float32."""
     logits = nn.Dense(model.num_classes, dtype=model.dtype)(x)
     return logits.astype(jnp.promote_types(model.dtype, jnp.float32))
 
@@ -47,7 +48,7 @@ class MLP(nn.Module):
 
 
 class ConvThenMaxPool(nn.Module):
-    """Convolution of 5x5 without padding, 2x2 maximum, bias: nn.Conv's parameters."""
+    """5x5 convolution without padding, 2x2 max pooling, bias; has the parameters of nn.Conv."""
 
     features: int
     dtype: Any = jnp.float32
@@ -62,10 +63,10 @@ class ConvThenMaxPool(nn.Module):
 
 
 class LeNet(nn.Module):
-    """Two convolutions of 5x5 with 6 and 16 channels, then 120, 84 and the classes.
+    """Two 5x5 convolutions with 6 and 16 channels, then dense layers of 120, 84 and num_classes.
 
     Yann LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998; with ReLU
-    and maxima, as CurBench has it.
+    and max pooling, as in CurBench.
     """
 
     num_classes: int
@@ -82,7 +83,7 @@ class LeNet(nn.Module):
 
 
 class ConvNet(nn.Module):
-    """Six convolutions of 3x3, two at each size."""
+    """Six 3x3 convolutions, two at each resolution."""
 
     num_classes: int
     dtype: Any = jnp.float32
@@ -98,7 +99,7 @@ class ConvNet(nn.Module):
 
 
 class ConvNetSmall(nn.Module):
-    """Three strided convolutions: little arithmetic, and room to memorise."""
+    """Three strided convolutions: cheap to compute, but large enough to memorise labels."""
 
     num_classes: int
     dtype: Any = jnp.float32
@@ -113,7 +114,7 @@ class ConvNetSmall(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Residual networks with the stem for 32x32, of basic blocks.
+    """Residual networks of basic blocks, with the stem for 32x32 images.
 
     Kaiming He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; with `preact`,
     "Identity Mappings in Deep Residual Networks", ECCV 2016; with `width` and `dropout`, Sergey
@@ -168,7 +169,7 @@ def preact_block(x, width, strides, conv, norm, drop):
 
 
 class ViT(nn.Module):
-    """Alexey Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021; patches of 4x4."""
+    """Alexey Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021; 4x4 patches."""
 
     num_classes: int
     width: int = 192
@@ -205,9 +206,9 @@ class ViT(nn.Module):
 
 
 class Networks(nn.Module):
-    """Several networks of one kind, each with its own parameters: logits (networks, B, classes).
+    """Several copies of a model with separate parameters; logits are (networks, B, classes).
 
-    One after another, not under vmap, which would make grouped convolutions of theirs.
+    They run one after another, because vmap would turn their convolutions into grouped ones.
     """
 
     model: nn.Module
@@ -250,7 +251,7 @@ def make_model(
     bn_groups: int = 1,
     networks: int = 1,
 ) -> nn.Module:
-    """The model that `config.model` names; a dropout of -1 leaves it as it is."""
+    """Builds the model of `config.model`; with dropout -1 it keeps its own dropout rate."""
     model = choose("config.model.name", name, MODELS)
     choose("config.model.init", init, dict.fromkeys(("flax", "torch")))
     choices: dict[str, Any] = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -270,7 +271,7 @@ def make_model(
 
 
 def torch_init(params, key):
-    """PyTorch's default: weights and biases of a layer uniform within 1 / sqrt(fan_in)."""
+    """PyTorch's default: a layer's weights and biases are uniform in +-1 / sqrt(fan_in)."""
 
     def layer(path, module):
         if not isinstance(module, dict):
@@ -280,7 +281,7 @@ def torch_init(params, key):
         bound = math.prod(module["kernel"].shape[:-1]) ** -0.5
         drawn = {}
         for name, old in module.items():
-            # By name, so that a layer's values do not depend on which others there are.
+            # The key depends on the name, so that a layer's values do not depend on other layers.
             own = jax.random.fold_in(key, zlib.crc32(f"{path}/{name}".encode()))
             drawn[name] = jax.random.uniform(own, old.shape, jnp.float32, -bound, bound)
         return drawn

@@ -237,7 +237,7 @@ def draw_panels(places, values, styles, panels, headings, unit: str) -> Figure:
 
 
 def last_places(places, wide: int, rows, having) -> list[set[str]]:
-    """The rows to name in each panel: those that no later panel in the same line has."""
+    """Returns the rows to name in each panel: rows that no later panel in the same line has."""
     named: list[set[str]] = [set() for _ in places]
     for first in range(0, len(places), wide):
         for row in rows:

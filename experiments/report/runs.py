@@ -1,4 +1,4 @@
-"""Finished runs as a report needs them: which belong together, and what they have in common."""
+"""Finished runs for reports: loading, grouping into cells, and common settings."""
 
 import pathlib
 import re
@@ -29,7 +29,7 @@ class Condition(NamedTuple):
 
 
 class FinishedRun(NamedTuple):
-    """A finished run and its place in a table. Those of one cell differ in their seeds alone."""
+    """A finished run and its place in a table. Runs of the same cell differ only in their seeds."""
 
     path: pathlib.Path
     results: dict[str, Any]
@@ -45,7 +45,7 @@ class FinishedRun(NamedTuple):
 
     @property
     def score(self) -> Score:
-        """What the run is judged by; older results leave it to the config."""
+        """Returns the score of a run; for older results, it comes from the config."""
         known = self.results.get("score")
         return Score(**known) if known else score_of(self.results["config"])
 
@@ -64,7 +64,7 @@ def finished_runs(root: pathlib.Path, columns: str | None = None) -> list[Finish
     """
     found: dict[str, Stored] = {}
     for one in stored.finished_below(root.expanduser()):
-        # A copy is no further seed.
+        # A copy of a run must not count as another seed.
         key = identity.config_sha256(one.results["config"]) + made_with(one.results)
         found.setdefault(key, one)
     if not found:
@@ -84,7 +84,7 @@ def finished_runs(root: pathlib.Path, columns: str | None = None) -> list[Finish
 
 
 def made_with(results: dict) -> str:
-    """What numbers depend on beside the config; runs that differ in it are not averaged."""
+    """Returns what results depend on besides the config; runs that differ here are not averaged."""
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
     return f"{versions}; {results['devices']} of {results['platform']}, x64 {results['x64']}"
 
@@ -200,7 +200,7 @@ def validation_kind(run: FinishedRun) -> str:
 
 
 def metrics(run: FinishedRun) -> list[dict]:
-    """A row an epoch.
+    """Reads the metrics of a run, a row per epoch.
 
     Raises:
       ValueError: if they are not there, or torn.

@@ -78,7 +78,7 @@ def sign_flip(differences: np.ndarray) -> float:
         first = np.concatenate([first - value, first + value])
     for value in differences[half:]:
         second = np.concatenate([second - value, second + value])
-    # Sums that are equal but for rounding are ties, which count as extreme.
+    # Sums that are equal up to rounding are ties, which count as extreme.
     least = abs(differences.sum()) - 1e-9 * np.abs(differences).sum()
     if least <= 0:
         return 1.0

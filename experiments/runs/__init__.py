@@ -1,1 +1,1 @@
-"""What training leaves behind, and sweep and report read."""
+"""The files of runs: training writes them, sweeps and reports read them."""

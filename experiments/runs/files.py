@@ -1,4 +1,4 @@
-"""Files of a run. JSON files are there whole or not at all; the others grow by whole lines."""
+"""The files of a run. JSON files are written atomically; the others grow by whole lines."""
 
 import contextlib
 import functools
@@ -18,8 +18,8 @@ CONFIG, METRICS, TIMING, RESULTS = "config.json", "metrics.jsonl", "timing.jsonl
 SAMPLES = "samples.npz"
 LOSSES = "losses.csv"  # quantiles of each example's losses, from `report figures`
 FAILED = "FAILED.json"
-AT_ONCE = "at_once.json"  # how many runs it began with, itself one of them, and which
-REASON = "failed.txt"  # a sweep's
+AT_ONCE = "at_once.json"  # the runs that were started together, including this one
+REASON = "failed.txt"  # written by sweeps
 
 
 def make_workdir(path: str | os.PathLike) -> pathlib.Path:
@@ -27,7 +27,7 @@ def make_workdir(path: str | os.PathLike) -> pathlib.Path:
     if not os.fspath(path):
         raise ValueError("--workdir: expected a directory, got an empty name")
     try:
-        workdir = pathlib.Path(path).expanduser().absolute()  # Orbax takes no other
+        workdir = pathlib.Path(path).expanduser().absolute()  # Orbax needs an absolute path
         if workdir.exists() and not workdir.is_dir():
             raise ValueError(f"--workdir: expected a directory, got a file: {workdir}")
         workdir.mkdir(parents=True, exist_ok=True)
@@ -39,15 +39,15 @@ def make_workdir(path: str | os.PathLike) -> pathlib.Path:
     return workdir
 
 
-# A config's seeds, and what each decides.
+# A config's seeds, and what each one determines.
 SEEDS = {"seed": "training", "noise.seed": "noise", "data.split_seed": "split"}
 SHARES = {"start", "every", "burn_in", "second_from", "warmup"}  # of a run, in a method's section
 
 
 def note_content(config) -> None:
-    """Adds a hash of the user's own file to a config that names one: another content, another run.
+    """Adds a hash of the user's own file to the config, so that other content is another run.
 
-    One that cannot be read has none: the reader says why.
+    A file that cannot be read gets no hash; reading it later reports the error.
     """
     data = config.get("data", {})
     if data.get("name") == "npz" and data.get("path"):
@@ -63,7 +63,7 @@ def _content(path: pathlib.Path, size: int, changed: int) -> str:
 
 
 def is_done(path: pathlib.Path, sha256: str) -> bool:
-    """Whether a whole result is there, of a config with this hash."""
+    """Whether there is an intact result of a config with this hash."""
     try:
         return json.loads((path / RESULTS).read_text())["config_sha256"] == sha256
     except (OSError, ValueError, KeyError, TypeError):
@@ -71,7 +71,7 @@ def is_done(path: pathlib.Path, sha256: str) -> bool:
 
 
 def at_once(path: pathlib.Path) -> dict:
-    """How many runs were trained together, and their names; empty if nobody decided it."""
+    """Returns how many runs were trained together, and their names; {} if not decided yet."""
     try:
         return json.loads((path / AT_ONCE).read_text())
     except FileNotFoundError:
@@ -91,10 +91,11 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
 
 
 def check_unchanged(path: pathlib.Path, config: dict, resumable: bool) -> None:
-    """Checks that a run may begin or go on here: it is finished once, and keeps its config.
+    """Checks that a run of this config may start, resume, or add epochs to a finished one here.
 
     Raises:
-      ValueError: for a finished run, or one of another config, with the differences, or of none.
+      ValueError: if the run is finished, or has another config (the message says how they differ),
+        or has lost its config.
     """
     try:
         old = json.loads((path / CONFIG).read_text())
@@ -104,7 +105,7 @@ def check_unchanged(path: pathlib.Path, config: dict, resumable: bool) -> None:
             raise ValueError(f"--workdir: {path} {said}") from None
         return
     finished = (path / RESULTS).exists()
-    if finished and not _is_of(path / RESULTS, old):  # torn, or another's
+    if finished and not _is_of(path / RESULTS, old):  # damaged, or of another run
         os.replace(path / RESULTS, (path / RESULTS).with_suffix(".bad"))
         finished = False
     if not (finished or resumable):
@@ -128,16 +129,16 @@ def check_unchanged(path: pathlib.Path, config: dict, resumable: bool) -> None:
 
 
 def _is_of(path: pathlib.Path, config: dict) -> bool:
-    """Whether a result is whole, and of this config."""
+    """Whether a result is intact and belongs to this config."""
     try:
         results = json.loads(path.read_text())
-        return "seeds" in results or results["config"] == config  # several seeds have one each
+        return "seeds" in results or results["config"] == config  # "seeds": of several runs
     except (ValueError, KeyError, TypeError):
         return False
 
 
 def _fixed(config: dict) -> dict[str, Any]:
-    """What a run that goes on may not change: what it reads, and which epochs were to count."""
+    """Returns what a resumed run must not change: the keys that it reads, and the selection."""
     declared = identity.flattened(config.get("report", {}), "report.")
     return identity.meaning(config) | declared
 
@@ -172,7 +173,7 @@ def first_process() -> bool:
 
 
 def replace(path: pathlib.Path, content: bytes) -> None:
-    """Writes to a temporary name, then renames: the file is there whole, or not at all."""
+    """Writes a file atomically: first under a temporary name, which it then renames."""
     if first_process():
         write_aside(path, content)
         put_in_place(path)
@@ -211,20 +212,20 @@ def append_row(path: pathlib.Path, row: dict) -> None:
 
 
 def begin(path: pathlib.Path, config: dict, epochs: int, metrics: str, alone: bool = False) -> None:
-    """Makes the files of a run what they were after so many epochs.
+    """Restores the files of a run to their state after the given number of epochs.
 
-    `alone`: of one that begins from nothing, and by itself.
+    `alone`: whether a single run starts from scratch.
     """
     if alone and at_once(path).get("number", 1) > 1:
         (path / AT_ONCE).unlink()
-    for name in (RESULTS, SAMPLES):  # of fewer epochs
+    for name in (RESULTS, SAMPLES):  # left by a run with fewer epochs
         (path / name).unlink(missing_ok=True)
     write_json(path / CONFIG, config)
     replace(path / METRICS, metrics.encode())
     timing = whole_rows(path / TIMING) if (path / TIMING).exists() else []
     kept = "".join(line(row) for row in timing if row["epoch"] <= epochs)
     replace(path / TIMING, kept.encode())
-    for name in (FAILED, REASON):  # that was before
+    for name in (FAILED, REASON):  # an earlier attempt
         (path / name).unlink(missing_ok=True)
 
 

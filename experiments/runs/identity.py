@@ -1,7 +1,7 @@
-"""Which run a config means: its hash covers what the run reads, and nothing else.
+"""Identifies runs: the hash of a config covers the keys that the run reads, and no others.
 
-READS declares, by section, which keys a run reads, and when. `read_part` hands a run those keys
-alone, so that a key which is not declared cannot be read.
+READS declares, by section, which keys a run reads and under which condition. `read_part` gives a
+run only these keys, so that it cannot read a key that is not declared.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-Flat = Mapping[str, Any]  # by dotted key
+Flat = Mapping[str, Any]  # from dotted keys to values
 
 
 def always(config: Flat) -> bool:
@@ -22,7 +22,7 @@ def when(key: str, *values) -> Callable[[Flat], bool]:
 
 
 def is_noisy(config: Flat) -> bool:
-    """Whether wrong targets are drawn. Instance-dependent noise draws some at rate 0, too."""
+    """Whether wrong targets are drawn; instance-dependent noise draws some even at rate 0."""
     kind, rate = config.get("noise.kind"), config.get("noise.rate")
     return kind != "given" and (bool(rate) or kind == "instance_dependent")
 
@@ -53,7 +53,7 @@ EVERY_RUN: dict[str, Section] = {
         "warmup_epochs": always, "boundaries": stepwise, "factor": stepwise,
         "momentum": sgd, "nesterov": sgd,
     },
-    # Of the methods' own sections, those of `method` and `base`.
+    # The sections of `method` and `base` are read as well: see is_of_method.
     "loss": {
         "method": always, "base": always, "lam": of_superloss, "threshold": of_superloss,
         "decay": with_threshold("ema", "per_class"), "tau": with_threshold("constant"),
@@ -62,7 +62,7 @@ EVERY_RUN: dict[str, Section] = {
         "data_parameters.instance_rate": when("loss.data_parameters.kind", "instance", "both"),
     },
 }  # fmt: skip
-READS: dict[str, dict[str, Section]] = {  # beside those, by task
+READS: dict[str, dict[str, Section]] = {  # further keys, by task
     "classification": {
         "data": {
             "name": always, "path": always, "sha256": always, "variant": always,
@@ -79,15 +79,15 @@ READS: dict[str, dict[str, Section]] = {  # beside those, by task
     },
 }  # fmt: skip
 
-# How a run is carried out, watched and judged: at most rounding depends on these.
+# How a run is carried out, monitored and evaluated: these change results by rounding at most.
 CARRIED_OUT = ("checkpoint", "report", "vmap_seeds", "data.device_budget_mb")
 
-# Keys that were added after results existed, at the value that means what was done before.
+# Keys that are newer than some results, with the value that gives the old behaviour.
 BEFORE: dict[str, Any] = {"task": "classification"}
 
 
 def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """By dotted keys."""
+    """Flattens nested sections to dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
@@ -98,7 +98,7 @@ def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """By dotted keys, without how the run is carried out."""
+    """Returns the config with dotted keys, without the keys in CARRIED_OUT."""
     return {key: value for key, value in flattened(config).items() if not is_carried_out(key)}
 
 
@@ -107,7 +107,7 @@ def is_carried_out(key: str) -> bool:
 
 
 def is_read(key: str, flat: Flat) -> bool:
-    """Whether a run of this config reads the key, and its numbers depend on it."""
+    """Whether a run of this config reads the key and its results depend on it."""
     if is_carried_out(key):
         return False
     task = flat.get("task", BEFORE["task"])
@@ -117,17 +117,17 @@ def is_read(key: str, flat: Flat) -> bool:
             return declared[section][name](flat) and is_of_method(key, flat)
     if section == "loss":
         return "." in name and is_of_method(key, flat)
-    return task not in READS  # a user's own task may read whatever there is
+    return task not in READS  # a user's own task may read any key
 
 
 def split(key: str) -> tuple[str, str]:
-    """The section of a key, and its name there, which in `loss` may have a dot."""
+    """Splits a key into its section and its name there; in `loss`, a name may contain a dot."""
     section, _, name = key.rpartition(".") if key.count(".") < 2 else key.partition(".")
     return section, name
 
 
 def check_known(config: Mapping[str, Any]) -> None:
-    """Raises ValueError for a key in a section of this program that nothing here ever reads."""
+    """Raises ValueError for a key that lies in one of the program's sections but is never read."""
     flat = flattened(config)
     if flat.get("task", BEFORE["task"]) not in READS:
         return
@@ -145,29 +145,29 @@ def check_known(config: Mapping[str, Any]) -> None:
 
 
 def is_of_method(key: str, flat: Flat) -> bool:
-    """Whether a key of a method's own section is the method's or the base's; True for others."""
+    """False for a key in the section of a method that is neither the config's method nor base."""
     parts = key.split(".")
     named = flat.get("loss.method"), flat.get("loss.base")
     return parts[0] != "loss" or len(parts) < 3 or parts[1] in named
 
 
 def meaning(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run of this config reads, where it is not what it was before the key existed."""
+    """Returns the keys and values that a run reads, except newer keys at their old behaviour."""
     flat = flattened(config)
     read = {key: value for key, value in flat.items() if is_read(key, flat)}
     if "noise.rate" in read and not is_noisy(flat):
-        read["noise.kind"] = "none"  # whatever kind it is, nothing is wrong
+        read["noise.kind"] = "none"  # if no target is wrong, the kind does not matter
     return {key: value for key, value in read.items() if BEFORE.get(key, ...) != value}
 
 
 def config_sha256(config: Mapping[str, Any]) -> str:
-    """The hash of all that a result depends on, beside versions and platform."""
+    """Hashes everything that a result depends on, except versions and platform."""
     text = json.dumps(plain(meaning(config)), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def plain(value):
-    """A value as JSON gives it back: None for NaN and infinity, lists for tuples."""
+    """Returns a value as JSON reads it back: None for NaN and infinity, lists for tuples."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -178,7 +178,7 @@ def plain(value):
 
 
 def read_part(config):
-    """A copy of a ConfigDict with what its run reads and how it is carried out, and no more."""
+    """Copies a ConfigDict with only the keys that its run reads, and those in CARRIED_OUT."""
     part = config.copy_and_resolve_references()
     flat = flattened(part.to_dict())
     check_known(flat)

@@ -1,4 +1,4 @@
-"""A lock that keeps a work directory for one process, and signals that end a run between steps."""
+"""A lock that reserves a work directory for one process, and signals that stop a run cleanly."""
 
 import contextlib
 import fcntl
@@ -13,24 +13,24 @@ from collections.abc import Callable, Iterator
 LOCK = ".lock"
 
 
-class Stopped(Exception):  # noqa: N818 (asked for: not an error)
-    """A signal was received, and all is saved."""
+class Stopped(Exception):  # noqa: N818 (requested, so not an error)
+    """Raised when a signal was received and everything has been saved."""
 
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
-        # As shells count; Slurm's warning before a time limit ends a run as SIGTERM does.
+        # 128 + signal, as in shells. SIGUSR1, Slurm's warning of a time limit, counts as SIGTERM.
         self.code = 130 if number == signal.SIGINT else 143
 
 
 @contextlib.contextmanager
 def locked(workdir: pathlib.Path) -> Iterator[None]:
-    """Holds the work directory; the kernel lets go of it when the process ends, however it ends.
+    """Locks the work directory. The kernel releases the lock when the process ends, even if killed.
 
     Raises:
-      ValueError: if another process holds it, with its host and number.
+      ValueError: if another process holds the lock; the message has its host and process id.
     """
     with open(workdir / LOCK, "a+") as file:
-        for left in range(5, -1, -1):  # whoever only looks has it for a moment
+        for left in range(5, -1, -1):  # a mere check holds it only briefly
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
@@ -50,7 +50,7 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
 def signals() -> Iterator[Callable[[], int | None]]:
     """Yields a function that returns the first signal received, or None.
 
-    A second Ctrl-C ends the process at once, by the system's own doing.
+    A second Ctrl-C ends the process at once, because the first one restores the default handler.
     """
     received: list[int] = []
 

@@ -65,7 +65,7 @@ def loose_records(root: pathlib.Path) -> tuple[dict[str, Record], dict[str, str]
             left[name] = "it lies below another packed sweep"
             continue
         try:
-            with held(root, path):  # a run that goes on would change its files meanwhile
+            with held(root, path):  # a running one would change its files meanwhile
                 record = loose_record(root, path)
             if record is not None:
                 found[name] = record

@@ -1,7 +1,7 @@
-"""What a run knows of each training example, and how well that tells the wrong targets.
+"""Per-example records of a run, and how well they detect wrong targets.
 
-samples.npz has, of each example: index, target and clean_target where they are numbers, wrong (1,
-or 0, or -1 where unknown), loss, weight, what else the task records, and mean_loss where the method
+samples.npz has a row per training example: index; target and clean_target if they are numbers;
+wrong (1 or 0, -1 if unknown); loss; weight; what else the task records; and mean_loss if the method
 has it.
 """
 
@@ -21,13 +21,13 @@ Samples = dict[str, np.ndarray]
 
 
 def collect(train: Examples, wrong: np.ndarray, seen, loss_state=()) -> Samples:
-    """Of each training example, as the last epoch saw it; `seen` is the state's, by index.
+    """Collects the records of all training examples, from their last visit.
 
-    `mean_loss` is over the run, where the method records it.
+    `seen` is indexed by example. `mean_loss` is the mean over the run, if the method records it.
     """
     index = train.index
     found = {"index": index, "wrong": wrong}
-    for name in ("target", "clean_target"):  # those that are one number an example
+    for name in ("target", "clean_target"):  # kept if they are one number per example
         values = getattr(train, f"{name}s")
         if isinstance(values, np.ndarray) and values.ndim == 1:
             found[name] = values
@@ -40,9 +40,10 @@ def collect(train: Examples, wrong: np.ndarray, seen, loss_state=()) -> Samples:
 
 
 def suspicion(rows: Samples) -> Samples:
-    """Scores that are higher where a target looks wrong, by name; the last is the method's own.
+    """Returns scores by name, higher where a target looks wrong; the method's own score is last.
 
-    Only those that every example has: a method may give no weights, and mixtures are no examples.
+    A score is left out if it is not finite for every example: some methods have no weights, and
+    nothing is recorded for mixtures.
     """
     scores = {"loss": rows["loss"], "weight": -rows["weight"]}
     if "mean_loss" in rows:
@@ -51,10 +52,10 @@ def suspicion(rows: Samples) -> Samples:
 
 
 def order(rows: Samples) -> np.ndarray:
-    """Positions, the most suspect first; of equal weights, the larger loss.
+    """Returns positions, the most suspect first; ties go to the larger loss.
 
     Raises:
-      ValueError: if the run has recorded no example.
+      ValueError: if the run has recorded no examples.
     """
     if not (scores := suspicion(rows)):
         raise ValueError("no example was recorded: mixtures are not")
@@ -62,18 +63,18 @@ def order(rows: Samples) -> np.ndarray:
 
 
 def ranked(rows: Samples, score: np.ndarray) -> np.ndarray:
-    """Positions, the highest score first; of equal ones, the larger loss."""
+    """Returns positions, the highest score first; ties go to the larger loss."""
     return np.lexsort((rows["index"], -rows["loss"], -score))
 
 
 def known_wrong(rows: Samples) -> np.ndarray | None:
-    """Where targets are wrong; None where that is not known of all, or all are of one kind."""
+    """Returns a mask of wrong targets; None if some are unknown, or all are wrong, or none is."""
     wrong = rows["wrong"] == 1
     return wrong if (rows["wrong"] >= 0).all() and 0 < wrong.sum() < len(wrong) else None
 
 
 def areas(rows: Samples) -> dict[str, float]:
-    """AUROC of each score as a detector of wrong targets; equal scores count half."""
+    """Returns the AUROC of each score as a detector of wrong targets; ties count half."""
     from sklearn import metrics
 
     wrong = known_wrong(rows)
@@ -84,7 +85,7 @@ def areas(rows: Samples) -> dict[str, float]:
 
 
 def detectors(rows: Samples) -> dict[str, dict[str, float]]:
-    """Of each score: AUROC, average precision, precision at the true number of wrong targets."""
+    """Returns AUROC, average precision, and precision at the number of wrong targets, by score."""
     from sklearn import metrics
 
     wrong = known_wrong(rows)
@@ -102,10 +103,10 @@ def detectors(rows: Samples) -> dict[str, dict[str, float]]:
 
 
 def trusted(train: Examples, run: str, rate: float) -> np.ndarray:
-    """Positions of the examples without the most suspect part by another run.
+    """Returns the positions left after removing the share `rate` that another run suspects most.
 
     Raises:
-      ValueError: if that run is not there, or was trained on other examples or targets.
+      ValueError: if that run does not exist, or was trained on other examples or targets.
     """
     within("config.data.exclude_rate", rate, 1e-9, 0.99)
     try:
@@ -121,9 +122,9 @@ def trusted(train: Examples, run: str, rate: float) -> np.ndarray:
 
 
 def check_examples(path: pathlib.Path, train: Examples, resumed: bool) -> None:
-    """Notes which examples a run is of, or raises ValueError if it went on with others.
+    """Records a hash of the run's examples; raises ValueError if a resumed run has other examples.
 
-    What is left out depends on another run, of which the config has only the name.
+    The examples depend on another run, and the config contains only the name of that run.
     """
     sha256 = hashlib.sha256(train.index.astype("<i4").tobytes()).hexdigest()
     file = path / "examples.sha256"
@@ -142,7 +143,7 @@ LOSSES = "losses"
 
 
 def write_losses(path: pathlib.Path, epoch: int, rows: Samples) -> None:
-    """A file an epoch, in the order of samples.npz: a run that goes on writes the same anew."""
+    """Writes a file per epoch, in the order of samples.npz; a resumed run overwrites its files."""
     (path / LOSSES).mkdir(exist_ok=True)
     content = io.BytesIO()
     np.save(content, rows["loss"].astype(np.float32))
@@ -150,10 +151,10 @@ def write_losses(path: pathlib.Path, epoch: int, rows: Samples) -> None:
 
 
 def read_losses(path: pathlib.Path, epochs: int) -> np.ndarray:
-    """Of shape (epochs, examples); float32.
+    """Reads the losses of all epochs, float32 of shape (epochs, examples).
 
     Raises:
-      ValueError: if the run has not kept them, or a file is torn.
+      ValueError: if the run did not keep them, or a file is damaged.
     """
     try:
         return np.stack([np.load(path / LOSSES / f"{i:04d}.npy") for i in range(1, epochs + 1)])
@@ -164,14 +165,14 @@ def read_losses(path: pathlib.Path, epochs: int) -> np.ndarray:
 
 
 def read_samples(path: pathlib.Path) -> Samples:
-    """Of a run's directory.
+    """Reads samples.npz in a run's directory.
 
     Raises:
-      ValueError: if the file is torn.
+      ValueError: if the file is damaged.
     """
-    with open(path / files.SAMPLES, "rb") as file:  # which NumPy would leave open if it is torn
+    with open(path / files.SAMPLES, "rb") as file:  # NumPy would leave a damaged file open
         try:
             with np.load(file, allow_pickle=False) as rows:
                 return {name: rows[name] for name in rows.files}
-        except Exception as error:  # zipfile's, zlib's, NumPy's: damage has many names
+        except Exception as error:  # zipfile, zlib and NumPy raise many types
             raise ValueError(f"{path / files.SAMPLES} is torn: {error}") from None

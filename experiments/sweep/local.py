@@ -28,7 +28,7 @@ def local(
 
         try:
             states.update(zip(group, pool.run([points[i] for i in group], begun), strict=True))
-        except (OSError, ValueError) as error:  # a full disk, say: the others go on
+        except (OSError, ValueError) as error:  # e.g. a full disk: the others continue
             states.update((i, "done" if has_result(points[i]) else "failed") for i in group)
             console.print(f"{points[group[0]].path.name}: {error}")
 

@@ -127,7 +127,7 @@ def state_after(points: Sequence[Point], code: int, said: str, stopped: Callable
     if code == 0:
         last = "its result is of another config: was the config's file changed?"
     for point in left:
-        head = f"failed   {point.path.absolute()}: "  # as those that are trained together say it
+        head = f"failed   {point.path.absolute()}: "  # the format of runs that are trained together
         own = [line.removeprefix(head) for line in said.splitlines() if line.startswith(head)]
         (point.path / files.REASON).write_text(f"exit code {code}: {[last, *own][-1]}\n")
     return "failed"

@@ -178,7 +178,7 @@ class SlurmTask:
                 (point.path / TASK).write_text(f"{'_'.join(numbers)}\n")
 
     def checkpoint(self):
-        """For submitit: what to run when the task is started anew."""
+        """Tells submitit what to run when the task is restarted."""
         import submitit
 
         return submitit.helpers.DelayedSubmission(self)

@@ -1,4 +1,4 @@
-"""What a kind of problem decides: `config.task` names one of TASKS, or a user's "module:name"."""
+"""Tasks: `config.task` names one of TASKS, or a user's own task as "module:name"."""
 
 import importlib
 from typing import Any
@@ -7,14 +7,14 @@ from experiments.checks import choose
 from experiments.tasks.scores import SCORES, Score
 
 TASKS = {"classification": "experiments.tasks.classification:task"}
-DEFAULT = "classification"  # of configs that name no task
+DEFAULT = "classification"  # for configs that name no task
 
 
 def task_of(config) -> Any:
-    """The `Task` of a config.
+    """Returns the `Task` that a config names.
 
     Raises:
-      ValueError: if there is none of that name.
+      ValueError: if there is no task of that name.
     """
     from experiments.tasks.base import Task
 
@@ -31,6 +31,6 @@ def task_of(config) -> Any:
 
 
 def score_of(config) -> Score:
-    """How a run of this config is judged; of the tasks here, without importing JAX."""
+    """Returns the score of the config's task. For built-in tasks, it does not import JAX."""
     name = config.get("task", DEFAULT)
     return SCORES[name] if name in SCORES else task_of(config).score

@@ -1,4 +1,4 @@
-"""Classification of images: cross entropy on labels, some of which may be wrong."""
+"""Image classification: cross entropy on labels, some of which may be wrong."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +14,7 @@ from experiments.tasks.scores import SCORES
 
 
 def load(config, data_dir: str | None) -> Dataset:
-    choose("config.model.name", config.model.name, networks.MODELS)  # before any data is read
+    choose("config.model.name", config.model.name, networks.MODELS)  # before data is read
     return data.build(config.data, config.noise, data_dir)
 
 
@@ -72,7 +72,7 @@ def units(logits, batch: Batch) -> Units:
     if not batch.drawn:
         extra = {"logits": logits, "labels": batch.targets, "index": batch.index}
         return Units(losses, batch.where, extra)
-    # A mixture of two examples has a loss, but no label.
+    # A mixture of two examples has a loss but no label, so methods that need labels cannot use it.
     part, partner = batch.drawn
     losses = part * losses + (1 - part) * cross_entropy(logits, batch.targets[partner])
     return Units(losses, batch.where, {})
@@ -94,14 +94,15 @@ def is_clean(labels, clean_labels):
 
 
 def is_wrong(labels, clean_labels):
-    """Where a label is known to be wrong."""
+    """Returns a mask of the labels that are known to be wrong."""
     return (clean_labels >= 0) & (labels != clean_labels)
 
 
 def memorised(samples) -> dict[str, float]:
-    """What is predicted of wrongly labelled examples: the given label, the true one, another.
+    """Returns how often the given, the true or another label is predicted for wrong labels.
 
-    Shares of those that were seen, NaN where none was; nothing where no label is known as wrong.
+    These are shares of the wrongly labelled examples seen so far, NaN if none was seen. Returns {}
+    if no label is known to be wrong.
     """
     wrong = is_wrong(samples["target"], samples["clean_target"])
     if not wrong.any():

@@ -1,6 +1,6 @@
-"""Images as they are trained on: cropped, flipped, normalised, with a square cut out, mixed.
+"""Image augmentation: crop, flip, normalisation, Cutout and mixup.
 
-All that is drawn is a pure function of (seed, step), the same on every platform.
+All random draws are pure functions of (seed, step), the same on every platform.
 """
 
 from typing import NamedTuple
@@ -15,12 +15,12 @@ from experiments.data import Dataset, Examples
 
 
 class Augment(NamedTuple):
-    """How training images are drawn; from `config.augment`."""
+    """The settings of `config.augment`."""
 
-    pad: int  # zeros around an image, of which a window of its own size is cut
-    flip: bool  # left to right, half of them
-    cutout: int  # side of the square set to the mean, about any pixel; 0 for none
-    mixup: float = 0.0  # a and b of the Beta distribution of a mixture's part; 0 for none
+    pad: int  # width of the zero margin for random crops of the original size
+    flip: bool  # flip left to right with probability 1/2
+    cutout: int  # side of a square around a random pixel that is set to the mean; 0: none
+    mixup: float = 0.0  # alpha of mixup's Beta(alpha, alpha); 0: none
 
 
 def augment(image_shape, *, pad: int, flip: bool, cutout: int, mixup: float) -> Augment:
@@ -31,7 +31,7 @@ def augment(image_shape, *, pad: int, flip: bool, cutout: int, mixup: float) -> 
 
 
 def padded(examples: Examples, augment: Augment) -> Examples:
-    """With the margin that crops reach into."""
+    """Adds the zero margin for crops."""
     if not augment.pad:
         return examples
     margin = ((0, 0), (augment.pad,) * 2, (augment.pad,) * 2, (0, 0))
@@ -39,32 +39,32 @@ def padded(examples: Examples, augment: Augment) -> Examples:
 
 
 def normalise(images, dataset: Dataset):
-    """uint8 images to float32, by the data set's mean and standard deviation of each channel."""
+    """Converts uint8 images to float32, normalised by the data set's mean and std per channel."""
     shape = (1, 1, 1, -1)  # explicit, for users who forbid rank promotion
     mean, std = (np.array(v, np.float32).reshape(shape) for v in (dataset.mean, dataset.std))
     return (images.astype(jnp.float32) - mean) / std
 
 
 def _below(bits, number: int):
-    """Uniform integers in [0, number) from the upper 16 bits, to 1 in 65,536."""
+    """Returns integers in [0, number) from the upper 16 bits, uniform to 1 in 65,536."""
     return ((bits >> 16) * number >> 16).astype(jnp.int32)
 
 
 def draw(images, positions, dataset: Dataset, augment: Augment, seed, step):
-    """Training images at `positions`, cropped, flipped, normalised, with a square cut out."""
+    """Returns the training images at `positions`: cropped, flipped, normalised, with Cutout."""
     batch = positions.shape[0]
     height, width = (size - 2 * augment.pad for size in images.shape[1:3])
-    # In this order, so that padding a batch changes nothing for the others in it.
+    # Shape (batch, 5), not (5, batch): padding a batch does not change the draws of its examples.
     bits = rng.bits(rng.key_for(seed, rng.AUGMENT, step), (batch, 5)).T
     if augment.pad:
         y, x = (_below(bits[i], 2 * augment.pad + 1) for i in (0, 1))
         window = (1, height, width, images.shape[3])
 
         def crop(position, y, x):
-            start = (position, y, x, jnp.int32(0))  # of one type, with x64 too
+            start = (position, y, x, jnp.int32(0))  # same type, also under x64
             return jax.lax.dynamic_slice(images, start, window)[0]
 
-        # One read of the window itself: nothing larger is ever copied.
+        # Reads only the window: nothing larger is copied.
         drawn = jax.vmap(crop)(positions, y, x)
     else:
         drawn = images[positions]
@@ -83,15 +83,15 @@ def draw(images, positions, dataset: Dataset, augment: Augment, seed, step):
 
 
 class Mixture(NamedTuple):
-    part: jax.Array  # of each example, in its mixture with its partner
-    partner: jax.Array  # position in the batch
+    part: jax.Array  # weight of each example; its partner has 1 - part
+    partner: jax.Array  # the partner's position in the batch
 
 
 def mixture(positions, augment: Augment, seed, step) -> Mixture:
-    """With whom each example is mixed: the next of a batch whose order is random.
+    """Chooses each example's partner: the next one in the batch, whose order is random.
 
-    Hongyi Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018: one part for all
-    of a batch, from Beta(mixup, mixup).
+    As in Hongyi Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, the whole
+    batch shares one weight from Beta(mixup, mixup).
     """
     key = rng.key_for(seed, rng.MIXUP, step)
     part = jax.random.beta(key, augment.mixup, augment.mixup, dtype=jnp.float32)

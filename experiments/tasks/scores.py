@@ -1,17 +1,17 @@
-"""How tasks are judged, apart from what they need to train: a sweep asks without JAX."""
+"""The scores of the built-in tasks, in a module that a sweep can read without importing JAX."""
 
 from typing import NamedTuple
 
 
 class Score(NamedTuple):
-    """The number that a task is judged by, and how people call it."""
+    """The number that a task is judged by, and how to print it."""
 
-    key: str  # in results.json and metrics.jsonl: accuracy gives test_accuracy, accuracy_wrong
-    name: str  # for people
-    scale: float = 1.0  # what it is multiplied by for people: 100 for %
-    unit: str = ""  # then
+    key: str  # part of names in results.json and metrics.jsonl: test_accuracy, accuracy_wrong
+    name: str  # in print
+    scale: float = 1.0  # factor in print: 100 for %
+    unit: str = ""  # in print
     larger_is_better: bool = True
-    target: str = "target"  # what people call that which may be wrong: label
+    target: str = "target"  # the word for targets in print: label
 
 
 ACCURACY = Score("accuracy", "accuracy", scale=100.0, unit="%", target="label")

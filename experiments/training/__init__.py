@@ -1,1 +1,1 @@
-"""From a config to a trained model."""
+"""Trains models: from a config to a finished run."""

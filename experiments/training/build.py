@@ -1,4 +1,4 @@
-"""From a config to a run: all that it names is checked and built before anything is trained."""
+"""Builds a run from a config, and checks every setting before anything is trained."""
 
 import pathlib
 from typing import Any, NamedTuple
@@ -21,22 +21,22 @@ from superloss_jax import LossTransform
 
 
 class Run(NamedTuple):
-    """What a config means. Nothing here changes during training."""
+    """Everything that a config describes. Nothing here changes during training."""
 
     score: Score
     problem: Problem
-    model: nn.Module  # the problem's, or several of them
-    networks: int  # that learn together; outputs of two have a leading axis
+    model: nn.Module  # the problem's model, or several copies of it
+    networks: int  # trained together; with two, outputs have a leading axis
     optimizer: optax.GradientTransformation
     method: LossTransform
     weighs: bool  # whether the method gives each loss a weight
-    dataset: Any  # of train, validation and test Examples
-    num_examples: int  # rows of a memory that is read by an example's index
+    dataset: Any  # has Examples as train, validation and test
+    num_examples: int  # rows of arrays that are indexed by example
     layout: devices.Layout
 
 
 class Member(NamedTuple):
-    """One run of those that are trained at once."""
+    """One of several runs that are trained at once."""
 
     config: Any
     run: Run
@@ -44,12 +44,12 @@ class Member(NamedTuple):
 
 
 def build_run(config, data_dir: str | None = None) -> Run:
-    """Raises ValueError for what cannot be meant."""
+    """Builds the run; raises ValueError for an invalid config."""
     config = identity.read_part(config)
     check_values(config)
     task = task_of(config)
     layout = devices.layout(config.devices)
-    # What is wrong with these is said before any data is read.
+    # Built with dummy sizes, so that mistakes are reported before any data is read.
     methods.make_method(config.loss, methods.Facts(1, 2, 1000, matrix=lambda: np.eye(2)))
     optimizers.make(config.optimizer, config.epochs, steps_per_epoch=1)
     dataset = without_suspects(config, task.load(config, data_dir))
@@ -96,12 +96,12 @@ def check_values(config) -> None:
 
 
 def budget_mb(config) -> float:
-    """How large a training set may lie on the device; 0 sets no limit."""
+    """Returns the largest size in MB of a training set kept on the device; 0 means no limit."""
     return config.get("data", {}).get("device_budget_mb", 0.0)
 
 
 def check_batches(config, size: int, layout: devices.Layout) -> None:
-    """Raises ValueError for a batch that the data set or BatchNorm's groups cannot have."""
+    """Raises ValueError if the batch size does not fit the data set or BatchNorm's groups."""
     within("config.batch_size", config.batch_size, 1, size)
     padded = -(-config.batch_size // devices.size(layout)) * devices.size(layout)
     groups = config.get("model", {}).get("bn_groups", 1)
@@ -111,12 +111,12 @@ def check_batches(config, size: int, layout: devices.Layout) -> None:
 
 
 def excludes(config) -> bool:
-    """Whether examples are left out that another run does not trust."""
+    """Whether the config leaves out examples that another run found suspect."""
     return config.get("data", {}).get("exclude") is not None
 
 
 def without_suspects(config, dataset):
-    """The data set without what another run trusts least, if the config names one."""
+    """Returns the data set without another run's most suspect examples, if the config names one."""
     if excludes(config):
         data = config.data
         kept = samples.trusted(dataset.train, data.exclude, data.exclude_rate)
@@ -131,13 +131,13 @@ def steps_per_epoch(config, size: int) -> int:
 
 
 def num_examples(dataset) -> int:
-    """Validation examples count as well, so that it is the same for every split."""
+    """Returns the largest index plus one; validation counts, so that splits do not change it."""
     parts = (dataset.train.index, dataset.validation.index)
     return max(int(part.max(initial=0)) for part in parts) + 1
 
 
 def check_inputs(method: LossTransform, networks: int, problem: Problem) -> None:
-    """Raises ValueError if the method needs more of a unit than its task has."""
+    """Raises ValueError if the method needs an input that the task's units do not provide."""
     shape = (2,) if networks == 1 else (networks, 2)
     kinds = {"logits": ((*shape, problem.num_classes or 1), jnp.float32)}
     kinds |= dict.fromkeys(("labels", "index"), (shape, jnp.int32))

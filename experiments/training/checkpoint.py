@@ -1,7 +1,7 @@
-"""Checkpoints: one directory a step, there whole or not at all, verified before it is trusted.
+"""Checkpoints: one directory per step, written atomically and verified before it is read.
 
-Orbax writes the arrays. Around it: a manifest of SHA-256 hashes, since Orbax reads a flipped bit
-without complaint, and a fall back to the newest step that is whole.
+Orbax writes the arrays, but does not notice a flipped bit. Hence this module adds a manifest of
+SHA-256 hashes, and falls back to the newest intact step.
 """
 
 import concurrent.futures
@@ -24,7 +24,7 @@ FOLDER, MANIFEST, ARRAYS, ROWS = "checkpoints", "manifest.json", "arrays", "metr
 
 
 class Saver(NamedTuple):
-    """Writes in one background thread, in order, while training goes on."""
+    """Writes checkpoints in order, in one background thread, while training continues."""
 
     folder: pathlib.Path
     keep: int
@@ -37,16 +37,20 @@ def saver(path: pathlib.Path, keep: int) -> Saver:
 
 
 def save(saver: Saver, step: int, tree: Any, rows: str) -> None:
-    """Copies `tree` to the host, then returns; raises the OSError of the save before this one."""
+    """Copies `tree` to the host and writes it in the background.
+
+    Raises:
+      OSError: if the previous save failed.
+    """
     wait(saver)
     arrays = jax.tree.map(np.asarray, named(tree))
-    if jax.process_index() == 0:  # all processes hold the same; one writes
+    if jax.process_index() == 0:  # all processes hold the same arrays, so one writes
         job = saver.pool.submit(_write, saver.folder, step, arrays, rows, saver.keep)
         saver.pending.append(job)
 
 
 def wait(saver: Saver) -> None:
-    """Until all is written; what went wrong, every process says."""
+    """Waits until everything is written; raises a failure in every process."""
 
     def finish():
         while saver.pending:
@@ -56,14 +60,14 @@ def wait(saver: Saver) -> None:
 
 
 def named(tree) -> dict[str, Any]:
-    """By path, so that what a file holds can be told and compared."""
+    """Returns the leaves by path, so that a file's content can be compared by name."""
     return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
 
 
 def _checkpointer():
-    import orbax.checkpoint as ocp  # slow to import, and only here
+    import orbax.checkpoint as ocp  # here, because it is slow to import
 
-    # One process writes, and each reads for itself.
+    # Orbax must not synchronise processes: only one writes, and each reads on its own.
     alone = ocp.options.MultiprocessingOptions(
         primary_host=jax.process_index(),
         active_processes={jax.process_index()},
@@ -75,23 +79,23 @@ def _checkpointer():
 
 def _write(folder: pathlib.Path, step: int, arrays, rows: str, keep: int) -> None:
     temporary, final = folder / f".{step:010d}.tmp", folder / f"{step:010d}"
-    for path in folder.glob(".*.tmp"):  # of a run that was killed
+    for path in folder.glob(".*.tmp"):  # left by a killed run
         shutil.rmtree(path)
     if final.exists() and _is_whole(final):
         return
     temporary.mkdir(parents=True)
-    # Asked first, since Orbax's writers, once they meet a full disk, say so in their own ways.
+    # Checked first, because Orbax reports a full disk in several unclear ways.
     needed = 1.1 * sum(array.nbytes for array in arrays.values()) + 2**17
     if shutil.disk_usage(temporary).free < needed:
         raise OSError(f"cannot write checkpoint {final}: No space left on device")
-    # Orbax logs at length what it also raises, and what here becomes one line.
+    # Orbax logs long messages for errors that it also raises; here they become one line.
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
         with _checkpointer() as checkpointer:
             checkpointer.save(temporary / ARRAYS, arrays)
-    except Exception as error:  # Orbax and TensorStore say ValueError for a full disk, at length
+    except Exception as error:  # Orbax and TensorStore raise a long ValueError for a full disk
         full = "No space left on device" if "No space left" in str(error) else ""
         reason = full or (str(error).strip() or repr(error)).splitlines()[0]
         raise OSError(f"cannot write checkpoint {final}: {reason}") from None
@@ -102,17 +106,17 @@ def _write(folder: pathlib.Path, step: int, arrays, rows: str, keep: int) -> Non
     (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     for path in [temporary, *temporary.rglob("*")]:
         _fsync(path)
-    shutil.rmtree(final, ignore_errors=True)  # not whole, or it would have been resumed from
+    shutil.rmtree(final, ignore_errors=True)  # damaged: an intact one returned above
     os.replace(temporary, final)
     _fsync(folder)
-    # Newer ones were not whole, or training had gone on from there.
+    # Newer steps are stale: they were damaged, or the run resumed from an older step.
     others = [path for path in steps(folder) if path.name < final.name][keep - 1 :]
     for path in [*others, *(path for path in steps(folder) if path.name > final.name)]:
         shutil.rmtree(path)
 
 
 def made_by() -> dict:
-    """That on which the last bits of arithmetic depend."""
+    """Returns what rounding depends on: versions, the kind of device, and their number."""
     device = jax.devices()[0]
     return files.versions() | {"device": device.device_kind, "count": jax.device_count()}
 
@@ -136,21 +140,21 @@ def _hashes(folder: pathlib.Path) -> dict[str, str]:
 
 
 def steps(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The directories of a run's checkpoints, the newest first."""
+    """Returns the directories of a run's checkpoints, newest first."""
     return sorted((path for path in folder.glob("[0-9]*") if path.is_dir()), reverse=True)
 
 
 def check_config(run: pathlib.Path, config) -> None:
-    """Raises ValueError unless a run of this config can begin or go on there."""
-    own = (run, *run.glob("seed_*"))  # of vmap_seeds
+    """Raises ValueError unless a run of this config can start or resume in this directory."""
+    own = (run, *run.glob("seed_*"))  # the seeds of vmap_seeds
     files.check_unchanged(run, config.to_dict(), any(steps(one / FOLDER) for one in own))
 
 
 def newest_common(folders: list[pathlib.Path], templates: list) -> list[tuple[Any, str]] | None:
-    """What `save` was given in each folder, of the newest step that is whole in all; or None.
+    """Reads the newest step that is intact in all folders: (tree, rows) for each; None if none is.
 
     Raises:
-      ValueError: if there is one folder, which has steps, but not one of them is whole.
+      ValueError: if there is only one folder, and all of its checkpoints are damaged.
     """
     found = [{path.name for path in steps(folder)} for folder in folders]
     for name in sorted(set.intersection(*found), reverse=True):
@@ -164,17 +168,17 @@ def newest_common(folders: list[pathlib.Path], templates: list) -> list[tuple[An
 
 
 def read_step(path: pathlib.Path, template: Any) -> tuple[Any, str] | None:
-    """What `save` was given for one step; None, and why, if that is not whole."""
+    """Reads the (tree, rows) of one step; if it is damaged, prints why and returns None."""
     try:
         return _read(path, template), (path / ROWS).read_text()
-    except Exception as error:  # whatever a damaged file makes of the readers
+    except Exception as error:  # damaged files make readers raise many types
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         console.print(f"resume   {path} is not whole: {reason}")
         return None
 
 
 def _verified(path: pathlib.Path) -> dict:
-    """The manifest, if all is as it says."""
+    """Returns the manifest if all hashes match; raises ValueError otherwise."""
     manifest = json.loads((path / MANIFEST).read_text())
     expected, hashes = manifest["sha256"], _hashes(path)
     for name in sorted(expected.keys() | hashes.keys()):

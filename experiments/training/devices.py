@@ -1,4 +1,7 @@
-"""Where arrays lie: the data set and the state on every device, each batch's rows shared out."""
+"""Places arrays: data set and state are on every device, the rows of a batch are shared out.
+
+Also keeps the processes of one run in step.
+"""
 
 import itertools
 import os
@@ -14,11 +17,11 @@ from experiments.checks import within
 
 class Layout(NamedTuple):
     whole: NamedSharding  # a copy on every device
-    rows: NamedSharding  # along the first axis, a part on each
+    rows: NamedSharding  # split along the first axis
 
 
 def layout(number: int = 0) -> Layout:
-    """Over all devices of all processes, or over the first `number` of this one's."""
+    """Uses all devices of all processes, or the first `number` devices of a single process."""
     devices = jax.devices()
     within("config.devices", number, 0, len(devices))
     if number and jax.process_count() > 1:
@@ -32,7 +35,7 @@ def size(layout: Layout) -> int:
 
 
 def replicate(tree: Any, layout: Layout) -> Any:
-    """Every process holds the whole of `tree`, and gives each of its devices a copy."""
+    """Copies `tree` to every device; each process must hold all of it."""
 
     def put(array):
         array = np.asarray(array)
@@ -42,7 +45,7 @@ def replicate(tree: Any, layout: Layout) -> Any:
 
 
 def start_processes(coordinator: str | None, number: int | None, index: int | None) -> None:
-    """Joins the processes of one run, if flags or the environment (Slurm, TPU pod) say there are.
+    """Connects the processes of one run, if flags or the environment (Slurm, TPU pod) name several.
 
     Raises:
       ValueError: if only some of the three flags are given.
@@ -57,13 +60,13 @@ def start_processes(coordinator: str | None, number: int | None, index: int | No
 
 
 def _announced() -> tuple[bool, bool]:
-    """Whether Slurm, or a TPU pod, has started several processes."""
+    """Whether Slurm or a TPU pod has started several processes, as a pair."""
     tasks, hosts = os.environ.get("SLURM_NTASKS", "1"), os.environ.get("TPU_WORKER_HOSTNAMES", "")
     return int(tasks) > 1 and "SLURM_PROCID" in os.environ, "," in hosts
 
 
 def of_the_first(tree: Any) -> Any:
-    """What process 0 has, so that all do the same."""
+    """Returns process 0's value in every process, so that all do the same."""
     if jax.process_count() == 1:
         return tree
     from jax.experimental import multihost_utils
@@ -80,7 +83,10 @@ def text_of_the_first(text: str) -> str:
 
 
 def by_the_first(action: Callable[[], Any]) -> Any:
-    """Runs `action` in process 0, and returns its value there; what it raises, all raise."""
+    """Runs `action` in process 0 and returns its value there, None elsewhere.
+
+    If it raises an OSError or ValueError, all processes raise it.
+    """
     if jax.process_count() == 1:
         return action()
     value, said = None, ""
@@ -96,7 +102,10 @@ def by_the_first(action: Callable[[], Any]) -> Any:
 
 
 def agreed(signal: Callable[[], int | None], every: int = 20) -> Callable[[], int | None]:
-    """A signal to any of several processes, heard by all at the same step, each `every` steps."""
+    """Makes all processes see a signal at the same step, whichever of them received it.
+
+    They compare signals every `every` calls. With a single process, returns `signal` unchanged.
+    """
     if jax.process_count() == 1:
         return signal
     from jax.experimental import multihost_utils

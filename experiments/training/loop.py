@@ -1,8 +1,8 @@
-"""The training loop: calls the step, writes rows and checkpoints, stops on signals.
+"""The training loop: calls the step, writes metrics and checkpoints, stops on signals.
 
-It trains a list of runs that differ in their seeds alone, and usually of one. Several take each
-step at once, under vmap over a leading axis of their states. Each keeps its own directory, rows and
-checkpoints, and can go on alone.
+It trains a list of runs, usually just one. Several runs may differ only in their seeds. They take
+each step together, under vmap over a leading axis of their states. Each run has its own directory,
+metrics and checkpoints, and can later resume alone.
 """
 
 import functools
@@ -39,23 +39,23 @@ class Loop(NamedTuple):
     savers: list[checkpoint.Saver]
     axis: int | None  # 0 if each run has its own data, stacked; None if all share one data set
     host: Examples  # the training set
-    resident: Examples | None  # on the devices, where it fits
+    resident: Examples | None  # the training set on the devices; None if it is streamed
     held_out: dict[str, Examples]
     train_step: Callable
     evaluate: Callable
-    steps: int  # in an epoch
-    size: int  # examples of an epoch
+    steps: int  # per epoch
+    size: int  # examples per epoch
 
 
 def train(members: list[Member], signal: Callable[[], int | None] = lambda: None) -> list[dict]:
-    """Trains to the end, from where the runs stopped; returns what results.json holds of each.
+    """Trains the runs to the end, resuming where they stopped; returns the content of results.json.
 
-    A run whose loss or gradient is not finite keeps its last good state, and the others go on.
+    A run whose loss or gradient is not finite keeps its last good state; the others continue.
 
     Raises:
-      FloatingPointError: at the end, for the first such run; its FAILED.json says which tensors.
-      lock.Stopped: after saving, if `signal` returned one.
-      NothingInCommon: if several runs have checkpoints, but none of one step.
+      FloatingPointError: at the end, for the first such run; its FAILED.json names the tensors.
+      lock.Stopped: after saving, if `signal` returned a signal.
+      NothingInCommon: if several runs have checkpoints, but no common step that is intact.
     """
     config, run, _ = members[0]
     describe(run)
@@ -130,12 +130,12 @@ def of_members(members: list[Member], axis: int | None, part: Callable[[Run], Ex
 
 
 def keeps(members: list[Member], host: Examples) -> bool:
-    """Whether the training set lies on the devices. Several runs at once cannot stream theirs."""
+    """Whether to keep the training set on the devices; several runs at once cannot stream it."""
     return len(members) > 1 or fits(host, budget_mb(members[0].config))
 
 
 def nth(loop: Loop, tree, i: int):
-    """The i-th run's part of a tree; with several runs, every leaf has a leading axis of runs."""
+    """Returns the i-th run's part of a tree; with several runs, leaves have a leading axis."""
     return tree if len(loop.members) == 1 else jax.tree.map(lambda leaf: leaf[i], tree)
 
 
@@ -148,19 +148,19 @@ def zeros_like(loop: Loop, sums):
 
 
 def speed_of(seconds: float, examples: int, number: int) -> dict[str, float]:
-    """Seconds are shared out among the runs that were trained at once; throughput is of all."""
+    """Returns the seconds per run, and the throughput of all runs together."""
     return {"seconds": seconds / number, "examples_per_second": number * examples / seconds}
 
 
 # --- An epoch. ------------------------------------------------------------------------------------
 
-# Steps that may be dispatched before the outcome of the first is looked at. Without a limit, sums
-# over the fake devices of a CPU were seen to wait for each other without end.
+# How many steps may be dispatched before the outcome of the first is checked. Without a limit, the
+# all-reduces of a CPU's fake devices have deadlocked.
 LATE = 4
 
 
 def run_epoch(loop: Loop, state: TrainState, rows, done: int, failures, progress) -> TrainState:
-    """The steps that are left of an epoch; a signal, or a failure of all, ends it early."""
+    """Takes the remaining steps of an epoch; stops early on a signal or if all runs have failed."""
     start, end = time.perf_counter(), (done // loop.steps + 1) * loop.steps
     text = heading(loop, done // loop.steps + 1, rows)
     dispatched: list = []
@@ -183,7 +183,7 @@ def run_epoch(loop: Loop, state: TrainState, rows, done: int, failures, progress
 
 
 def epoch_steps(loop: Loop, done: int) -> Iterator:
-    """The (examples, order) of each step that is left of an epoch."""
+    """Yields (examples, order) for each remaining step of an epoch."""
     (config, run, _), epoch = loop.members[0], done // loop.steps + 1
     orders = [
         epoch_order(one.config.seed, epoch, loop.size, config.batch_size, run.layout)
@@ -199,7 +199,7 @@ def epoch_steps(loop: Loop, done: int) -> Iterator:
 
 
 def check(loop: Loop, state: TrainState, failures: dict[int, Exception], failed, batch) -> None:
-    """Notes which runs have failed, and why."""
+    """Records in `failures` which runs have failed at a step, and why."""
     for i in np.flatnonzero(failed).tolist():
         if i not in failures:
             train, order = batch
@@ -211,7 +211,7 @@ def check(loop: Loop, state: TrainState, failures: dict[int, Exception], failed,
 
 
 def explain(member: Member, state: TrainState, train: Examples, order) -> FloatingPointError:
-    """Repeats a failed step from the state that was kept before it, and says what failed."""
+    """Repeats a failed step from the last good state, and writes which tensors are not finite."""
     run, path = member.run, member.path
     again = jax.jit(functools.partial(differentiate, run), out_shardings=run.layout.whole)
     outcome = again(state, train, order)
@@ -231,7 +231,7 @@ def explain(member: Member, state: TrainState, train: Examples, order) -> Floati
     )
 
 
-# --- What is shown. -------------------------------------------------------------------------------
+# --- Messages. ------------------------------------------------------------------------------------
 
 
 def describe(run: Run) -> None:
@@ -246,7 +246,7 @@ def describe(run: Run) -> None:
 
 
 def heading(loop: Loop, epoch: int, rows: list[list[dict]], speed: dict | None = None) -> str:
-    """What the progress line says."""
+    """Returns the text of the progress line."""
     config, run, _ = loop.members[0]
     text = f"epoch {epoch}/{config.epochs}"
     if len(loop.members) > 1:

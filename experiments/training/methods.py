@@ -1,4 +1,4 @@
-"""The losses that a config can name, each as a LossTransform."""
+"""Builds the LossTransform for each method that a config can name."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -27,15 +27,15 @@ from superloss_jax import (
 
 
 class Facts(NamedTuple):
-    """What a method must know of a run."""
+    """What a method may need to know about a run."""
 
     num_examples: int
-    num_classes: int | None  # None where a target is no class
-    steps: int  # of the whole run
-    matrix: Callable[[], np.ndarray] | None  # of the noise, where it has one
+    num_classes: int | None  # None if targets are not classes
+    steps: int  # in the whole run
+    matrix: Callable[[], np.ndarray] | None  # the noise's transition matrix, if it has one
 
     def share(self, name: str, part: float) -> int:
-        """Steps that are a share of the run."""
+        """Converts a share of the run to steps."""
         checks.within(f"config.loss: {name}, a share of the run", part, 0, 1)
         return round(part * self.steps)
 
@@ -177,7 +177,7 @@ METHODS: dict[str, Callable[..., LossTransform]] = {
     "loss_memory": lambda loss, own, facts: memory.loss_memory(num_examples=facts.num_examples),
     **PAIRS,
 }
-RENAMED = {  # as they were called here before; the names are now the library's
+RENAMED = {  # former names in this program; methods now have the library's names
     "gce": "generalized_cross_entropy",
     "sce": "symmetric_cross_entropy",
     "nce_rce": "active_passive",
@@ -191,12 +191,12 @@ RENAMED = {  # as they were called here before; the names are now the library's
     "elr": "early_learning",
     "o2u": "loss_memory",
 }
-# These are computed from logits: there is no loss below them, and no weight of one.
+# These are computed from logits, so they have no base loss, nor a weight for it.
 FROM_LOGITS = ("active_passive", "bootstrap", "forward_correction", "backward_correction")
 
 
 def make_method(loss: Mapping[str, Any], facts: Facts) -> LossTransform:
-    """The method of `config.loss`, on top of its base."""
+    """Builds the method of `config.loss`, applied on top of its base loss."""
     for key, table in (("method", METHODS), ("base", ROBUST)):
         if loss[key] in RENAMED:
             raise ValueError(f"config.loss.{key}: {loss[key]} is now called {RENAMED[loss[key]]}")
@@ -224,14 +224,14 @@ def networks(loss) -> int:
 
 
 def weighs(loss) -> bool:
-    """Whether an example's loss has a weight that is less where its label looks wrong."""
+    """Whether the method gives examples weights that are lower where labels look wrong."""
     return not {loss.method, loss.base} & {*FROM_LOGITS, "focal"}
 
 
 def weights(method: LossTransform, losses, state, where, inputs) -> jax.Array:
-    """How much each example counts: the derivative of its transformed loss by its loss.
+    """Returns each example's weight: the derivative of the transformed losses by its loss.
 
-    Of data parameters, which work on logits, it is 1 / sigma.
+    Data parameters work on logits; their weight is 1 / sigma.
     """
     if isinstance(state, memory.DataParametersState):
         parts = ((state.examples, "index"), (state.classes, "labels"))

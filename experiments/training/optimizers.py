@@ -1,4 +1,4 @@
-"""Optimizers and learning rate schedules that a config can name."""
+"""The optimizers and learning rate schedules that a config can name."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,10 @@ from experiments.checks import choose, positive, within
 
 
 def make(own, epochs: int, steps_per_epoch: int) -> optax.GradientTransformation:
-    """What `config.optimizer` means; it reads only the keys that this one needs.
+    """Builds the optimizer of `config.optimizer`, and reads only the keys that it needs.
 
-    `weight_decay` enters the gradient of all parameters, as in PyTorch; adamw's stays apart.
+    `weight_decay` is added to the gradients of all parameters, as in PyTorch. For adamw it is
+    decoupled.
     """
     rate = schedule(own, epochs, steps_per_epoch)
     within("config.optimizer.weight_decay", own.weight_decay, 0, 10)
@@ -31,11 +32,14 @@ def sgd(own, rate: optax.Schedule) -> optax.GradientTransformation:
 
 
 def schedule(own, epochs: int, steps_per_epoch: int) -> optax.Schedule:
-    """The learning rate of a step, after a linear rise over `warmup_epochs`.
+    """Returns the learning rate as a function of the step. It rises linearly in `warmup_epochs`.
 
-    constant; piecewise: times `factor` after each epoch of `boundaries`; cosine: down to 0; cyclic:
-    from epoch to epoch down to `factor` times as much, then anew, in cycles of `boundaries[0]`
-    epochs (Jinchi Huang et al., "O2U-Net", ICCV 2019).
+    After that it is:
+      constant
+      piecewise: multiplied by `factor` at each epoch in `boundaries`
+      cosine: decays to 0
+      cyclic: falls linearly, epoch by epoch, to `factor` times the learning rate, then starts
+        again, in cycles of `boundaries[0]` epochs (Jinchi Huang et al., "O2U-Net", ICCV 2019)
     """
     positive("config.optimizer.learning_rate", own.learning_rate)
     within("config.optimizer.warmup_epochs", own.warmup_epochs, 0, epochs)

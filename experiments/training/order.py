@@ -1,4 +1,4 @@
-"""The order of an epoch: a row of positions for each step, a pure function of (seed, epoch)."""
+"""Shuffles each epoch: one row of positions per step, which depends only on seed and epoch."""
 
 import functools
 
@@ -10,9 +10,9 @@ from experiments.training import devices
 
 
 def epoch_order(seed, epoch, size: int, batch_size: int, layout: devices.Layout | None = None):
-    """Every position once, as (steps, batch_size); -1 pads the last batch.
+    """Returns every position once, in an array of shape (steps, batch_size); -1 is padding.
 
-    Each batch is padded to a multiple of the number of devices, too.
+    The last batch is padded to `batch_size`, and every batch to a multiple of the device count.
     """
     return _epoch_order(seed, epoch, size, batch_size, layout or devices.layout(1))
 

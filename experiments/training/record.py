@@ -1,4 +1,4 @@
-"""What a run reports: a row an epoch, and at the end a summary."""
+"""Records a run: a row of metrics per epoch, and a summary at the end."""
 
 import jax
 import numpy as np
@@ -16,7 +16,7 @@ def samples_of(run: Run, seen, loss_state) -> Samples:
 
 
 def wrong_targets(run: Run) -> np.ndarray:
-    """1 where a training target is known to be wrong, 0 where it is known to be right, else -1."""
+    """Returns 1 where a training target is wrong, 0 where it is right, -1 where it is unknown."""
     train, groups = run.dataset.train, run.problem.groups
     known = np.full(len(train.index), -1, np.int8)
     for value, name in ((0, "clean"), (1, "wrong")):
@@ -26,7 +26,7 @@ def wrong_targets(run: Run) -> np.ndarray:
 
 
 def epoch_row(run: Run, epoch: int, sums, evaluated, loss_state, rows: Samples) -> dict:
-    """One row of metrics.jsonl; train metrics are averages over the epoch, as it was trained."""
+    """Builds a row of metrics.jsonl; training metrics are averages over the epoch's steps."""
     sums, evaluated = jax.tree.map(lambda x: np.asarray(x, np.float64), (sums, evaluated))
     names = quantity_names(run)[1:]
     with np.errstate(invalid="ignore"):  # a group may be empty
@@ -44,14 +44,14 @@ def epoch_row(run: Run, epoch: int, sums, evaluated, loss_state, rows: Samples) 
 
 
 def tau(loss_state) -> float:
-    """SuperLoss's threshold, the mean of one for each class; NaN where there is none."""
+    """Returns SuperLoss's threshold, averaged over classes if it is per class; NaN if none."""
     states = jax.tree.leaves(loss_state, is_leaf=lambda x: isinstance(x, SuperLossState))
     taus = [float(np.mean(state.tau)) for state in states if isinstance(state, SuperLossState)]
     return taus[-1] if taus else np.nan
 
 
 def summary(config, run: Run, rows: list[dict], params, seen: Samples) -> dict:
-    """A pure function of config, versions and platform: no time, no host, no path."""
+    """Builds results.json. It holds no time, host or path, so that equal runs have equal files."""
     content = {
         "config": config.to_dict(),
         "config_sha256": identity.config_sha256(config.to_dict()),
@@ -71,7 +71,7 @@ def summary(config, run: Run, rows: list[dict], params, seen: Samples) -> dict:
 
 
 def write_row(member: Member, epoch: int, sums, seen, loss_state, evaluated) -> dict:
-    """Writes what there is to say of an epoch, and returns it."""
+    """Writes the row of an epoch, and the losses if the config asks for them; returns the row."""
     config, run, path = member
     known = samples_of(run, seen, loss_state)
     row = epoch_row(run, epoch, sums, evaluated, loss_state, known)
@@ -82,11 +82,11 @@ def write_row(member: Member, epoch: int, sums, seen, loss_state, evaluated) -> 
 
 
 def finish(member: Member, rows: list[dict], state: TrainState) -> dict:
-    """Writes what a finished run has to say; its result last, since that says that it is."""
+    """Writes a finished run's files; results.json comes last, since it marks the run as done."""
     config, run, path = member
     known = samples_of(run, state.seen, state.loss_state)
     samples.write(path, known)
-    files.replace(path / files.METRICS, lines(rows).encode())  # as whole as the result
+    files.replace(path / files.METRICS, lines(rows).encode())  # repairs what a kill left
     results = summary(config, run, rows, state.params, known)
     if (number := files.at_once(path).get("number", 1)) > 1:
         results["vmapped"] = number  # vmapped steps are not bit-identical

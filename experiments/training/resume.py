@@ -1,4 +1,4 @@
-"""Where training starts: at the newest checkpoint that is whole, or at the initial state."""
+"""Restores the newest intact checkpoint, or creates the initial state."""
 
 import functools
 import json
@@ -13,12 +13,15 @@ from experiments.training.build import Member, excludes
 from experiments.training.step import TrainState, init_state
 
 
-class NothingInCommon(Exception):  # noqa: N818 (no error: the runs go on one after another)
-    """Several runs have checkpoints, but none of one step that is whole in all."""
+class NothingInCommon(Exception):  # noqa: N818 (no error: the runs then continue one by one)
+    """Raised if several runs have checkpoints, but no step that is intact in all of them."""
 
 
 def resume(members: list[Member]) -> tuple[TrainState, list[list[dict]]]:
-    """The newest step that all have a whole checkpoint of, or the start; and the rows so far."""
+    """Returns the state at the newest step that is intact in all runs, and the rows so far.
+
+    Without checkpoints, it is the initial state.
+    """
     run = members[0].run
     states = [init_state(one.run, one.config.seed) for one in members]
     restored = restore(members, states)
@@ -44,11 +47,13 @@ def resume(members: list[Member]) -> tuple[TrainState, list[list[dict]]]:
 
 
 def restore(members: list[Member], states: list) -> tuple[list, list[str]] | None:
-    """What process 0 reads, for all; `states` are of its shape. None if there is no checkpoint.
+    """Reads checkpoints in process 0, for all processes; None if there is none.
+
+    `states` are templates that give the structure, shapes and dtypes.
 
     Raises:
-      NothingInCommon: as `train`.
-      ValueError: if a run has checkpoints, but not one of them is whole.
+      NothingInCommon: see `train`.
+      ValueError: if all checkpoints of a single run are damaged.
     """
     folders = [one.path / checkpoint.FOLDER for one in members]
     found = devices.by_the_first(lambda: checkpoint.newest_common(folders, states))

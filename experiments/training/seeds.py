@@ -1,8 +1,8 @@
-"""Several runs for one process: those of several seeds, or of a sweep's points.
+"""Trains several runs in one process: several seeds, or several points of a sweep.
 
-They are trained at once where they can be, else one after another. Whether that pays is for
-scripts/bench_seeds.py to tell: on a GPU that a small model leaves idle it does, on a CPU, where
-vmap makes grouped convolutions, it does not.
+They are trained at once if possible, otherwise one after another. It pays on a GPU that a small
+model leaves partly idle. It does not pay for convolutions on a CPU, since vmap makes grouped
+convolutions of them. scripts/bench_seeds.py measures it.
 """
 
 import json
@@ -21,10 +21,10 @@ from experiments.training.stream import within_budget
 
 
 def train_seeds(config, run: Run, path, signal: Callable[[], int | None] = lambda: None) -> dict:
-    """Trains seeds config.seed and up on the same data; returns the first's result.
+    """Trains `vmap_seeds` seeds, from config.seed up, on the same data; returns the first result.
 
     Raises:
-      ValueError: for more than one device, a data set that is streamed, or a changed config.
+      ValueError: for several devices, a streamed data set, or a directory of another config.
     """
     numbers = range(config.seed, config.seed + config.vmap_seeds)
     members = []
@@ -37,7 +37,7 @@ def train_seeds(config, run: Run, path, signal: Callable[[], int | None] = lambd
             checkpoint.check_config(members[-1].path, own)
     if not fit_together(members):
         raise ValueError("config.vmap_seeds: expected one device that holds the data set")
-    (path / files.RESULTS).unlink(missing_ok=True)  # of fewer epochs
+    (path / files.RESULTS).unlink(missing_ok=True)  # of an earlier run with fewer epochs
     files.write_json(path / files.CONFIG, config.to_dict())
     train_all(members, signal)
     files.write_json(path / files.RESULTS, {"seeds": [*numbers], "number": len(numbers)})
@@ -45,13 +45,12 @@ def train_seeds(config, run: Run, path, signal: Callable[[], int | None] = lambd
 
 
 def train_all(members: list[Member], signal: Callable[[], int | None] = lambda: None) -> None:
-    """Trains what is not finished; a run that fails stops no other.
+    """Trains all unfinished runs; a run that fails does not stop the others.
 
     Raises:
-      FloatingPointError: at the end, for the first run whose loss was not finite; or what else
-        stopped a run.
-      MemoryError: if the device has no room for so many at once.
-      lock.Stopped: after saving, if `signal` returned one.
+      FloatingPointError, OSError, ValueError: at the end, the error of the first failed run.
+      MemoryError: if the device has too little memory for so many runs at once.
+      lock.Stopped: after saving, if `signal` returned a signal.
     """
     left = [one for one in members if not is_finished(one)]
     if len(left) > 1 and go_together(left):
@@ -81,7 +80,7 @@ def is_finished(member: Member) -> bool:
 
 
 def go_together(members: list[Member]) -> bool:
-    """Whether to train them at once: if they can be, and none has gone on alone since it began."""
+    """Whether to train the runs at once: it must be possible, and none has continued alone."""
     if not fit_together(members):
         return False
     paths = [one.path for one in members]
@@ -92,7 +91,7 @@ def go_together(members: list[Member]) -> bool:
         for path in paths:
             files.write_json(path / files.AT_ONCE, together)
         return True
-    # Of two newest checkpoints, since a kill may come between the last saves of two runs.
+    # One of the two newest steps must be common: a kill may come between the saves of two runs.
     newest = [{step.name for step in own[:2]} for own in steps]
     failed = any((path / files.FAILED).exists() for path in paths)
     near = not any(steps) or bool(set.intersection(*newest))
@@ -100,19 +99,19 @@ def go_together(members: list[Member]) -> bool:
 
 
 def fit_together(members: list[Member]) -> bool:
-    """Whether one device can hold their data and state, of which all must have one shape."""
+    """Whether runs have equal shapes, and one device can hold the data of all."""
     config, run, _ = members[0]
     if devices.size(run.layout) > 1 or excludes(config):
         return False
     if len({shapes(own) for _, own, _ in members}) > 1:
         return False
     host = run.problem.stored(run.dataset.train)
-    if any(own is not run for _, own, _ in members):  # as large as theirs, without being made
+    if any(own is not run for _, own, _ in members):  # same size as all, without copies
         host = jax.tree.map(lambda x: np.broadcast_to(x, (len(members), *x.shape)), host)
     return within_budget(host, budget_mb(config))
 
 
 def shapes(run: Run) -> tuple:
-    """Of the state and the data: those of runs at once must be the same."""
+    """Returns the shapes that must be equal for runs to be trained at once."""
     parts = (run.dataset.train, run.dataset.validation, run.dataset.test)
     return run.num_examples, *(leaf.shape for part in parts for leaf in jax.tree.leaves(part))

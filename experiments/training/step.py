@@ -1,4 +1,4 @@
-"""One training step, and evaluation: pure functions of a state and a batch."""
+"""The training step and the evaluation, as pure functions of a state and a batch."""
 
 import functools
 from collections.abc import Callable
@@ -17,17 +17,17 @@ from experiments.training.build import Run
 
 
 class TrainState(NamedTuple):
-    """All that training changes, and the seed of all that it draws."""
+    """Everything that training changes, and the seed for its random draws."""
 
     step: jax.Array
     params: Any
     batch_stats: Any
     opt_state: Any
     loss_state: Any
-    sums: jax.Array  # over this epoch, by group and quantity
-    seen: dict[str, jax.Array]  # of each example's last visit, by index
+    sums: jax.Array  # over this epoch, shape (groups, quantities)
+    seen: dict[str, jax.Array]  # per-example records of the last visit, by index
     seed: jax.Array
-    failed: jax.Array  # whether a loss or a gradient was not finite; then nothing changes any more
+    failed: jax.Array  # whether a loss or gradient was not finite; then the state no longer changes
 
 
 def group_names(run: Run) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ def init_state(run: Run, seed: int) -> TrainState:
 
     @functools.partial(
         jax.jit, out_shardings=run.layout.whole
-    )  # else each operation is compiled on its own
+    )  # without jit, each operation would be compiled separately
     def init(seed):
         variables = initial_variables(run, seed)
         params = variables["params"]
@@ -74,21 +74,21 @@ def initial_variables(run: Run, seed) -> dict[str, Any]:
 
 
 class Outcome(NamedTuple):
-    """Of a batch: gradients, the new loss state and BatchNorm statistics, and what is recorded."""
+    """Results of a batch: gradients, new loss state and BatchNorm statistics, and records."""
 
     grads: Any
     loss_state: Any
     batch_stats: Any
-    losses: jax.Array  # a unit each; of two networks, the mean
+    losses: jax.Array  # per unit; the mean over networks
     sums: jax.Array
-    index: Any  # of each example; beyond the last for padding
-    seen: dict[str, jax.Array]  # of each example
+    index: Any  # per example; out of range for padding
+    seen: dict[str, jax.Array]  # per-example records
 
 
 def differentiate(run: Run, state: TrainState, train: Examples, order) -> Outcome:
-    """Gradients on batch `step % steps` of the epoch, and what else came out of it."""
+    """Computes the Outcome of batch `step % steps` of the epoch."""
     rows = order[state.step % order.shape[0]]
-    rows = jax.lax.with_sharding_constraint(rows, run.layout.rows)  # each device draws its part
+    rows = jax.lax.with_sharding_constraint(rows, run.layout.rows)  # each device draws its own rows
     batch = run.problem.draw(train, rows, At(state.seed, state.step))
 
     def objective(params):
@@ -107,7 +107,7 @@ def differentiate(run: Run, state: TrainState, train: Examples, order) -> Outcom
             weights = methods.weights(run.method, losses, state.loss_state, where, extra)
         means = of_each(run, lambda one: run.problem.mean(*one))((weighted, where))
         aux = outputs, losses, where, weights, loss_state, updated.get("batch_stats", {})
-        # The sum over networks, if there are two: each learns from its own mean.
+        # With two networks, add their means: each network learns from its own.
         return means.sum(), aux
 
     grads, (outputs, losses, where, weights, loss_state, batch_stats) = jax.grad(
@@ -131,27 +131,27 @@ def differentiate(run: Run, state: TrainState, train: Examples, order) -> Outcom
 
 
 def of_each(run: Run, function: Callable) -> Callable:
-    """Maps the function over the networks, whose outputs have a leading axis if there are two."""
+    """Maps the function over the leading axis of outputs if there are two networks."""
     if run.networks == 1:
         return function
     return lambda outputs, *others: jax.vmap(lambda one: function(one, *others))(outputs)
 
 
 def over_networks(run: Run, values):
-    """The mean of what several networks have; of a mask, where all have it."""
+    """Averages values over the networks; a mask is True where it is True for all."""
     if run.networks == 1:
         return values
     return values.all(axis=0) if values.dtype == bool else values.mean(axis=0)
 
 
 def of_example(values, where):
-    """The mean over an example's units."""
+    """Averages over the units of each example."""
     axes = tuple(range(1, values.ndim))
     return values.mean(axis=axes, where=where) if axes else values
 
 
 def quantities(run: Run, outputs, batch, losses) -> dict[str, jax.Array]:
-    """What is summed of each unit, by name."""
+    """Returns the quantities that are summed over units, by name."""
     values = {"count": jnp.ones_like(losses), "loss": losses}
     for name, metric in run.problem.metrics.items():
         values[name] = over_networks(run, of_each(run, metric)(outputs, batch))
@@ -159,7 +159,7 @@ def quantities(run: Run, outputs, batch, losses) -> dict[str, jax.Array]:
 
 
 def sums_over_groups(run: Run, values: dict[str, jax.Array], where, batch) -> jax.Array:
-    """Of shape (groups, quantities)."""
+    """Sums the quantities over the units of each group; shape (groups, quantities)."""
     masks = [where]
     for mask in run.problem.groups.values():
         own = mask(batch.targets, batch.clean_targets)
@@ -172,7 +172,7 @@ def sums_over_groups(run: Run, values: dict[str, jax.Array], where, batch) -> ja
 def make_train_step(run: Run):
     @functools.partial(jax.jit, donate_argnums=0, out_shardings=run.layout.whole)
     def train_step(state: TrainState, train: Examples, order):
-        """One optimizer step, and whether this or an earlier one failed."""
+        """Takes one step; returns the state, and whether this or an earlier step failed."""
         out = differentiate(run, state, train, order)
         updates, opt_state = run.optimizer.update(out.grads, state.opt_state, state.params)
         finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((out.losses, out.grads))]
@@ -188,7 +188,7 @@ def make_train_step(run: Run):
             seed=state.seed,
             failed=failed,
         )
-        # Steps that are dispatched before the host sees a failure keep the last good state.
+        # The host sees a failure late. Steps dispatched until then keep the last good state.
         kept = jax.tree.map(functools.partial(jnp.where, failed), state, new)
         # On failure, write out of range: a select would copy the whole array.
         nowhere = failed | (not run.problem.rows_are_examples)
@@ -206,9 +206,10 @@ EVALUATION_BATCH = 1000
 
 
 def make_evaluate(run: Run, over_runs: bool = False, axis: int | None = None):
-    """Returns `evaluate(state, examples)`: the sums of each quantity but sigma.
+    """Returns `evaluate(state, examples)`, which sums each quantity, except sigma, over examples.
 
-    With `over_runs`, of each state along a leading axis; `axis` is that of the examples.
+    With `over_runs`, the state has a leading axis of runs. `axis` is the examples' axis of runs, or
+    None if all runs share them.
     """
 
     @functools.partial(jax.jit, out_shardings=run.layout.whole)

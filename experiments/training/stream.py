@@ -1,9 +1,9 @@
-"""Data sets larger than the device's memory: the same batches, read from the host by Grain.
+"""Streams data sets that are larger than the device's memory, from the host, with Grain.
 
-A resident data set is one (Examples, order) an epoch; a streamed one is a (Examples, order) for
-each step, which holds that step's batch alone. The training step cannot tell: same examples, same
-order, same crops, since those depend on seed, epoch and step. Only host memory (or a memory-mapped
-file) must hold the whole; Grain's threads gather batches ahead of the device.
+With a resident data set, the step gets all Examples and the order of the epoch. With a streamed
+one, it gets the Examples and the order of its own batch. Both give the same batches and crops,
+since these depend only on seed, epoch and step. The whole data set must fit in host memory or in a
+memory-mapped file. Grain's threads gather batches in advance.
 """
 
 import importlib.util
@@ -14,16 +14,16 @@ import numpy as np
 
 from experiments.data import Examples
 
-AHEAD = 4  # batches in flight to the device
+AHEAD = 4  # batches that are sent to the device in advance
 
 
 def within_budget(data: Examples, budget_mb: float) -> bool:
-    """Whether the data set may lie on the device; a budget of 0 sets no limit."""
+    """Whether the data set fits in the budget for the device; 0 means no limit."""
     return budget_mb == 0 or sum(array.nbytes for array in jax.tree.leaves(data)) <= budget_mb * 1e6
 
 
 def fits(data: Examples, budget_mb: float) -> bool:
-    """As `within_budget`; raises ValueError where it may not, and cannot be streamed."""
+    """Like `within_budget`, but raises ValueError if streaming is needed and Grain is missing."""
     if within_budget(data, budget_mb):
         return True
     if importlib.util.find_spec("grain") is None:
@@ -36,7 +36,7 @@ def fits(data: Examples, budget_mb: float) -> bool:
 
 
 class _Batches:
-    """A Grain source of whole batches, in the epoch's order."""
+    """A Grain data source whose items are whole batches, in the epoch's order."""
 
     def __init__(self, data: Examples, order: np.ndarray):
         self.data, self.order = data, order
@@ -49,7 +49,7 @@ class _Batches:
 
 
 def stream(data: Examples, order: np.ndarray) -> Iterator[tuple[Examples, np.ndarray]]:
-    """Yields each step's batch, on the device, and its row of positions in it."""
+    """Yields each step's batch on the device, and the positions of its examples; -1 is padding."""
     import grain
 
     options = grain.ReadOptions(num_threads=4, prefetch_buffer_size=2 * AHEAD)

@@ -1,4 +1,4 @@
-"""One batch of losses and of logits, and what transforms make of it under jit."""
+"""A batch of losses and a batch of logits, and helpers that apply transforms under jit."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 
 LOSSES = [0.0, 1e-30, 1e-8, 1e-3, 0.3, 0.69, 0.71, 1.0, 3.0, 20.0, 60.0, 1e4]
 CLASSES = 5
-# A batch: uncertain, certain, a tie, all equal.
+# A batch with uncertain and certain logits, a tie, and equal logits.
 LOGITS = np.array(
     [[0.3, -1.0, 2.0, 0.1, 0.5], [30, 0, -3, 1, 2], [1, 4, 4, 0, -2], [0, 0, 0, 0, 0]], float
 )
@@ -17,7 +17,7 @@ P_Y = P[np.arange(4), LABELS]
 
 
 def with_slopes(function, x):
-    """Values, one for each example, and the gradient of their sum."""
+    """Returns a value per example, and the gradient of their sum."""
 
     def total(x):
         values = function(x)
@@ -28,12 +28,12 @@ def with_slopes(function, x):
 
 
 def of_losses(transform, losses, state=()):
-    """Values and derivatives of a transform that takes losses alone."""
+    """Returns values and derivatives of a transform that needs only losses."""
     return with_slopes(lambda x: transform.update(x, state)[0], jnp.asarray(losses))
 
 
 def of_several(transforms, logits=LOGITS, labels=LABELS):
-    """Values and summed gradients of transforms of logits and labels; losses are no part of it."""
+    """Returns values and summed gradients of transforms that use logits and labels, not losses."""
     logits, labels = jnp.asarray(logits), jnp.asarray(labels)
     losses = jnp.full(labels.shape, 7, logits.dtype)
 
@@ -44,12 +44,12 @@ def of_several(transforms, logits=LOGITS, labels=LABELS):
 
 
 def of_logits(transform, logits=LOGITS, labels=LABELS):
-    """Values and gradients of one transform."""
+    """Returns values and gradients of one transform."""
     values, slopes = of_several([transform], logits, labels)
     return values[0], slopes
 
 
 def with_all_labels(logits):
-    """The logits once for each label, shape (examples, classes, classes), and these labels."""
+    """Pairs every example with every label; logits get shape (examples, classes, classes)."""
     logits = jnp.repeat(jnp.asarray(logits)[:, None], CLASSES, axis=1)
     return logits, jnp.broadcast_to(jnp.arange(CLASSES), logits.shape[:2])

@@ -1,4 +1,4 @@
-"""Transforms under jit, compiled once each: most of these tests' time is tracing and compiling."""
+"""Transforms under jit, each compiled once: tests spend most of their time on compilation."""
 
 import functools
 
@@ -22,13 +22,13 @@ def _differentiated(update):
 
 
 def update(transform, losses, state=None, **inputs):
-    """The update of a transform or a threshold under jit, by default from its first state."""
+    """Runs the update of a transform or threshold under jit, by default from its initial state."""
     state = transform.init() if state is None else state
     return _update(transform.update)(jnp.asarray(losses), state, **inputs)
 
 
 def weights_of(transform, losses, state=None, **inputs):
-    """The derivative of each value by its own loss, the values, and the new state; NumPy's."""
+    """Returns the derivative of each value by its loss, the values and the new state, as NumPy."""
     state = transform.init() if state is None else state
     grads, (values, new) = _differentiated(transform.update)(jnp.asarray(losses), state, inputs)
     return np.asarray(grads), np.asarray(values), new

@@ -20,7 +20,7 @@ GRID = list(itertools.product(LOSSES, (0.0, 1.0, 2.302585), (1e-6, 1e-2, 0.25, 1
 
 
 def grid():
-    """Columns (losses, tau, lam), and how much rounding x near the branch point costs sigma."""
+    """Returns losses, tau, lam, and sigma's allowed error, larger for x near the branch point."""
     losses, tau, lam = np.array(GRID, FLOAT).T
     x = (losses.astype(np.float64) - tau) / (2 * lam.astype(np.float64))
     distance = np.sqrt(2 * np.abs(1 + np.e * x)) + 1e-3
@@ -45,7 +45,7 @@ def test_value_and_gradient_against_40_digits(op_by_op):
     np.testing.assert_array_equal(by_tau, -sigma)
     clamped = 0
     for i, point in enumerate(zip(losses, tau, lam, strict=True)):
-        # The difference of loss and tau is rounded once; compare with that of the rounded one.
+        # The code rounds loss - tau once, so the reference starts from the rounded difference.
         point = (FLOAT(point[0] - point[1]), 0, point[2])
         value, weight, square = reference.superloss(*point)
         clamped += weight > 2.7182818
@@ -56,11 +56,11 @@ def test_value_and_gradient_against_40_digits(op_by_op):
         if weight > np.finfo(FLOAT).tiny:
             assert reference.relative(sigma[i], weight) < allowed[i]
         assert reference.relative(by_lam[i], square) < 2 * allowed[i] + 4
-    assert 20 < clamped < len(GRID) - 20  # both sides of the clamp were seen
+    assert 20 < clamped < len(GRID) - 20  # both sides of the clamp occur
 
 
 def test_is_the_minimum_over_sigma_up_to_e():
-    """The definition itself, with nothing of Lambert in it: a numeric minimum over log(sigma)."""
+    """Checks the definition itself, without Lambert W: a numeric minimum over log(sigma)."""
     for loss, tau, lam in [(0.1, 1.0, 0.5), (0.9, 1.0, 1.0), (3.0, 1.0, 1.0), (9.0, 2.3, 0.25)]:
         found = optimize.minimize_scalar(
             lambda s, d=loss - tau, lam=lam: d * np.exp(s) + lam * s * s,
@@ -162,12 +162,12 @@ def test_bad_losses_stay_in_their_place():
         grads, _, _ = slopes(losses, 1.0, lam)
         np.testing.assert_array_equal(grads, sigma)
     values, sigma = closed_form(losses[:3], 1.0, jnp.inf)
-    # On a CPU exact; a GPU's division may miss the last bit.
+    # Exact on a CPU; on a GPU, division may be off by one bit.
     rtol = 0 if jax.default_backend() == "cpu" else np.finfo(values.dtype).eps
     expected = np.array([-0.8, np.nan, np.inf], values.dtype)
     np.testing.assert_allclose(values, expected, rtol=rtol)
     np.testing.assert_array_equal(sigma, np.array([1, np.nan, 0], values.dtype))
-    # A constant lam has no tangent: infinity times its zero must not appear.
+    # A constant lam has tangent 0, which must not be multiplied by infinity.
     values, sigma = closed_form(losses, 1.0, 1.0)
     value = jax.jit(lambda x, dot: jax.jvp(lambda x: closed_form(x, 1.0, 1.0)[0], (x,), (dot,)))
     _, tangent = value(losses, jnp.ones(5))
@@ -218,7 +218,7 @@ def test_differentiated_in_every_way():
         np.testing.assert_allclose(found[way], found["reverse"], rtol=1e-5)
     np.testing.assert_allclose(found["checkpoint"], np.diag(found["reverse"]), rtol=1e-5)
     np.testing.assert_allclose(found["scan"], closed_form(losses, 1.0, 0.9)[1], rtol=1e-6)
-    # The third is sigma^3 (3 + 2 w) / (4 lam^2 (1 + w)^3), by hand from the second and dw/dl.
+    # The third derivative is sigma^3 (3 + 2 w) / (4 lam^2 (1 + w)^3), from the second and dw/dl.
     sigma = np.asarray(closed_form(losses[1:], 1.0, 0.9)[1], np.float64)
     w = -np.log(sigma)
     expected = sigma**3 * (3 + 2 * w) / (4 * 0.81 * (1 + w) ** 3)

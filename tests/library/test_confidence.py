@@ -1,4 +1,4 @@
-"""The confidence-aware losses against 40 digits, their limits and what their papers say of them."""
+"""The confidence-aware losses against 40 digits, their limits, and properties from the papers."""
 
 import functools
 
@@ -28,7 +28,7 @@ def with_slopes(f, number):
 
 
 def slopes(f, *args):
-    """Values and derivatives with respect to each argument, elementwise; NumPy's."""
+    """Returns values and elementwise derivatives by each argument, as NumPy arrays."""
     return jax.device_get(with_slopes(f, len(args))(*args))
 
 
@@ -56,8 +56,8 @@ def test_introspection_and_its_gradients_to_the_last_digits():
         for *values, s in zip(*got, np.asarray(sigma, np.float64), strict=True):
             with mpmath.workdps(100):  # the formula cancels at 1e-30
                 expected = exact_introspection(loss, s)
-            # Absolute where terms of that size cancel: in the value for l near 1/2, in the slope
-            # over sigma for sigma near 0.
+            # The tolerance is absolute where large terms cancel: the value for l near 1/2, and the
+            # slope in sigma for sigma near 0.
             sizes = min(abs(s), 1), 0, 1 / max(abs(s), 1)
             for value, reference, size in zip(values, expected, sizes, strict=True):
                 assert abs(value - reference) <= 8 * eps * (abs(reference) + size), (loss, s)
@@ -115,7 +115,7 @@ def test_reliability_is_r2d2_s():
         got = slopes(
             lambda a, s, k=kappa: reliability(a, s, k), jnp.array(precision), jnp.array(sigma)
         )
-        # As the authors' code has it: 1 - ap * rel - (1 - rel) * base.
+        # The authors' code: 1 - ap * rel - (1 - rel) * base.
         np.testing.assert_allclose(
             got[0], 1 - precision * sigma - (1 - sigma) * kappa, rtol=1e-6, atol=1e-7
         )

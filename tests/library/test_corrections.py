@@ -41,7 +41,7 @@ def test_forward_correction(name):
 
 @pytest.mark.parametrize("name", MATRICES)
 def test_backward_correction_is_unbiased(name):
-    """Its mean over the noise of a clean label is the cross entropy with that label."""
+    """Averaged over the noise of a clean label, it is the cross entropy with the clean label."""
     matrix = MATRICES[name]
     transform = robust.backward_correction(matrix)
     by_label, _ = of_logits(transform, *with_all_labels(LOGITS))

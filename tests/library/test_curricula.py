@@ -1,4 +1,4 @@
-"""The curricula against their papers' formulas and official codes, written once more in NumPy."""
+"""The curricula against NumPy versions of their papers' formulas and of official code."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +15,7 @@ LOSSES = np.array([0.0, 0.3, 0.999, 1.0, 1.5, 2.3, 7.0, 1e4])
 
 
 def least(objective, choices):
-    """The smallest value of `objective(v)` over the choices, and where it lies."""
+    """Returns the smallest value of `objective(v)` over the choices, and the choice."""
     table = np.array([objective(v) for v in choices])
     return table.min(axis=0), choices[table.argmin(axis=0)]
 
@@ -33,7 +33,7 @@ def test_self_paced_is_the_minimum_over_the_weights(weights, K):
     np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(v, best, atol=4e-5)
     if weights == "hard":
-        assert v.tolist() == (LOSSES < K).tolist()  # at l = K not
+        assert v.tolist() == (LOSSES < K).tolist()  # l = K is not kept
 
 
 def test_self_paced_lets_harder_samples_in_as_the_threshold_grows():
@@ -125,8 +125,8 @@ def test_mentornet_pd_has_the_official_weights():
         np.testing.assert_allclose(v, expected, atol=1e-6)
         seen |= set(np.round(v, 3).tolist())
         if epoch < 19:
-            np.testing.assert_array_equal(values, losses)  # cross entropy itself
-    assert {0, 1} < seen  # and weights between
+            np.testing.assert_array_equal(values, losses)  # equals cross entropy
+    assert {0, 1} < seen  # and fractional weights
 
 
 @pytest.mark.parametrize("second", [0.0, 0.5, 2.0])
@@ -145,7 +145,7 @@ def test_mentornet_is_the_minimum_over_the_weights(second):
 
 
 def test_mentornet_keeps_all_of_equal_losses():
-    """As an untrained network has them; a threshold one bit too low would drop every one."""
+    """An untrained network has equal losses. A threshold one bit too low would drop them all."""
     transform = mentornet(percentile=47.0, decay=0.9)
     for size, loss in enumerate(np.random.default_rng(0).uniform(1, 4, 40)):
         state, where = transform.init(), jnp.arange(60) <= size
@@ -163,7 +163,7 @@ def test_truncation_is_that_of_the_paper():
     l_q, l_k = (1 - p**q) / q, (1 - k**q) / q
     np.testing.assert_allclose(values, np.where(believed, l_q, l_k), rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(slopes, np.where(believed, p**q, 0), rtol=1e-5)
-    # AlanChou's Truncated-Loss gives each example a weight, and differs by the constant L_q(k).
+    # AlanChou's Truncated-Loss weights examples, and differs from ours by the constant L_q(k).
     weight = (l_k > l_q).astype(float)
     np.testing.assert_allclose(values - l_k, l_q * weight - l_k * weight, rtol=1e-5, atol=1e-6)
 

@@ -1,4 +1,4 @@
-"""Data parameters against the official loop, with slopes by finite differences in float64."""
+"""Data parameters against the official training loop, with float64 finite differences."""
 
 import chex
 import jax
@@ -66,7 +66,7 @@ def test_data_parameters_follow_the_official_loop(kinds):
         values, state = update(
             transform, jnp.zeros(7), state, where=where, logits=dirty, labels=labels, index=index
         )
-        # Weighted with the parameters before their step.
+        # The losses are weighted before the parameters take their step.
         np.testing.assert_allclose(values, np.where(where, expected, 0), rtol=2e-4, atol=1e-5)
         parts = official_step(parts, momenta, rates, batch)
         for kind in kinds:
@@ -146,7 +146,7 @@ def test_absent_examples_keep_their_parameters_and_moments():
 def test_data_parameters_at_extreme_and_non_finite_logits():
     transform = data_parameters(num_classes=2, num_examples=4)
     labels, index = jnp.array([0, 1, 0, 1]), jnp.arange(4)
-    low = -jnp.inf  # of a class that a model has masked
+    low = -jnp.inf  # logit of a masked class
     logits = jnp.array([[1e4, -1e4, low], [1e4, -1e4, 0.0], [0.0, low, low], [2.0, 1.0, low]])
     inputs = {"labels": labels, "index": index}
     state = transform.init()
@@ -155,7 +155,7 @@ def test_data_parameters_at_extreme_and_non_finite_logits():
     chex.assert_tree_all_finite(after)
     assert after.examples.log_sigma[3] != state.examples.log_sigma[3]
     assert (np.abs(after.examples.log_sigma) <= np.log(20) * (1 + 1e-6)).all()
-    # An example that is not a number is as one that is absent.
+    # A NaN example is treated like an absent one.
     bad = logits.at[1].set(jnp.nan)
     values, after = update(transform, jnp.zeros(4), logits=bad, **inputs)
     _, dropped = update(transform, jnp.zeros(4), logits=logits, where=index != 1, **inputs)

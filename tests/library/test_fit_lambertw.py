@@ -1,4 +1,4 @@
-"""The module's coefficients are those that scripts/fit_lambertw.py finds."""
+"""scripts/fit_lambertw.py finds the coefficients in the module."""
 
 import functools
 
@@ -37,7 +37,7 @@ def test_rationals_are_as_good_as_the_script_says(name):
     assert (len(num), len(den)) == (m + 1, n + 1)
     error = fit_lambertw.largest_error(points, num, den)
     assert float(f"{error:.1e}") == ERRORS[name]
-    # And no coefficient is idle: a change in the sixth digit would show.
+    # Every coefficient matters: a change in the sixth digit would show.
     for k in range(m + 1):
         nudged = [c * (1 + 1e-5 * (i == k)) for i, c in enumerate(num)]
         assert fit_lambertw.largest_error(points, nudged, den) > 1.1 * error

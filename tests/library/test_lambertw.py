@@ -20,7 +20,7 @@ slopes_of = jax.jit(jax.vmap(jax.grad(lambertw)))
 
 
 def points(dtype):
-    """Both sides of every seam, next to the branch point and over the whole range."""
+    """Points on both sides of every seam, next to the branch point and over the whole range."""
     eps, largest = np.finfo(dtype).eps, np.finfo(dtype).max
     first = dtype(BRANCH) + dtype(0)
     neighbours = [first := np.nextafter(first, dtype(0)) for _ in range(20)]
@@ -50,7 +50,7 @@ def test_edges(dtype):
     w = np.asarray(lambertw(z))
     np.testing.assert_array_equal(w, expected)
     np.testing.assert_array_equal(np.signbit(w[6:8]), [False, True])
-    # A subnormal may give itself or 0, whatever the device does with it.
+    # For a subnormal z, the result may be z or 0, depending on the device.
     subnormal = np.array([tiny / 8, -tiny / 8], dtype)
     w = np.asarray(lambertw(subnormal))
     assert ((w == subnormal) | (w == 0)).all()
@@ -144,7 +144,7 @@ def test_quiet_under_debug_nans():
 
 
 def test_scipys_own_test_points():
-    """Those of scipy.special.tests.test_lambertw that are real and on the principal branch."""
+    """The real, principal-branch points of scipy.special.tests.test_lambertw."""
     points = {
         0.0: 0.0,
         np.inf: np.inf,
@@ -163,7 +163,7 @@ def test_scipys_own_test_points():
 
 
 def test_optimised_program():
-    """One logarithm, one root, one division, no exponential, nothing that loops or leaves."""
+    """One logarithm, one square root, one division, no exponential, no loops or host callbacks."""
     z = jnp.ones(4096, jnp.float32)
     text = jax.jit(lambertw).lower(z).compile().as_text()
     ops = re.findall(r"= f32\[4096\]\S* ([\w-]+)\(", text)

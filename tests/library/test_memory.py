@@ -1,4 +1,4 @@
-"""ELR, SELF's filter and O2U-Net's record against NumPy, written from the papers and their code."""
+"""ELR, SELF's filter and O2U-Net's record against NumPy versions of the papers and their code."""
 
 import chex
 import jax
@@ -18,7 +18,7 @@ def softmax(z):
 
 
 def batches(steps, size=6, seed=0):
-    """Logits, labels, cross entropies and indices, each index once in a batch."""
+    """Yields logits, labels, cross entropies and indices; an index is unique within a batch."""
     rng = np.random.default_rng(seed)
     for _ in range(steps):
         logits = 3 * rng.normal(size=(size, C))
@@ -54,7 +54,7 @@ def test_early_learning_is_the_official_formula(lam, beta):
 
 
 def test_early_learning_s_gradient_passes_through_p_alone():
-    """The paper's: lam * p_c * sum_k (t_k - t_c) p_k / (1 - <t, p>), for logit c."""
+    """For logit c, the paper has lam * p_c * sum_k (t_k - t_c) p_k / (1 - <t, p>)."""
     state = early_learning(num_examples=N, num_classes=C).init()
 
     @jax.jit
@@ -92,7 +92,7 @@ def test_early_learning_cancels_the_gradient_of_a_wrong_label():
     for _ in range(10):  # early in training, the network says 0
         _, state = gradient(jnp.array([[4.0, 0.0]]), state)
     fitting = jnp.array([[1.5, 0.0]])
-    # Cross entropy's gradient, p_0 = 0.82, would learn the label: this one goes back to 0.
+    # Cross entropy's gradient, p_0 = 0.82, would fit the label; this one returns to class 0.
     assert gradient(fitting, state)[0][0, 0] < 0
     assert gradient(fitting, transform.init())[0][0, 0] > 0.5
 
@@ -150,14 +150,14 @@ def test_self_filter_keeps_what_the_average_agrees_with(decay):
 
 
 def test_each_prediction_weighs_by_its_age_alone():
-    """A strong first prediction, then weaker ones: started at the first it would still decide."""
+    """Later predictions outweigh a strong first one; a mean started at the first would not."""
     transform = self_filter(num_examples=1, num_classes=2, decay=0.9)
     state = transform.init()
     inputs = {"labels": jnp.array([1]), "index": jnp.array([0])}
     for p in (0.9, 0.1, 0.1):
         logits = jnp.log(jnp.array([[p, 1 - p]]))
         value, state = update(transform, jnp.ones(1), state, logits=logits, **inputs)
-    # In proportion to 0.81, 0.9, 1: (0.729 + 0.09 + 0.1) < (0.081 + 0.81 + 0.9).
+    # The weights are proportional to 0.81, 0.9, 1: 0.729 + 0.09 + 0.1 < 0.081 + 0.81 + 0.9.
     np.testing.assert_allclose(state.predictions[0] / 0.1, [0.919, 1.791], rtol=1e-5)
     assert value == 1
     started_at_first = 0.9**2 * 0.9 + 0.1 * (0.9 * 0.1 + 0.1)
@@ -219,7 +219,7 @@ def test_loss_memory_sums_and_counts_what_is_unmasked_and_finite():
 
 
 def epochs(rng, count, size):
-    """Losses of whole epochs whose level falls, and the shuffled batches they come in."""
+    """Yields the losses of epochs, which decrease on average, and their shuffled batches."""
     for level in np.linspace(3, 1, count):
         losses = np.float32(level + rng.exponential(size=N))
         yield losses, rng.permutation(N).reshape(-1, size)
@@ -243,14 +243,14 @@ def test_centred_loss_memory_with_one_batch_an_epoch_is_official():
     state = transform.init()
     for losses, ((*order,),) in epochs(rng, 5, size=N):
         official += losses - losses.mean()
-        padded = np.array([*losses[order], 99.0, np.inf])  # neither is in the mean
+        padded = np.array([*losses[order], 99.0, np.inf])  # neither enters the mean
         index = jnp.array([*order, 0, 0])
         _, state = update(transform, padded, state, index=index, where=padded != 99.0)
     np.testing.assert_allclose(state.total, official, rtol=1e-4, atol=1e-5)
 
 
 def test_centred_loss_memory_corrects_for_when_an_example_was_seen():
-    """Example 0 is easy but seen early alone, 1 hard but seen late alone; 2 and 3 are always."""
+    """Example 0 is easy but only seen early, 1 hard but only seen late; 2 and 3 are always seen."""
     early, late = jnp.array([2.8, 3.0, 3.2]), jnp.array([1.2, 1.0, 0.8])
     scores = {}
     for centred in (False, True):

@@ -34,7 +34,7 @@ def test_published_maps():
     assert flips == {
         "truck": "automobile", "bird": "airplane", "deer": "horse", "cat": "dog", "dog": "cat",
     }  # fmt: skip
-    # Twenty superclasses of five classes each: five steps lead back, and no fewer.
+    # Twenty superclasses have five classes each: exactly five steps lead back to a class.
     assert set(noise.CIFAR100_FLIPS) == set(range(100))
     for start in range(100):
         path = [start]
@@ -59,12 +59,12 @@ def test_exact_numbers(kind, rate):
     counts = np.zeros((10, 10))
     np.add.at(counts, (labels, noisy), 1)
     expected = sizes[:, None] * matrix
-    # Every number is within one of what was asked, but for that of the whole row's flips.
+    # Each count is within one of what was asked for, plus the rounding of the row's total flips.
     assert (np.abs(counts - expected) < 2).all()
     assert (counts[expected == 0] == 0).all()
     total = (sizes * (1 - np.diag(matrix))).sum()
     assert abs((noisy != labels).sum() - total) <= 0.5
-    # The examples are drawn anew by another key, the numbers stay.
+    # Another key flips other examples, but equally many.
     other = np.asarray(noise.corrupt_labels(jax.random.key(2), labels, matrix, exact=True))
     assert (np.sort(other) == np.sort(noisy)).all()
     if 0 < rate < 1:
@@ -82,9 +82,9 @@ def test_permuted_labels():
 
 
 def test_instance_dependent_noise_of_equal_images_is_symmetric():
-    """With nothing to tell images apart, the scores are 0 and the softmax uniform."""
+    """If all images are equal, the scores are 0 and the softmax is uniform."""
     labels = LABELS[:20_000]
-    images = np.full((len(labels), 25), 3.0)  # of a shape that other tests have compiled
+    images = np.full((len(labels), 25), 3.0)  # a shape that other tests compile, too
     noisy = noise.instance_dependent_labels(jax.random.key(0), images, labels, 0.4, 10)
     counts = np.zeros((10, 10))
     np.add.at(counts, (labels, noisy), 1)
@@ -142,7 +142,7 @@ def test_realised_matrix(kind, rate):
 
 
 def test_labels_are_the_same_everywhere():
-    """Whatever the version, the platform and JAX's flags: a change of hash is a breaking change."""
+    """Labels do not depend on version, platform or JAX's flags; a new hash is a breaking change."""
     matrix = noise.transition_matrix("symmetric_exclusive", 0.4, 10)
     noisy = noise.corrupt_labels(jax.random.key(7, impl="threefry2x32"), LABELS, matrix)
     digest = hashlib.sha256(np.asarray(noisy, "<i4").tobytes()).hexdigest()

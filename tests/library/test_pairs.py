@@ -1,4 +1,4 @@
-"""Co-teaching and JoCoR against NumPy transcriptions of the official code, and its edges."""
+"""Co-teaching and JoCoR against NumPy transcriptions of the official code, and edge cases."""
 
 import jax
 import jax.numpy as jnp
@@ -127,14 +127,14 @@ def test_a_schedule_is_read_at_each_update(method):
         values = np.asarray(values)
         assert (np.sum(values > 0, axis=1) == np.sum(values[0] > 0)).all()
         kept.append(int(np.sum(values[0] > 0)))
-    # R(t) = 1 - min(t / T_k * tau, tau): of 20, 8 % fewer each step.
+    # R(t) = 1 - min(t / T_k * tau, tau): each step keeps 8 % fewer of the 20.
     expected = [int(N * (1 - min(t / steps * rate, rate)) + 1e-9) for t in range(8)]
     assert kept == expected
     assert state.step == 8
 
 
 def test_a_share_that_rounding_lowered_keeps_as_many_as_it_says():
-    """floor(0.7 * 10) is 7 in exact arithmetic; in floats the product may lie below."""
+    """floor(0.7 * 10) must be 7, although the product in floating point may be below 7."""
     tenths = np.arange(1, 11)
     exact = np.concatenate([tenths / 10, 1 - (10 - tenths) / 10])  # 0.1, 0.09999999999999998
     for size in (10, 1000):
@@ -155,7 +155,7 @@ def test_one_sample_is_kept_at_least(keep):
 def test_ties_are_kept_by_position():
     values, _ = taught(jnp.ones((2, 6)), 0.5)
     assert values.tolist() == [[2.0] * 3 + [0.0] * 3] * 2
-    # Masked positions do not count, whatever they hold.
+    # Masked positions do not count, whatever their values.
     where = jnp.array([False, True, True, False, True, True])
     dirty = jnp.tile(jnp.where(where, 1.0, jnp.nan), (2, 1))
     values, _ = taught(dirty, 0.5, where)
@@ -173,7 +173,7 @@ def test_masked_samples_are_neither_kept_nor_counted(method):
     np.testing.assert_allclose(masked[:, where], dropped, rtol=1e-6)
     np.testing.assert_array_equal(masked[:, ~where], 0)
     assert state.step == 1
-    # Masked for one network is masked for both: the other has nothing to compare it with.
+    # If one network masks an example, it is masked for both, as there is nothing to compare.
     one = np.stack([where, np.ones(N, bool)])
     values, _ = update(transform, losses, where=one, logits=logits)
     np.testing.assert_array_equal(values, masked)

@@ -30,7 +30,7 @@ ASYMMETRIC = noise.transition_matrix("asymmetric", 0.4, CLASSES, flips={0: 1, 3:
 
 
 def assert_close(values, expected, losses, smallest=0.0):
-    """Within a few units in the last place, with what the rounding of exp's argument adds."""
+    """Allows a few ulp, and the error from rounding the argument of exp."""
     for value, reference, loss in zip(values, expected, losses, strict=True):
         error = abs(exact(value) - reference)
         assert error <= 8 * EPS * (1 + min(loss, 100)) * abs(reference) + smallest, (loss, value)
@@ -47,7 +47,7 @@ def test_generalized_cross_entropy(q):
 
 
 def clipped_symmetric_cross_entropy(alpha, beta):
-    """The official TensorFlow code (YisenWang), an example's share of its mean."""
+    """The official TensorFlow code (YisenWang), for one example instead of the mean."""
     prediction, label = np.clip(P, 1e-7, 1), np.clip(ONE_HOT, 1e-4, 1)
     ce = -(ONE_HOT * np.log(prediction)).sum(axis=-1)
     return alpha * ce + beta * -(P * np.log(label)).sum(axis=-1)
@@ -80,14 +80,14 @@ def test_active_passive_is_the_official_code(passive):
 
 
 def test_active_passive_loss_sums_to_a_constant_over_labels():
-    """The symmetry from which the paper has its robustness, and the bounds that it implies."""
+    """Checks the symmetry that makes the loss robust in the paper, and the bounds it implies."""
     logits = np.concatenate([LOGITS, [[1e4, -1e4, 0, 0, 0], [1e4, 1e4, 0, 0, 0]]])
     transform = robust.active_passive(alpha=2.0, beta=3.0, log_zero=-4.0)
     by_label, _ = of_logits(transform, *with_all_labels(logits))
     np.testing.assert_allclose(by_label.sum(axis=1), 2 + 3 * 4 * (CLASSES - 1), rtol=1e-5)
     assert (by_label >= 0).all()
     assert (by_label <= 2 + 3 * 4).all()
-    # Certain of one class, NCE is 0 for it and 1 / (C - 1) for any other.
+    # If the network is certain of a class, NCE is 0 for it and 1 / (C - 1) for any other.
     inputs = with_all_labels([[1e4, 0, 0, 0, 0]])
     certain, _ = of_logits(robust.active_passive(beta=0.0), *inputs)
     np.testing.assert_allclose(certain, [[0, *[1 / (CLASSES - 1)] * (CLASSES - 1)]], rtol=1e-6)
@@ -114,7 +114,7 @@ def test_hard_bootstrap(beta, weight):
 
 @pytest.mark.parametrize("gamma", [0.0, 1e-3, 0.5, 1.0, 2.0])
 def test_focal(gamma):
-    # And below 0, where rounding may leave a loss, and beside it.
+    # Also at and below 0, since rounding may make a loss negative.
     subnormal = np.finfo(jnp.result_type(float)).smallest_subnormal
     losses = [*LOSSES, -1e-8, -0.0, subnormal]
     all_values, all_slopes = of_losses(robust.focal(gamma=gamma), losses)
@@ -181,7 +181,7 @@ def test_extreme_losses(transform, largest, dtype):
     ],
 )
 def test_hyperparameters_may_be_traced(build):
-    """And the limit at 0 is found then, too."""
+    """Traced hyperparameters work, and give the limit at 0."""
     logits, labels = jnp.asarray(LOGITS), jnp.asarray(LABELS)
     losses = jnp.asarray(-np.log(P_Y))
 

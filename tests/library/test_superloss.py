@@ -24,7 +24,7 @@ def test_half_precision_is_computed_in_float32(dtype):
     chex.assert_trees_all_equal(values, wide.astype(dtype))
     chex.assert_trees_all_equal(state, wide_state)
     chex.assert_trees_all_equal_dtypes(state, transform.init())
-    # State leaves keep whatever dtype they came with.
+    # State leaves keep their dtype.
     given = transform.init()._replace(tau=jnp.float16(0))
     _, kept = update(transform, losses, given)
     chex.assert_trees_all_equal_dtypes(kept, given)
@@ -109,7 +109,7 @@ def test_state_can_be_donated(name):
     for _ in range(3):
         losses, state = step(losses, state)
     assert state.count == 24
-    assert transform.init().count == 0  # untouched
+    assert transform.init().count == 0  # the state is not modified in place
 
 
 def test_state_survives_orbax(tmp_path):

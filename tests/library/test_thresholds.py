@@ -1,4 +1,4 @@
-"""The thresholds against plain Python, with everything that must not enter them."""
+"""The thresholds against plain Python, in the presence of values that they must ignore."""
 
 import chex
 import jax
@@ -18,7 +18,7 @@ def follow(threshold, batches, **inputs):
     state, taus = threshold.init(), []
     size = max(map(len, batches))
     for batch in batches:
-        # Padded to one shape, and so one program for all.
+        # Padded to one shape, so that only one program is compiled.
         losses = np.pad(batch, (0, size - len(batch)), constant_values=99.0)
         state = update(threshold, losses, state, where=np.arange(size) < len(batch), **inputs)
         taus.append(float(state.tau))
@@ -42,7 +42,7 @@ def test_debiased_ema_weighs_batches_by_age_alone():
     for t, tau in enumerate(taus):
         weights = 0.75 ** np.arange(t, -1, -1)
         np.testing.assert_allclose(tau, weights @ means[: t + 1] / weights.sum(), rtol=1e-6)
-    # Before the first sample it is 0, like the others; a donated state has no buffer twice.
+    # Before the first sample, all values are 0. A donated state must not contain a buffer twice.
     assert threshold.init().tau == 0
     step = jax.jit(threshold.update, donate_argnums=1)
     state = step(jnp.ones(3), threshold.init())
@@ -161,14 +161,14 @@ THRESHOLDS = {
 @pytest.mark.parametrize("name", THRESHOLDS)
 def test_masked_and_non_finite_losses_do_not_enter(name):
     threshold = THRESHOLDS[name]
-    two = jnp.array([0, 1])  # labels, for those that need them
+    two = jnp.array([0, 1])  # labels, for thresholds that need them
     start = update(threshold, [1.0, 2.0], labels=two)
     dirty = jnp.array([4.0, jnp.nan, jnp.inf, -jnp.inf, 6.0, 99.0])
     where, labels = jnp.array([True] * 5 + [False]), jnp.array([0, 1, 2, 0, 1, 2])
     clean = update(threshold, [4.0, 6.0], start, labels=two)
     found = update(threshold, dirty, start, where=where, labels=labels)
     chex.assert_trees_all_close(found, clean)
-    # A batch with nothing to count leaves the state as it was, the first one too.
+    # A batch without any counted sample leaves the state unchanged, even the first batch.
     for state in (threshold.init(), start):
         where = jnp.array([True, False])
         nothing = update(threshold, [jnp.nan, 5.0], state, where=where, labels=two)
@@ -185,7 +185,7 @@ def test_large_losses_and_counts():
     threshold = running_mean()
     state = update(threshold, [1e30, 3e30])
     np.testing.assert_allclose(state.tau, 2e30, rtol=1e-6)
-    # A sum beyond the largest float says nothing about the mean: the batch is left out.
+    # If the sum overflows, the mean is unknown, so the batch is ignored.
     largest = jnp.finfo(state.tau.dtype).max
     chex.assert_trees_all_equal(update(threshold, jnp.full(4, largest), state), state)
     full = state._replace(count=jnp.int32(2**31 - 3))

@@ -1,4 +1,4 @@
-"""Trend-SL against its official code, written once more in Python, and SuperLoss in 40 digits."""
+"""Trend-SL against a Python version of its official code, and SuperLoss in 40 digits."""
 
 import itertools
 
@@ -32,7 +32,7 @@ def test_trend_superloss_has_the_official_trend(window, alpha):
         index = rng.permutation(6)[:4]
         where = np.array([True, True, True, t % 3 > 0])
         losses = rng.exponential(size=4).astype(np.float32)
-        losses[rng.random(4) < 0.2] = 0  # fitted; whole windows of it, too
+        losses[rng.random(4) < 0.2] = 0  # fitted examples; some windows are all 0
         sigma, values, state = weights_of(transform, losses, state, index=index, where=where)
         for i, loss, counted, s, value in zip(index, losses, where, sigma, values, strict=True):
             if not counted:
@@ -46,7 +46,7 @@ def test_trend_superloss_has_the_official_trend(window, alpha):
 
 
 def test_trend_starts_anew_only_once():
-    """Losses of exactly 0 fill the window, as saturated logits give them: history all the same."""
+    """Saturated logits give losses of exactly 0. A window full of them still counts as history."""
     transform = trend_superloss(num_examples=1, threshold=constant(0.0), window=3, alpha=1.0)
     state, history, index = transform.init(), [], jnp.array([0])
     for loss in (1.0, 0.0, 0.0, 0.0, 2.0, 1.0):

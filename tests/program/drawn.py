@@ -1,4 +1,4 @@
-"""Runs of random numbers to draw, and what a drawing shows."""
+"""Makes runs of random numbers for drawing tests, and reads what a drawing shows."""
 
 import numpy as np
 
@@ -23,12 +23,12 @@ def examples(seed, number=200):
 
 
 def make_run(root, method, rate, seed, wanted=(), epochs=EPOCHS, more=None, **overrides):
-    """A run as the program leaves it, of random numbers; `more` replaces parts of its result."""
+    """Writes a run of random numbers in the program's format; `more` overrides its results."""
     config = digits.get_config()
     config.epochs = epochs
     changes = {"loss.method": method, "noise.rate": rate, "seed": seed} | overrides
     config.update_from_flattened_dict(changes)
-    # As those trained at once: each seed in a directory of its own, which has no other name.
+    # Like seeds trained at once, whose directories are all called seed_0, seed_1, ...
     path = root / f"{method}-{rate}-{len(list(root.glob('*')))}" / "seed_0"
     path.mkdir(parents=True)
     rng = np.random.default_rng([seed, int(100 * rate), *map(ord, method)])
@@ -58,7 +58,7 @@ def with_examples(path, seed=0):
 
 
 def swept(root):
-    """Two methods, two rates of noise, two seeds; of one seed with noise, every example."""
+    """Two methods, noise rates and seeds; one seed with noise also records every example."""
     for method in ("cross_entropy", "superloss"):
         for rate in (0.0, 0.4):
             for seed in (0, 1):

@@ -1,10 +1,10 @@
-"""Runs of the training program, in a test's own process."""
+"""Runs the training program in the test's process."""
 
 from experiments.training import loop
 from experiments.training.build import Member
 
 
 def train_one(config, run, path, signal=lambda: None):
-    """Trains one run alone, and returns its result."""
+    """Trains a single run and returns its results."""
     [results] = loop.train([Member(config, run, path)], signal)
     return results

@@ -1,4 +1,4 @@
-"""Imports point one way, files and functions can be seen whole, rooms keep their words."""
+"""Checks the architecture: import directions, sizes of files and functions, words per module."""
 
 import ast
 import re
@@ -7,19 +7,19 @@ import pytest
 
 from tests.program.test_main import ROOT
 
-# From top to bottom, as in docs/architecture.md: a room imports only what stands below it.
+# From top to bottom, as in docs/architecture.md: a package imports only from packages below it.
 ROOMS = (
     "experiments.quickstart", "experiments.figures", "experiments.main", "experiments.report",
     "experiments.sweep", "experiments.training", "experiments.runs", "experiments.tasks",
     "experiments.models", "experiments.data", "experiments.flags", "experiments.cache",
     "experiments.progress", "experiments.rng", "experiments.checks", "configs", "superloss_jax",
 )  # fmt: skip
-# What the loop knows nothing of: these words stand in tasks, data, models and methods.
+# These modules of experiments/training must not mention logits, labels, accuracy or classes.
 TASKLESS = ("loop", "resume", "checkpoint", "devices", "order", "seeds", "step", "stream")
 
 
 def modules():
-    """The syntax tree of every module of the project, by its dotted name."""
+    """Returns the path of every module of the project, by its dotted name."""
     found = {}
     for folder in ("superloss_jax", "experiments", "configs"):
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -32,7 +32,7 @@ MODULES = modules()
 
 
 def imported(path):
-    """The project's modules that a file imports, within functions, too."""
+    """Yields the modules that a file imports, including imports within functions."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
@@ -79,7 +79,7 @@ def test_the_document_has_the_rooms_in_this_order():
 
 
 def code_lines(node, source):
-    """Lines of a function without blank ones, comments and its docstring."""
+    """Counts the lines of a function, without blank lines, comments and its docstring."""
     lines = source.splitlines()[node.lineno - 1 : node.end_lineno]
     doc = ast.get_docstring(node, clean=False)
     first = node.body[0]

@@ -1,4 +1,4 @@
-"""Official files, small ones of the same layout: read whole, or refused with nothing cached."""
+"""Small files in the official formats are read completely, or refused without caching anything."""
 
 import gzip
 import hashlib
@@ -31,10 +31,10 @@ def nothing_cached():
 
 
 def contents(name, labels=None):
-    """The members of a binary archive, and the images and labels of its training files."""
+    """Returns the members of a binary archive, and the images and labels of its training files."""
     archive = archives.ARCHIVES[name]
     rng = np.random.default_rng(0)
-    # Of CIFAR-100: any numbering of the cycles of its flips.
+    # For CIFAR-100, each cycle of its flips gets an arbitrary coarse label.
     leaders = sorted({min(cycle(i)) for i in range(100)})
     superclass = np.array([leaders.index(min(cycle(i))) for i in range(100)], np.uint8)
     members, images, given = {}, [], []
@@ -62,7 +62,7 @@ def cycle(start):
 
 
 def write_archive(folder, name, members, monkeypatch, links=()):
-    """Writes it and makes its hash and counts the expected ones."""
+    """Writes an archive, and sets the expected hash and counts to its own."""
     archive = archives.ARCHIVES[name]
     path = folder / archive.file
     with tarfile.open(path, "w:gz") as tar:
@@ -89,7 +89,7 @@ def test_binary_archives(tmp_path, name, monkeypatch):
         np.testing.assert_array_equal(dataset.train.targets, labels)
         assert dataset.class_names[-1] == f"class{len(dataset.class_names) - 1}"
     assert len(list(cache.folder().iterdir())) == 1
-    # Whole, but not the official one.
+    # Intact, but not the official file.
     archive = archives.ARCHIVES[name]
     monkeypatch.setitem(archives.ARCHIVES, name, archive._replace(sha256="0" * 64))
     with pytest.raises(ValueError, match=r"expected SHA-256 0{64}, got [0-9a-f]{64}: "):
@@ -128,7 +128,7 @@ def test_bad_archives(tmp_path, fault, message, monkeypatch):
     path = write_archive(tmp_path, "cifar10", members, monkeypatch, links)
     if fault in ("hash", "truncated"):
         path.write_bytes(path.read_bytes()[:100_000])
-    if fault == "truncated":  # behind the hash, too
+    if fault == "truncated":  # let it pass the hash check
         changed = archives.ARCHIVES["cifar10"]._replace(
             sha256=hashlib.sha256(path.read_bytes()).hexdigest()
         )
@@ -200,7 +200,7 @@ def test_a_missing_data_set_says_how_to_get_it(tmp_path, monkeypatch):
 
 
 def test_a_tfds_directory_of_cifar100(tmp_path, monkeypatch):
-    """Written by TFDS, in its own shuffled order, with fine and coarse labels."""
+    """TFDS writes it in its own shuffled order, with fine and coarse labels."""
     cifar = pytest.importorskip("tensorflow_datasets.image_classification.cifar")
     members, images, labels = contents("cifar100")
 
@@ -234,7 +234,7 @@ def test_a_tfds_directory_of_cifar100(tmp_path, monkeypatch):
     dataset = data.load("cifar100n", variant="noisy", data_dir=str(tmp_path))
     np.testing.assert_array_equal(dataset.train.targets, human_labels)
     np.testing.assert_array_equal(dataset.train.clean_targets, labels)
-    # A record too few, or an index twice, is noticed.
+    # A missing record or a repeated index is detected.
     monkeypatch.setattr(sources, "COUNTS", {"train": RECORDS + 1, "test": RECORDS})
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
     with pytest.raises(ValueError, match="train: expected 101 records, got 100"):
@@ -251,7 +251,7 @@ def test_a_broken_tfds_directory(tmp_path):
 
 
 def test_a_tfds_directory_that_names_a_program_of_its_own(tmp_path, monkeypatch):
-    """TFDS would import it."""
+    """It must be refused, because TFDS would import the class that it names."""
     folder = tmp_path / "cifar10" / "3.0.2"
     folder.mkdir(parents=True)
     (folder / "dataset_info.json").write_text("{}")
@@ -268,7 +268,7 @@ def test_a_tfds_directory_that_names_a_program_of_its_own(tmp_path, monkeypatch)
 
 
 class Forged:
-    """An array of integers whose dtype is forged to objects: NumPy would follow them anywhere."""
+    """An integer array with a forged object dtype, which NumPy would treat as pointers."""
 
     def __init__(self, name, shape, content):
         self.parts = name, shape, content
@@ -292,7 +292,7 @@ def test_forged_arrays_are_refused(tmp_path, array):
 
 
 class Evil:
-    """What a malicious file would do: write another file while it is read."""
+    """Simulates a malicious file, which writes another file while it is read."""
 
     def __init__(self, path):
         self.path = path
@@ -315,7 +315,7 @@ def test_a_malicious_pickle_does_nothing(tmp_path, form, monkeypatch):
     if form == "npy":
         np.save(path, np.array(content, object))
         assert not target.exists()
-        np.load(path, allow_pickle=True)  # the file does what it is said to do
+        np.load(path, allow_pickle=True)  # shows that the file is really malicious
     elif form == "zip":
         torch_file(path, pickle.dumps(content, protocol=2))
         pickle.loads(zipfile.ZipFile(path).read("archive/data.pkl"))

@@ -1,4 +1,4 @@
-"""The input path: order, crops, flips, Cutout, masked batches, streaming; all drawn by one rule."""
+"""The input pipeline: order, crops, flips, Cutout, mixup, masked batches and streaming."""
 
 import functools
 import hashlib
@@ -38,7 +38,7 @@ def test_every_epoch_visits_every_example_once():
 
 
 def plain(images, mean=(0.0,), std=(1.0,)):
-    """A data set of these images."""
+    """Makes a data set of these images."""
     labels = np.zeros(len(images), np.int32)
     examples = data.Examples(images, labels, labels, np.arange(len(images), dtype=np.int32))
     empty = examples.rows(slice(0))
@@ -69,10 +69,10 @@ def test_each_draw_is_a_window_of_the_padded_image(images):
         matches = [key for key, window in windows.items() if (window == image).all()]
         assert len(matches) == 1
         seen[matches[0]] = seen.get(matches[0], 0) + 1
-    assert len(seen) == 50  # all are drawn, 10 times each on average
+    assert len(seen) == 50  # each offset occurs, 10 times on average
     assert max(seen.values()) < 30
     assert 190 < sum(count for key, count in seen.items() if key[2]) < 310
-    # Another step draws anew, the same one draws the same.
+    # Another step gives other draws; the same step repeats them.
     assert (np.asarray(drawn(train.inputs, FIRST_500, augment, 1)) != result).mean() > 0.5
     np.testing.assert_array_equal(drawn(train.inputs, FIRST_500, augment, 0), result)
 
@@ -98,7 +98,7 @@ def test_cutout_sets_a_square_to_the_mean(size):
         rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
         assert hole[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
         areas.append(hole.sum())
-    # Centred on any pixel, so that parts of it lie outside.
+    # The square may be centred on any pixel, so that parts of it lie outside.
     assert max(areas) == size**2
     assert min(areas) <= (size // 2 + 1) ** 2
     # The first pixel is covered by squares whose centre lies at most size // 2 away.
@@ -118,7 +118,7 @@ class WithBatchNorm(nn.Module):
 
 
 def test_a_padded_batch_is_the_unpadded_one(monkeypatch):
-    """Gradients, metrics, tau and BatchNorm's statistics count each example once, padding never."""
+    """Gradients, metrics, tau and BatchNorm's statistics ignore padding."""
     monkeypatch.setitem(networks.MODELS, "norm", WithBatchNorm)
     config = digits.get_config()
     config.devices = 1

@@ -1,4 +1,4 @@
-"""A cache that is read is intact, whatever happened to it; without one, all goes on."""
+"""Only an intact cache is read; without one, data are decoded again."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Checkpoints: bit-exact resuming, every kind of damage, locks, signals, changed configs."""
+"""Checkpoints: bit-exact resuming, damaged files, locks, signals, changed configs."""
 
 import json
 import os
@@ -30,14 +30,14 @@ def run():
 
 @pytest.fixture(scope="module")
 def straight(run, tmp_path_factory):
-    """The files of a run that nothing interrupted."""
+    """The directory of an uninterrupted run."""
     path = tmp_path_factory.mktemp("straight")
     train_one(config_of(), run, path)
     return path
 
 
 def after(number):
-    """Gives SIGTERM once it was asked so many times."""
+    """Makes a signal function that returns SIGTERM after `number` calls."""
     left = iter(range(number))
     return lambda: None if next(left, None) is not None else signal.SIGTERM
 
@@ -49,12 +49,12 @@ def same_files(a, b):
 
 @pytest.mark.parametrize("steps", [0, 6, 13])
 def test_a_stopped_run_goes_on_bit_by_bit(run, straight, tmp_path, steps):
-    """In the middle of an epoch, and at its end (an epoch asks 7 times: after each step, then)."""
+    """Stops in the middle of an epoch or at its end. An epoch checks for signals 7 times."""
     with pytest.raises(lock.Stopped) as stopped:
         train_one(config_of(), run, tmp_path, after(steps))
     assert stopped.value.code == 143
     assert not (tmp_path / files.RESULTS).exists()
-    # What a kill leaves: a row too many, half a line, a checkpoint begun.
+    # A kill may leave an extra row, half a line, and an unfinished checkpoint.
     with open(tmp_path / files.METRICS, "a") as file:
         file.write('{"epoch": 99}\n{"ep')
     (tmp_path / checkpoint.FOLDER / ".0000000099.tmp").mkdir()
@@ -68,7 +68,7 @@ def test_a_stopped_run_goes_on_bit_by_bit(run, straight, tmp_path, steps):
 
 
 def newest(path, template):
-    """The newest whole checkpoint below a run's directory."""
+    """Reads the newest intact checkpoint of a run."""
     [found] = checkpoint.newest_common([path / checkpoint.FOLDER], [template])
     return found
 
@@ -111,7 +111,7 @@ def test_a_damaged_checkpoint_is_passed_over(run, straight, tmp_path, kind, caps
 
 
 def test_more_epochs_interrupted_and_resumed(run, straight, tmp_path):
-    """The result of fewer epochs does not stay beside a run that goes on."""
+    """Resuming with more epochs removes the result of the shorter run."""
     train_one(config_of(epochs=2), run, tmp_path)
     longer = config_of()
     files.check_unchanged(tmp_path, longer.to_dict(), resumable=True)
@@ -124,7 +124,7 @@ def test_more_epochs_interrupted_and_resumed(run, straight, tmp_path):
 
 
 def test_what_is_kept(run, straight, tmp_path):
-    """Damaged checkpoints do not push out whole ones."""
+    """Damaged checkpoints do not count towards those to keep, so intact ones stay."""
     shutil.copytree(straight, tmp_path, dirs_exist_ok=True)
     template = step.init_state(run, 0)
     for path in checkpoint.steps(tmp_path / checkpoint.FOLDER)[:2]:
@@ -166,7 +166,7 @@ def test_what_is_finished_is_not_begun_anew(straight, tmp_path):
     with pytest.raises(ValueError, match="a finished run without checkpoints"):
         checkpoint.check_config(tmp_path, config)
     shutil.copytree(straight / checkpoint.FOLDER, tmp_path / "seed_0" / checkpoint.FOLDER)
-    checkpoint.check_config(tmp_path, config)  # several seeds, each with its own
+    checkpoint.check_config(tmp_path, config)  # several seeds with a checkpoint each
     (tmp_path / files.CONFIG).unlink()
     with pytest.raises(ValueError, match=r"a run without a whole config\.json"):
         checkpoint.check_config(tmp_path, config)
@@ -190,7 +190,7 @@ def test_what_may_change_and_what_may_not(straight):
         files.check_unchanged(straight, changed, resumable=True)
     with pytest.raises(ValueError, match="epochs: 4 -> 3"):
         files.check_unchanged(straight, config | {"epochs": 3}, resumable=True)
-    # Which epoch counts is declared before.
+    # The selection of the epoch must be declared before training.
     report = config["report"] | {"selection": ("best_test",)}
     with pytest.raises(ValueError, match=r"another config: report.selection: "):
         files.check_unchanged(straight, config | {"epochs": 9, "report": report}, resumable=True)
@@ -206,7 +206,7 @@ def test_one_process_holds_a_work_directory(tmp_path):
     held = rf'is in use by {{"host": .*"pid": {os.getpid()}}}'
     with lock.locked(tmp_path), pytest.raises(ValueError, match=held):
         lock.locked(tmp_path).__enter__()
-    with lock.locked(tmp_path):  # what a process leaves that ended holds nobody up
+    with lock.locked(tmp_path):  # the lock file of an ended process does not block
         pass
 
 
@@ -216,7 +216,7 @@ def test_signals_are_noted_and_given_back():
         assert received() is None
         os.kill(os.getpid(), signal.SIGINT)
         assert received() == signal.SIGINT
-        assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL  # a second one ends at once
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL  # a second one kills
         os.kill(os.getpid(), signal.SIGUSR1)
         assert lock.Stopped(received()).code == 130
     assert signal.getsignal(signal.SIGINT) == before

@@ -1,4 +1,4 @@
-"""Data sets, noise and splits of the program, against what is known of them."""
+"""Data sets, noise and splits, compared with their known properties."""
 
 import hashlib
 import os
@@ -28,7 +28,7 @@ def test_digits():
     both = np.concatenate([dataset.train.inputs, dataset.test.inputs]).reshape(1797, 64)
     from sklearn.datasets import load_digits
 
-    # The same 1,797 images, none of them on both sides.
+    # All 1,797 images occur, and none is in both training and test set.
     np.testing.assert_array_equal(
         np.unique(both, axis=0), np.unique(load_digits().data.astype(np.uint8), axis=0)
     )
@@ -96,7 +96,7 @@ def test_npz_with_and_without_clean_labels(tmp_path):
         expected = hashlib.sha256(noisy.astype("<i4").tobytes()).hexdigest()
         assert dataset.labels_sha256 == expected
         assert dataset.class_names == ("0", "1", "2")
-    # Without clean labels, those given count as clean where noise is asked for.
+    # Without clean labels, the given ones count as clean when noise is drawn.
     config.noise.kind, config.noise.rate = "symmetric_exclusive", 1.0
     dataset = data.build(config.data, config.noise)
     assert (dataset.train.targets != noisy).all()
@@ -129,7 +129,7 @@ def test_npz_in_grey_without_a_test_set(tmp_path):
     dataset = data.load("npz", path=str(tmp_path / "own.npz"))
     assert dataset.train.inputs.shape == (30, 6, 5, 1)
     assert len(dataset.test.targets) == 0
-    assert dataset.std == (1.0,)  # a constant is not divided by zero
+    assert dataset.std == (1.0,)  # constant images must not be divided by zero
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_npz_that_is_no_npz(tmp_path):
 
 
 def toy(count=9000, num_classes=10):
-    """Images that carry their own index, to follow them through a split."""
+    """Makes images that contain their own index, so that a split can be checked."""
     number = np.arange(count, dtype="<u4")
     images = number.view(np.uint8).reshape(count, 2, 2, 1)
     arrays = {"train_images": images, "train_labels": number % num_classes}
@@ -208,7 +208,7 @@ def test_noise_of_the_program(kind):
 
 
 def test_noise_is_drawn_before_the_split():
-    """Whatever the split, an example has the same label."""
+    """An example has the same label for every split."""
     whole = data.corrupt(toy(), **NOISE)
     for changes in ({}, {"split_seed": 1}, {"validation": 0}, {"imbalance": 10.0}):
         parts = data.split(whole, **(SPLIT | changes))
@@ -249,7 +249,7 @@ def test_imbalance(exact):
     assert counts[0] == before[0]
     tolerance = 0.5 if exact else 4 * np.sqrt(expected)
     assert (abs(counts - expected) <= tolerance).all()
-    # Examples go by their true class, whatever their label.
+    # Examples are removed by their true class, not by their label.
     noisy = data.split(data.corrupt(toy(), **NOISE), **(SPLIT | {"imbalance": 50.0}))
     counts = np.bincount(noisy.train.clean_targets, minlength=10)
     assert (abs(counts - expected) <= 4 * np.sqrt(expected)).all()
@@ -286,7 +286,7 @@ def test_human_labels(tmp_path, name, monkeypatch):
 
 
 def write_torch(path, content):
-    """What torch.save writes of a dictionary of NumPy arrays, since version 1.6."""
+    """Writes a dictionary of NumPy arrays as torch.save does since version 1.6."""
     import pickle
     import zipfile
 

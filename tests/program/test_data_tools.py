@@ -1,4 +1,4 @@
-"""What `python -m experiments.data` does: show, check, prepare."""
+"""The commands of `python -m experiments.data`: show, check and prepare."""
 
 import gzip
 import hashlib
@@ -70,7 +70,7 @@ def test_prepare_fetches_and_verifies(tmp_path, monkeypatch, no_tensorflow):
     monkeypatch.setitem(archives.ARCHIVES, "cifar10", good._replace(sha256="0" * 64))
     with pytest.raises(ValueError, match="expected SHA-256 000"):
         download.prepare(["cifar10"], str(root))
-    assert list(root.iterdir()) == []  # nothing half or wrong is left
+    assert list(root.iterdir()) == []  # no partial or wrong file is left
     monkeypatch.setitem(archives.ARCHIVES, "cifar10", good)
     assert download.prepare(["cifar10"], str(root))
     assert [file.name for file in root.iterdir()] == ["cifar-10-binary.tar.gz"]

@@ -1,4 +1,4 @@
-"""One device against eight, one process against two, groups of BatchNorm."""
+"""Compares one device with eight, one process with two, and groups of BatchNorm."""
 
 import json
 import os
@@ -24,7 +24,7 @@ X64 = bool(jax.config.read("jax_enable_x64"))
 
 
 def steps_on(number, count, monkeypatch, dtype):
-    """The state after `count` steps on so many devices, with BatchNorm and an uneven batch."""
+    """Returns the state after `count` steps on `number` devices, with BatchNorm and padding."""
     monkeypatch.setitem(networks.MODELS, "norm", WithBatchNorm)
     config = digits.get_config()
     config.devices, config.model.name, config.batch_size = number, "norm", 60  # no multiple of 8
@@ -57,7 +57,7 @@ def distance(a, b):
 
 @pytest.mark.x64
 def test_eight_devices_are_one(monkeypatch):
-    """Loss mean, gradient, tau, BatchNorm and metrics are those of the whole batch."""
+    """Loss, gradient, tau, BatchNorm and metrics are computed over the whole batch."""
     if X64:
         one, eight = (steps_on(n, 20, monkeypatch, jnp.float64) for n in (1, 8))
         close = {"params": 1e-12, "batch_stats": 1e-12, "loss_state": 1e-12}

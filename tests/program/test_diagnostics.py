@@ -1,4 +1,4 @@
-"""What a run knows of each example: recorded, ranked, listed, left out."""
+"""Per-example records of a run: recording, ranking, listing suspects, excluding examples."""
 
 import argparse
 import csv
@@ -41,7 +41,7 @@ def rows_of(seed, number=60):
     rng = np.random.default_rng(seed)
     clean = rng.integers(0, 3, number)
     label = np.where(rng.random(number) < 0.4, (clean + 1) % 3, clean)
-    weight = rng.integers(0, 4, number) / 3 + (label == clean)  # many equal ones
+    weight = rng.integers(0, 4, number) / 3 + (label == clean)  # with many ties
     return {
         "index": np.arange(number), "target": label, "clean_target": clean, "predicted": clean,
         "wrong": (label != clean).astype(np.int8), "loss": rng.random(number), "weight": weight,
@@ -185,7 +185,7 @@ def test_a_run_does_not_go_on_with_other_examples(tmp_path):
 
 
 def test_every_method_trains_through_the_program():
-    """Traced with its own section of the config: the state keeps its shapes and dtypes."""
+    """A traced step with the method's config section keeps the state's shapes and dtypes."""
     for name in methods.METHODS:
         config = config_of(**{"loss.method": name, "batch_size": 256})
         run = build.build_run(config)
@@ -221,14 +221,14 @@ def test_superloss_has_the_base_below_it():
 def test_what_is_no_example_or_no_weight_is_not_recorded():
     mixed = step_of(**{"augment.mixup": 1.0})
     assert np.isnan(np.asarray(mixed.seen["loss"])).all()
-    focal = step_of(**{"loss.method": "focal"})  # whose weight rises with the loss
+    focal = step_of(**{"loss.method": "focal"})  # its weight rises with the loss
     assert np.isnan(np.asarray(focal.seen["weight"])).all()
     assert np.isfinite(np.asarray(focal.seen["loss"])).sum() == 64
     recorded = step_of(**{"loss.method": "loss_memory", "loss.base": "generalized_cross_entropy"})
     run = build.build_run(config_of())
     rows = record.samples_of(run, recorded.seen, recorded.loss_state)
     seen = np.isfinite(rows["loss"])
-    # What O2U records is what the base gives: (1 - exp(-q l)) / q.
+    # O2U records the losses that the base loss returns: (1 - exp(-q l)) / q.
     expected = -np.expm1(-0.7 * rows["loss"][seen]) / 0.7
     np.testing.assert_allclose(rows["mean_loss"][seen], expected, rtol=1e-5)
 

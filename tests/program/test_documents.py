@@ -1,4 +1,4 @@
-"""The documents' tables are what the commands print that they name, line by line."""
+"""Every table in a document equals the output of the command that the document names."""
 
 import itertools
 import re
@@ -18,12 +18,12 @@ CAPTIONS = ("Test accuracy in %; ", "Accuracy in % ", "Wrong labels found ", "Ou
 
 
 class Case(NamedTuple):
-    """Tables and captions of a document, and the commands that made them."""
+    """Tables and captions of a document, and the commands that print them."""
 
     document: str
     commands: tuple[str, ...]
     blocks: tuple[str, ...]
-    excerpt: bool  # of what the command prints
+    excerpt: bool  # whether the document shows only some lines
 
 
 def is_table(block):
@@ -31,7 +31,7 @@ def is_table(block):
 
 
 def cases_of(document, text):
-    """What stands between a heading, or the last paragraph of the kind, and "Made by `...`"."""
+    """Finds tables and captions between a heading or "Made by" and the next "Made by `...`"."""
     found, blocks = [], []
     for block in re.split(r"\n\n+", text):
         if block.startswith("#"):
@@ -49,9 +49,9 @@ def cases_of(document, text):
 
 
 def first_difference(block, printed, excerpt=False):
-    """The first line of a document's block that a command does not print so; None if there is none.
+    """Returns the first line of a document's block that differs from the output; None if equal.
 
-    It is compared with the printed block that begins alike: a table's head, a caption's words.
+    The block is compared with the printed block that starts in the same way.
     """
     lines = block.splitlines()
     start = lines[0] if is_table(block) else next(one for one in CAPTIONS if block.startswith(one))
@@ -85,7 +85,7 @@ def test_tables_are_what_their_commands_print(case, tmp_path, capsys, monkeypatc
         out = re.sub(r"\npicture.*", "", capsys.readouterr().out)
         own = [block.rstrip("\n") for block in re.split(r"\n\n+", out.strip())]
         printed += own
-        if words[0] != "choose":  # whose table may stand elsewhere
+        if words[0] != "choose":  # the document need not show its table
             whole = {block.splitlines()[0] for block in own if is_table(block)}
             missing = whole - {block.splitlines()[0] for block in case.blocks}
             assert not missing, f"{case.document} lacks a table of: {command}"

@@ -1,4 +1,4 @@
-"""Names beside lines, and long curves thinned."""
+"""Names next to lines, and thinning of long curves."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def test_names_are_as_near_their_lines_as_they_can_be():
     for heights in (rng.random(6), np.full(4, 0.5), np.array([0.0, 0.01, 0.99, 1.0])):
         placed = drawing.apart(heights, 0.1)
         order = np.argsort(heights, kind="stable")
-        # The same least squares by a general solver.
+        # A general solver finds the same least-squares solution.
         gaps = {"type": "ineq", "fun": lambda x: np.diff(x) - 0.1}
         start = np.linspace(0, 1, len(heights))
         bounds = [(0, 1)] * len(heights)

@@ -1,4 +1,4 @@
-"""A run's hash covers what the run reads: declared, and compared with what is really read."""
+"""A run's hash covers the keys that are declared as read, and these are really read."""
 
 import json
 import pathlib
@@ -26,7 +26,7 @@ def config_of(**overrides):
 
 
 class Reading(Mapping):
-    """A config that notes which values are asked for."""
+    """A config that records which values are read."""
 
     def __init__(self, config, read, prefix=""):
         self.config, self.read, self.prefix = config, read, prefix
@@ -53,7 +53,7 @@ class Reading(Mapping):
     def __len__(self):
         return len(self.config)
 
-    def to_dict(self):  # for config.json, which holds all of it
+    def to_dict(self):  # for config.json, which holds all keys
         return self.config.to_dict()
 
 
@@ -80,7 +80,7 @@ KINDS = [
 
 
 def test_what_is_declared_is_what_is_read(monkeypatch, tmp_path):
-    """Every key that a run is built and trained from, and no other, of every kind of run."""
+    """For every kind of run, building and training read exactly the declared keys."""
     monkeypatch.setattr(identity, "read_part", lambda config: config)
     for overrides in KINDS:
         config, read = config_of(**overrides), set()
@@ -103,7 +103,7 @@ def test_a_key_that_is_not_declared_cannot_be_read():
     }  # fmt: skip
     with pytest.raises(AttributeError, match="momentum"):
         _ = part.optimizer.momentum
-    assert config.optimizer.momentum == 0.9  # the user's own is as it was
+    assert config.optimizer.momentum == 0.9  # the user's config is unchanged
 
 
 def same(a, b):
@@ -125,7 +125,7 @@ def test_what_is_not_read_changes_no_hash():
         config.regression = {"scale": 1.0}  # another task's
         config.data.new = 1
         config.task = "classification"
-    # Its own section is read, even a key that is new; those of others are not.
+    # The method's own section is read, even new keys; other methods' and tasks' sections are not.
     assert not same(config, config_of())
     del config.loss.superloss
     assert same(config, config_of())
@@ -134,13 +134,13 @@ def test_what_is_not_read_changes_no_hash():
 
 
 def test_what_is_read_changes_the_hash():
-    """Every key of every kind of run."""
+    """Changing any key that a run reads changes its hash, for every kind of run."""
     for overrides in KINDS:
         config = config_of(**overrides)
         flat = identity.flattened(config.to_dict())
         values = identity.meaning(config.to_dict())
         for key in values:
-            if values[key] == "none":  # whichever kind of noise there is none of
+            if values[key] == "none":  # without noise, its kind does not matter
                 continue
             changed = config.to_dict()
             section = changed
@@ -183,12 +183,12 @@ def test_a_key_that_nothing_reads_is_refused():
     del config.model.width
     with config.unlocked():
         config.regression = {"scale": 1.0}  # a section of another task
-        config.loss.focal.new = 1.0  # and of a method that is not this run's
+        config.loss.focal.new = 1.0  # a key of a method that the run does not use
     build.build_run(config)
 
 
 def test_lengths_in_shares_of_a_run_are_known(monkeypatch):
-    """More epochs are refused for a run of these methods: another length is another run."""
+    """These methods depend on the length of the run, so more epochs are refused when resuming."""
     found = set()
     share = methods.Facts.share
 

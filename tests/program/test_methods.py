@@ -1,4 +1,4 @@
-"""One battery of properties for every method."""
+"""Properties that every method must have."""
 
 import functools
 
@@ -31,7 +31,7 @@ B, C, N = 16, 5, 40
 SIZES = {"num_examples": N, "num_classes": C}
 T = noise.transition_matrix("symmetric_exclusive", 0.3, C)
 NEVER = 10**6
-# How each is built, and so that it is cross entropy (None: no paper states such a limit).
+# How to build each method, and how to make it cross entropy (None: no paper states a limit).
 METHODS = {
     "superloss": (lambda: superloss(lam=0.7), lambda: superloss(lam=1e30)),
     "superloss_running": (lambda: superloss(threshold=running_mean()), None),
@@ -75,7 +75,7 @@ METHODS = {
         lambda: curricula.mentornet(percentile=60.0, second=0.5),
         lambda: curricula.mentornet(burn_in=NEVER),
     ),
-    # Both kinds start at sigma 1.05, each alone at 1.
+    # With both kinds, sigma starts at 1.05; with one, at 1.
     "data_parameters": (
         lambda: memory.data_parameters(**SIZES),
         lambda: memory.data_parameters(num_examples=N),
@@ -107,7 +107,7 @@ def cross_entropy(logits, labels):
 
 
 def inputs(name, seed=0, dtype=jnp.float32):
-    """Losses, and what a method may need, of a batch of different examples."""
+    """Returns the losses and all further inputs for a batch of distinct examples."""
     rng = np.random.default_rng(seed)
     shape = (2, B, C) if name in PAIRS else (B, C)
     logits = jnp.asarray(3 * rng.normal(size=shape), dtype)
@@ -123,13 +123,13 @@ def made(name):
 
 @functools.cache
 def update(name):
-    """Compiled, which for most of what is tested is faster than operation by operation."""
+    """Compiles the update, which is mostly faster than running single operations."""
     return jax.jit(lambda losses, state, extra: made(name).update(losses, state, **extra))
 
 
 @functools.cache
 def started(name):
-    """A state that has seen a batch."""
+    """Returns a state that has seen one batch."""
     losses, extra = inputs(name, seed=9)
     return update(name)(losses, made(name).init(), extra)[1]
 
@@ -152,8 +152,8 @@ def test_losses_and_state_keep_shape_and_dtype(name, dtype):
     assert jnp.isfinite(values).all()
     for before, after in zip(jax.tree.leaves(state), jax.tree.leaves(new), strict=True):
         assert (before.shape, before.dtype) == (after.shape, after.dtype)
-        assert not after.weak_type  # so that it may be a scan's carry
-    # Computed in float32: what rounding the inputs does, no more; in a chain, once for each.
+        assert not after.weak_type  # so that it can be the carry of a scan
+    # Computed in float32, so only the rounding of inputs matters, once per method in a chain.
     if dtype == jnp.bfloat16 and name != "chain":
         exact = extra | {"logits": extra["logits"].astype(jnp.float32)}
         exact = update(name)(losses.astype(jnp.float32), state, exact)[0]
@@ -276,16 +276,16 @@ def test_a_limit_is_cross_entropy(name):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-# What is detached must not move with an example: a threshold of the whole batch does, as does a
-# target that an example's own prediction enters. With these, both stand still.
+# Finite differences fail if detached values change with an example: thresholds over the batch, or
+# targets that contain the example's prediction. These settings keep both constant.
 STILL = {
     "superloss": lambda: superloss(lam=0.7, threshold=constant(1.5)),
     "superloss_running": lambda: superloss(lam=2.0, threshold=constant(1.5)),
     "superloss_windowed": lambda: superloss(lam=0.3, threshold=constant(1.0)),
     "superloss_per_class": lambda: superloss(threshold=constant(0.5)),
-    # The loss of an example seen for the first time has risen, whatever it is.
+    # On an example's first visit, its loss counts as rising, whatever its value.
     "trend": lambda: memory.trend_superloss(num_examples=N, threshold=constant(1.5)),
-    # The highest loss, which no other example's change reaches.
+    # The threshold is the highest loss, which small changes of other losses do not affect.
     "mentornet": lambda: curricula.mentornet(percentile=100.0, second=0.5),
     "elr": lambda: memory.early_learning(beta=1 - 1e-15, **SIZES),
     "chain": lambda: chain(
@@ -312,7 +312,7 @@ def test_gradients_are_finite_differences(name):
     logits, step = extra["logits"], 1e-6
     grad = np.asarray(total(logits)[1])
     losses = np.asarray(cross_entropy(logits, extra["labels"])).reshape(-1, B)[-1]
-    for example in np.argsort(losses)[[0, B // 2, -2]]:  # the easiest, one between, a hard one
+    for example in np.argsort(losses)[[0, B // 2, -2]]:  # an easy, a medium and a hard one
         for k in range(C):
             place = (0,) * (logits.ndim - 2) + (int(example), k)
             ahead, behind = np.array(logits), np.array(logits)

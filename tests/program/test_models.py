@@ -1,4 +1,4 @@
-"""The models and their fast forms against plain definitions and published sizes."""
+"""Compares the models and their fast forms with plain definitions and published sizes."""
 
 import functools
 import subprocess
@@ -14,11 +14,11 @@ from jax.extend.core import jaxprs_in_params
 from experiments.models import cpu, networks
 from tests.program.test_main import ROOT
 
-# Parameters for ten classes, as the authors' or the usual PyTorch code counts them; millions of
-# multiplications and additions per image, forward.
+# Numbers of parameters for ten classes, as in the authors' or the usual PyTorch code, and millions
+# of multiplications and additions per image in the forward pass.
 SIZES = {
     "mlp": (855_050, None),
-    "lenet": (62_006, None),  # in blocks, it does more arithmetic than it needs
+    "lenet": (62_006, None),  # computing in blocks costs extra arithmetic
     "convnet": (307_498, 77),
     "convnet_small": (620_362, 6.215),
     "resnet18": (11_173_962, 1113),
@@ -31,7 +31,7 @@ SIZES = {
 
 
 def contractions(jaxpr):
-    """Multiplications and additions of all convolutions and matrix products."""
+    """Counts multiplications and additions of all convolutions and matrix products."""
     total = 0
     for equation in jaxpr.eqns:
         for inner in jaxprs_in_params(equation.params):
@@ -99,7 +99,7 @@ def test_convolution_is_the_plain_one(size, kernel, strides, padding):
 def test_max_pool_is_the_plain_one():
     x = jax.random.normal(jax.random.key(0), (2, 6, 8, 3))
     same_value_and_gradients(cpu.max_pool, plain_pool, x)
-    # Equal values share the gradient.
+    # Ties share the gradient.
     grads = jax.grad(lambda x: cpu.max_pool(x).sum())(jnp.ones((1, 2, 2, 1)))
     np.testing.assert_array_equal(grads, np.full((1, 2, 2, 1), 0.25))
 
@@ -150,7 +150,7 @@ def test_torch_initialisation():
         for values in drawn[name].values():
             bound = fan_in**-0.5
             assert abs(values).max() <= bound
-            if values.size > 300:  # uniform: its standard deviation is that of its bound
+            if values.size > 300:  # uniform, so the standard deviation follows from the bound
                 assert np.std(values) == pytest.approx(bound / np.sqrt(3), rel=0.1)
     assert abs(drawn["Conv_0"]["bias"]).max() > 0
 
@@ -178,7 +178,7 @@ def test_models_that_do_not_fit():
 
 
 def test_freed_memory_is_used_again():
-    """A large array made anew does not fault its pages in again, where the C library is glibc."""
+    """With glibc, a new large array reuses freed pages and causes few page faults."""
     script = (
         "import resource, numpy as np; from experiments.models import cpu\n"
         "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
@@ -190,4 +190,4 @@ def test_freed_memory_is_used_again():
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     known, faults = done.stdout.split()
-    assert known == "False" or int(faults) < 1000  # of 2 times 19,531 pages
+    assert known == "False" or int(faults) < 1000  # two arrays have 2 x 19,531 pages

@@ -1,4 +1,4 @@
-"""Schedules against their formulas, one step of each optimizer against PyTorch's numbers."""
+"""Compares schedules with their formulas, and steps of each optimizer with PyTorch's."""
 
 import jax.numpy as jnp
 import ml_collections

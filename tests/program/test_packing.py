@@ -1,4 +1,4 @@
-"""Packed runs: the same values come back, and what cannot be packed stays."""
+"""Packed runs unpack to the same values, and runs that cannot be packed stay."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ OWN = (files.CONFIG, files.RESULTS, files.METRICS, files.TIMING)
 
 
 def make(path, method="superloss", seed=0, losses=False, **changes):
-    """A finished run of random numbers, as the program leaves it."""
+    """Writes a finished run of random numbers in the program's format."""
     config = digits.get_config()
     config.update_from_flattened_dict({"loss.method": method, "seed": seed} | changes)
     config = identity.plain(config.to_dict())
@@ -47,7 +47,7 @@ def make(path, method="superloss", seed=0, losses=False, **changes):
 
 
 def values(root):
-    """Everything that is known of the finished runs below a directory, by their directories."""
+    """Returns everything that is known about the finished runs below a directory."""
     found = {}
     for run in stored.finished_below(root):
         timing = (
@@ -96,7 +96,7 @@ def test_what_is_packed_comes_back_and_its_files_are_few(tmp_path):
     del content[lock.LOCK]
     assert {name: (again / name).read_bytes() for name in content} == content
     with pytest.raises(ValueError, match="--workdir: expected a packed sweep"):
-        packing.unpack(tmp_path / "out", tmp_path)  # which has loose runs alone
+        packing.unpack(tmp_path / "out", tmp_path)  # it contains only loose runs
     make(tmp_path / "other" / "superloss-0", seed=5)
     with pytest.raises(ValueError, match="--output: expected a directory without a run"):
         packing.unpack(root, tmp_path / "other")
@@ -121,7 +121,7 @@ def test_loose_runs_are_packed_beside_those_that_are(tmp_path):
     assert [name for name in files_below(root) if "/" in name] == [
         "more/.lock", f"more/{files.SAMPLES}", "several/note.txt",
     ]  # fmt: skip
-    # Losses that were summed up later are added.
+    # Loss summaries that are written later are added to the pack.
     packing.unpack(root, root)
     (root / "more" / files.LOSSES).write_text("run,split,q\n.,5,7.0\n")
     packing.pack(root)
@@ -162,7 +162,7 @@ def test_what_cannot_be_packed_stays_and_says_why(tmp_path):
     kept = [name for name in before if name.partition("/")[0] in (*reasons, "begun")]
     found = [name for name in files_below(root) if "/" in name]
     assert [name for name in found if lock.LOCK not in name] == kept
-    # Another run where a packed one was, and one that is in use.
+    # A different run in the directory of a packed one, and a run that is in use.
     make(root / "superloss-0", seed=30)
     for name in reasons:
         shutil.rmtree(root / name)
@@ -174,7 +174,7 @@ def test_what_cannot_be_packed_stays_and_says_why(tmp_path):
     assert (root / "used" / files.RESULTS).exists()
     with lock.locked(root), pytest.raises(ValueError, match="is in use by"):
         packing.pack(root)
-    # A run that has begun anew in the directory of a packed one.
+    # A run that was started again in the directory of a packed one.
     shutil.rmtree(root / "superloss-0")
     make(root / "superloss-0")
     (root / "superloss-0" / files.RESULTS).unlink()
@@ -191,7 +191,7 @@ def test_a_runs_own_config_is_not_taken_for_a_sweeps(tmp_path):
     with pytest.raises(ValueError, match=r"one with a run's own config\.json"):
         packing.pack(several)
     assert len(values(several)) == 1
-    assert packing.pack(tmp_path).left == {}  # from above
+    assert packing.pack(tmp_path).left == {}  # called on a parent directory
     assert (several / files.RESULTS).exists()
     assert list(values(tmp_path)) == ["several/seed_0"]
 

@@ -1,4 +1,4 @@
-"""Nothing finished is lost, whatever moment a packing is killed at."""
+"""No finished run is lost if packing is killed, whatever the moment."""
 
 import contextlib
 import pathlib
@@ -20,7 +20,7 @@ STEPS = ((files, "write_aside"), (files, "put_in_place"), (pathlib.Path, "unlink
 
 @contextlib.contextmanager
 def killed_at(number, after):
-    """Raises before or after the step of this number; yields how many steps were made."""
+    """Raises Killed before or after file operation `number`; yields the operations so far."""
     made = [0]
 
     def killing(step, name):
@@ -65,7 +65,7 @@ def test_nothing_is_lost_whatever_moment_it_is_killed_at(tmp_path, kind, after):
             assert number > 8
             break
         assert values(root) == before, number
-        with killed_at(number // 2, after), contextlib.suppress(Killed):  # and again
+        with killed_at(number // 2, after), contextlib.suppress(Killed):  # killed a second time
             packing.pack(root)
         assert values(root) == before, number
         assert packing.pack(root).left == {}

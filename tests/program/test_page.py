@@ -1,4 +1,4 @@
-"""The page stands on its own."""
+"""The HTML page is self-contained."""
 
 import argparse
 import html.parser
@@ -15,7 +15,7 @@ closed = pytest.fixture(autouse=True)(closing)
 
 
 class Reader(html.parser.HTMLParser):
-    """What a page holds: ids, what refers to them, what it would load, its text."""
+    """Parses a page: its ids, references to ids, external resources, and text."""
 
     def __init__(self):
         super().__init__()

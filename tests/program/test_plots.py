@@ -1,4 +1,4 @@
-"""Figures show the runs' own numbers, and say what they leave out."""
+"""Figures show the numbers of the runs, and say what they leave out."""
 
 import argparse
 
@@ -50,7 +50,7 @@ def test_accuracy_over_noise_is_the_mean_and_the_band_the_extremes(tmp_path):
         corners = {tuple(np.round(corner, 6)) for corner in band.get_paths()[0].vertices}
         for rate, cell in zip((0, 20, 40), cells, strict=True):
             assert {(rate, round(min(cell), 6)), (rate, round(max(cell), 6))} <= corners
-    # Without noise its kind makes no difference.
+    # Without noise, its kind does not matter.
     line = lines_of(titles["noise rate (%), asymmetric"])["superloss"]
     clean = values["superloss", "symmetric_exclusive", 0.0]
     alone = values["superloss", "asymmetric", 0.3]
@@ -90,7 +90,7 @@ def test_rows_to_draw(tmp_path):
     for asked, said in wrong.items():
         with pytest.raises(ValueError, match=rf"--rows: expected .*{said}"):
             plots.chosen(found, asked)
-    # A row looks alike in all figures, and none looks like another that is not there.
+    # A row has the same style in all figures, and no row gets the style of an absent one.
     having = {order[1], order[3], order[6], order[7]}
     styles, others = drawing.styled(order, having)
     assert styles == {order[1]: STYLES[1], order[3]: STYLES[3]}
@@ -129,7 +129,7 @@ def test_the_noisiest_conditions_are_shown_by_how_many_labels_are_wrong(tmp_path
 
 
 def test_of_equally_noisy_conditions_the_first_are_shown(tmp_path):
-    factors = (20, 5, 50, 1, 100, 2, 10)  # fewer than 5040 orders in which a set gives them
+    factors = (20, 5, 50, 1, 100, 2, 10)  # a set would rarely yield these in order
     for factor in factors:
         make_run(tmp_path, "superloss", 0.4, 0, **imbalanced(factor))
     found = runs.finished_runs(tmp_path)
@@ -150,7 +150,7 @@ def test_runs_of_the_same_seeds_count_once_and_the_note_says_in_what_they_differ
         assert "MIXED" not in note_of(draw(found, ["superloss"], 5))
     path = make_run(tmp_path, "superloss", 0.4, 0, epochs=EPOCHS, more=older)
     rows = [row | {"tau": 3 * row["tau"]} for row in files.read_rows(path / files.METRICS)]
-    rows.append({"epoch": EPOCHS + 1, "tau": 9.0})  # the only run that has it
+    rows.append({"epoch": EPOCHS + 1, "tau": 9.0})  # only this run has an extra epoch
     (path / files.METRICS).write_text("".join(map(files.line, rows)))
     results = runs.finished_runs(tmp_path)
     own = next(run for run in results if run.path == path).results

@@ -1,4 +1,4 @@
-"""Figures of every example: losses, weights, what is predicted of wrong labels."""
+"""Figures of single examples: losses, weights, predictions for wrong labels."""
 
 import argparse
 import contextlib
@@ -29,7 +29,7 @@ closed = pytest.fixture(autouse=True)(closing)
 
 def test_what_is_predicted_of_wrong_labels_counted_one_by_one():
     rows, _ = examples(3)
-    rows["clean_target"][:20] = -1  # not known
+    rows["clean_target"][:20] = -1  # unknown
     counts = {"wrong_memorised": 0, "wrong_correct": 0, "wrong_other": 0}
     triples = zip(rows["target"], rows["clean_target"], rows["predicted"], strict=True)
     for given, true, predicted in triples:
@@ -51,7 +51,7 @@ def test_easy_and_hard_are_quarters_of_the_clean_and_all_quantiles_are_theirs():
     summary = loss_groups.summarise(rows, losses, 5)
     clean = np.flatnonzero(rows["target"] == rows["clean_target"])
     order = sorted(clean, key=lambda i: losses[4, i])
-    quarter = (len(clean) - 1) // 4 + 1  # up to the 25 % quantile, which lies on or after that one
+    quarter = (len(clean) - 1) // 4 + 1  # number of values up to the 25 % quantile
     wrong = np.flatnonzero(rows["target"] != rows["clean_target"])
     expected = {"easy": order[:quarter], "hard": order[-quarter:], "wrong": wrong}
     for group, members in expected.items():
@@ -81,7 +81,7 @@ def test_losses_are_drawn_again_from_their_table_when_they_are_gone(tmp_path, ca
             assert 1000 < file.stat().st_size < 300_000
     with open(sweep / "figures" / "losses.csv") as file:
         lines = list(csv.DictReader(file))
-    assert len(lines) == 2 * 3 * EPOCHS  # of two methods, three groups
+    assert len(lines) == 2 * 3 * EPOCHS  # two methods, three groups
     found = runs.finished_runs(sweep)
     paths = [str(run.path.relative_to(sweep)) for run in found if run.column.rate and
              (run.path / samples.LOSSES).is_dir()]  # fmt: skip
@@ -129,7 +129,7 @@ def test_runs_whose_metrics_cannot_be_read_are_left_out(tmp_path):
         if content:
             (torn / files.METRICS).write_text(content)
         found = runs.finished_runs(tmp_path)
-        assert plots_metrics.foremost(found) == "last"  # the oracle's is not known of all
+        assert plots_metrics.foremost(found) == "last"  # not all have the epochs the oracle needs
         order = plots.chosen(found, None)
         figure = plots_metrics.tau(found, order, 5)
         np.testing.assert_allclose(lines_of(figure.axes[0])["superloss"].get_ydata(), expected)
@@ -153,5 +153,5 @@ def test_runs_whose_metrics_cannot_be_read_are_left_out(tmp_path):
         flipped = bytearray(content)
         flipped[place] ^= 0x10
         (torn / "samples.npz").write_bytes(flipped)
-        with contextlib.suppress(ValueError):  # damage that does not show is none
+        with contextlib.suppress(ValueError):  # some bytes may be changed without effect
             samples.read_samples(torn)

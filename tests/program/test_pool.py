@@ -1,4 +1,4 @@
-"""Processes for points: whose failure it was, results that stay, a GPU for each, a TPU for one."""
+"""Processes of a sweep: who failed, which results stay, and how GPUs and a TPU are shared."""
 
 import itertools
 import json
@@ -13,7 +13,7 @@ from experiments.sweep import pool as pools
 
 
 def test_a_finished_result_is_never_set_aside(tmp_path):
-    """Neither by one who comes later nor by one who lost the race for the directory."""
+    """Neither a later sweep nor one that lost the race for the directory replaces a result."""
     code = (
         "import json, pathlib, sys; path = pathlib.Path(sys.argv[1]);"
         "path.write_text(json.dumps({'config_sha256': sys.argv[2], 'by': 'first'}));"
@@ -22,7 +22,7 @@ def test_a_finished_result_is_never_set_aside(tmp_path):
     command = [sys.executable, "-c", code, str(tmp_path / "run" / files.RESULTS), "abc"]
     point = pools.Point(tmp_path / "run", "abc", command)
     pool = pools.Pool([])
-    assert pool.run([point]) == ["done"]  # whatever the process said
+    assert pool.run([point]) == ["done"]  # although the process failed
     before = (point.path / files.RESULTS).read_text()
     never = point._replace(command=["/no/such/command"])
     assert pools.attempt([never], {}, lambda p: None, lambda: False) == "done"
@@ -33,13 +33,13 @@ def test_a_finished_result_is_never_set_aside(tmp_path):
 
 
 def test_who_failed_is_told_by_locks_and_last_lines_not_by_anothers_words(tmp_path):
-    """Two sweeps write to one log, and of points trained together one may be another sweep's."""
+    """Two sweeps may write to one log, and one of the points may be held by the other sweep."""
     say = "import sys; print('x is in use by y', flush=True); sys.exit({!r})"
     mine, other = (
         pools.Point(tmp_path / name, "x", [sys.executable, "-c", say.format("not finite")])
         for name in ("mine", "other")
     )
-    assert pools.Pool([]).run([mine]) == ["failed"]  # though the log has another's refusal
+    assert pools.Pool([]).run([mine]) == ["failed"]  # despite the words in the log
     assert (mine.path / files.REASON).read_text() == "exit code 1: not finite\n"
     other.path.mkdir()
     with lock.locked(other.path):
@@ -51,11 +51,11 @@ def test_who_failed_is_told_by_locks_and_last_lines_not_by_anothers_words(tmp_pa
     refused = other._replace(
         command=[sys.executable, "-c", "import sys; sys.exit('is in use by y')"]
     )
-    assert pools.Pool([]).run([refused]) == ["running"]  # and was let go since
+    assert pools.Pool([]).run([refused]) == ["running"]  # and the lock is free by now
 
 
 def run_all(gpus, root, number):
-    """What each run saw, of points that two pools share out: its environment, begin and end."""
+    """Runs points in two pools; returns each run's environment, start and end."""
     code = (
         "import json, os, pathlib, sys, time; begin = time.monotonic(); time.sleep(0.2);"
         "path = pathlib.Path(sys.argv[1]); seen = {**os.environ, 'config_sha256': 'x'};"
@@ -79,7 +79,7 @@ def test_a_gpu_for_each_and_never_one_for_two(monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-a/b")
     gpus = pools.visible_gpus()
     assert gpus == ["2", "GPU-a/b"]
-    monkeypatch.setenv("SLURM_NTASKS", "4")  # a run is none of them
+    monkeypatch.setenv("SLURM_NTASKS", "4")  # a run must not see these tasks
     seen = run_all(gpus, tmp_path / "runs", 6)
     assert all("SLURM_NTASKS" not in one for one in seen)
     for gpu in gpus:
@@ -103,7 +103,7 @@ def test_a_gpu_for_each_and_never_one_for_two(monkeypatch, tmp_path):
     thread.join()
     with pools.one_of(["2"], lambda: False) as (gpu, _):
         assert gpu == "2"
-    # A sweep with many points leaves a turn to one with few.
+    # A sweep with many points gives one with few a turn.
     code = 'import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(\'{"config_sha256": "x"}\')'
     order: list[str] = []
 
@@ -133,7 +133,7 @@ def test_a_tpu_is_for_one_run_at_a_time(monkeypatch, tmp_path):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(pools.importlib.util, "find_spec", lambda name: name == "libtpu")
     monkeypatch.setattr(pools, "DEVICES", tmp_path)
-    assert not pools.has_tpu()  # the package alone
+    assert not pools.has_tpu()  # only the package is installed
     (tmp_path / "vfio").mkdir()
     (tmp_path / "vfio" / "0").touch()
     assert pools.has_tpu()

@@ -1,4 +1,4 @@
-"""Published numbers stand beside ours only where both are of the same."""
+"""Published numbers are compared with ours only if both measure the same thing."""
 
 import csv
 import math
@@ -38,7 +38,7 @@ def test_every_row_of_the_file_is_read():
         assert (one.value, one.source) == (float(row["accuracy"]), row["source"])
         assert math.isnan(one.deviation) == (row["std"] == "")
         assert 0 <= one.task.rate < 1
-    # Every model that is called otherwise there is one of ours.
+    # Every model that the file calls by another name is one of ours.
     assert set(published.MODELS) <= set(MODELS)
     assert set(published.MODELS.values()) <= {row["model"] for row in rows}
     assert {theirs for theirs, _ in published.METHODS.values()} <= {row["method"] for row in rows}
@@ -51,11 +51,11 @@ def test_the_same_is_matched():
     assert (one.value, one.deviation, one.n) == (65.93, 0.57, 5)
     (one,) = found(**{"noise.rate": 0.0})
     assert one.value == 69.95
-    # Where no label is wrong, the validation labels are clean.
+    # Without noise, noisy validation labels are clean.
     assert found(**{"noise.rate": 0.0, "data.validation_labels": "noisy"}) == [one]
     (one,) = found(**{"noise.rate": 0.0, "data.imbalance": 50.0, "model.name": "vit_curbench"})
     assert one.value == 52.12
-    # The figure repeats the table's number, and has others.
+    # The figure repeats the table's number and adds others.
     resnet = {"method": "superloss", "model.name": "resnet18"}
     assert [(one.value, one.n) for one in found(**resnet)] == [(84.54, 5)]
     (one,) = found(**resnet, **{"noise.rate": 0.6})
@@ -64,7 +64,7 @@ def test_the_same_is_matched():
                  "data.validation_labels": "noisy"}  # fmt: skip
     (one,) = found(method="early_learning", **inclusive)
     assert one.task.method == "early_learning_regularization"
-    # With CIFAR-100 it has other values.
+    # For CIFAR-100, the method has other values.
     assert not found(method="early_learning", **inclusive, **{"data.name": "cifar100"})
     of_100 = {
         "data.name": "cifar100",
@@ -104,7 +104,7 @@ def test_what_is_unknown_matches_nothing():
             for labels in ("noisy", "clean"):
                 changes = {"model.name": "resnet34", "noise.kind": kind,
                            "data.validation_labels": labels}  # fmt: skip
-                # The file has GCE with an unknown convention alone.
+                # The file has GCE only with an unknown convention.
                 assert not found(selection, method="generalized_cross_entropy", **changes)
 
 
@@ -162,7 +162,7 @@ def test_beside_ours_and_apart(tmp_path, capsys):
     assert float(by_row["superloss"]["published"]) == 65.93
     assert by_row["superloss"]["within"] == "False"
     assert by_row["superloss, lam 0.25"]["published"] == ""
-    # By the last epoch it is another number; so it is by an unknown selection or convention.
+    # The last epoch, or an unknown selection or convention, is a different measurement.
     text = markdown(tmp_path, capsys, "--published", "--select=last")[1]
     assert text.count("not comparable: selection is clean_validation") == 2
     assert "| yes |" not in text

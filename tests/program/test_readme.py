@@ -1,4 +1,4 @@
-"""The README's Python examples run, and train."""
+"""The README's Python examples run and reduce the loss."""
 
 import pathlib
 import re
@@ -13,7 +13,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 @pytest.mark.parametrize("code", EXAMPLES, ids=["linen", "nnx"])
 def test_example(code):
-    # Its own steps, then 300 more: the labels are arbitrary but learnable by heart.
+    # The example's steps and 300 more: the labels are random, but can be memorised.
     scope: dict = {}
     *_, last_line = code.strip().splitlines()
     exec(code, scope)

@@ -1,4 +1,4 @@
-"""Finished runs: rows, columns, what is averaged, which epoch counts."""
+"""Finished runs in reports: rows, columns, averages, and the selected epoch."""
 
 import json
 
@@ -98,7 +98,7 @@ def test_a_method_of_one_row_has_its_name_and_the_caption_its_settings(tmp_path)
         "cross_entropy",
     }
     assert runs.caption(found).endswith(" Settings unlike most runs': superloss with lam 0.25.")
-    # What every method has is told with most runs' value; what cross entropy does not read, not.
+    # A setting of all methods is listed with most runs' value; one that a method ignores is not.
     both = {"loss.method": "cross_entropy", "loss.lam": 4.0, "optimizer.learning_rate": 0.5}
     configs = [
         config_of(**both),
@@ -120,7 +120,7 @@ def test_columns_are_headed_by_what_tells_them_apart():
     assert headings(*kinds) == ["symmetric_inclusive, noise 0.4", "pairflip, noise 0.4"]
     rates = [{"noise.rate": r, "data.imbalance": i} for r, i in ((0.4, 1.0), (0.0, 50.0))]
     assert headings(*rates) == ["noise 0.4", "imbalance 50"]
-    both = [{"noise.rate": 0.0}, *rates]  # as CurBench has them
+    both = [{"noise.rate": 0.0}, *rates]  # as in CurBench
     assert headings(*both) == ["noise 0", "noise 0.4", "imbalance 50"]
     models = [{"model.name": name} for name in ("mlp", "lenet")]
     assert headings(*models) == ["mlp, noise 0.4", "lenet, noise 0.4"]
@@ -141,7 +141,7 @@ def test_runs_are_read_once_and_copies_are_no_further_seeds(tmp_path):
     assert [run.seeds for run in found] == [(0, 0, 0), (1, 0, 0)]
     newer = {"versions": {"jax": "2"}}
     write(tmp_path, "newer", config=config_of(seed=1), **newer)
-    assert len(runs.finished_runs(tmp_path)) == 3  # not a copy: made with something else
+    assert len(runs.finished_runs(tmp_path)) == 3  # no copy, as versions differ
     assert len({runs.made_with(run.results) for run in runs.finished_runs(tmp_path)}) == 2
     (tmp_path / "a" / files.RESULTS).write_text('{"con')
     with pytest.raises(ValueError, match=r"results\.json is torn"):
@@ -167,7 +167,7 @@ def test_columns_may_be_any_keys(tmp_path):
     assert all(f"{run.column.more[0][1]}" == run.path.name.rsplit("-")[-1] for run in found)
     with pytest.raises(ValueError, match=r"--columns: expected one of batch_size.*got 'weight_d"):
         runs.finished_runs(tmp_path, "weight_decay")
-    write(tmp_path, "none", config=config_of(batch_size=None))  # numbers beside what is none
+    write(tmp_path, "none", config=config_of(batch_size=None))  # numbers and None in one column
     assert sorted({run.column for run in runs.finished_runs(tmp_path, "batch_size")})[0].more == (
         ("batch_size", "128"),
     )
@@ -175,7 +175,7 @@ def test_columns_may_be_any_keys(tmp_path):
 
 def test_the_epoch_that_counts(tmp_path):
     rng = np.random.default_rng(0)
-    test, validation = rng.random(20), rng.random(20).round(1)  # equal ones among them
+    test, validation = rng.random(20), rng.random(20).round(1)  # with ties
     rows = [
         {"epoch": i + 1, "test_accuracy": t, "validation_accuracy": v}
         for i, (t, v) in enumerate(zip(test, validation, strict=True))
@@ -198,5 +198,5 @@ def test_the_epoch_that_counts(tmp_path):
         runs.metrics(run)
     assert runs.selection_in_full(run, "best_validation") == "best epoch on noisy validation labels"
     alone = selection.selected_scores([{"epoch": 1, "test_accuracy": 0.5}] * 9, ACCURACY)
-    assert alone == {"last": 0.5}  # too few for a mean of ten
+    assert alone == {"last": 0.5}  # too few epochs for a mean of ten
     assert selection.selected_scores([{"epoch": 1}], ACCURACY) == {}

@@ -1,4 +1,4 @@
-"""Reports know no score but what a run's results say: here one of which less is better."""
+"""Reports take the score from a run's results; here, lower scores are better."""
 
 import argparse
 import re
@@ -21,7 +21,7 @@ MAE = Score("mae", "mean absolute error", 1.0, "years", False, "age")
 
 
 def write(root, method, seed, test, score=MAE, **changes):
-    """A finished run with these test scores, an epoch each; on validation twice as large."""
+    """Writes a finished run with these test scores per epoch; validation scores are twice those."""
     config = digits.get_config()
     config.report.selection = ("last",)
     both = {"loss.method": method, "seed": seed, "noise.seed": seed, "data.split_seed": seed}
@@ -46,7 +46,7 @@ def write(root, method, seed, test, score=MAE, **changes):
 
 
 def swept(root):
-    """Without noise gce is best, with it superloss; cross_entropy is the worst of both."""
+    """Without noise, gce is best; with noise, superloss. cross_entropy is worst in both cases."""
     values = {"superloss": (5.0, 6.0), "gce": (4.0, 7.0), "cross_entropy": (9.0, 12.0)}
     for method, of in values.items():
         for rate, value in zip((0.0, 0.4), of, strict=True):
@@ -96,7 +96,7 @@ def test_the_setting_of_least_error_is_chosen(tmp_path, capsys):
     assert lines[0] == "| method | setting | validation mean absolute error |"
     assert [line.split(" | ")[2] for line in lines[1:]] == ["**5.20 ± 0.28** |", "6.10 ± 0.14 |"]
     assert "Mean absolute error in years on noisy validation ages at its best epoch" in said
-    assert "standard error" not in said  # of no share
+    assert "standard error" not in said  # the score is not a share
 
 
 def test_figures_and_page_say_what_it_is(tmp_path):
@@ -156,7 +156,7 @@ def test_two_scores_are_not_compared_and_older_results_leave_theirs_to_the_confi
 
 
 def test_reports_and_sweeps_name_no_score_of_their_own():
-    """But for a config's key; what a run keeps of each example is the task's, in samples.py."""
+    """Except for a config key, and samples.py, whose per-example records depend on the task."""
     allowed = {"validation_labels"}
     for room in ("report", "sweep", "runs"):
         for path in sorted((ROOT / "experiments" / room).glob("*.py")):

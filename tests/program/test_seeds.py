@@ -1,4 +1,4 @@
-"""Runs trained at once are the runs trained one by one."""
+"""Runs trained at once give the same results as runs trained one by one."""
 
 import json
 import shutil
@@ -58,7 +58,7 @@ def test_a_step_of_all_is_a_step_of_each(run, tmp_path):
 
 
 def widened(state):
-    """In float64 under x64."""
+    """Converts to float64 under x64."""
     return jax.tree.map(
         lambda x: x.astype(jnp.float64) if X64 and x.dtype == jnp.float32 else x, state
     )
@@ -66,7 +66,7 @@ def widened(state):
 
 def test_each_seed_has_its_directory(run, tmp_path):
     asked = iter([None] * 8)
-    with pytest.raises(lock.Stopped):  # and is resumed
+    with pytest.raises(lock.Stopped):  # the run is resumed below
         seeds.train_seeds(config_of(), run, tmp_path, lambda: next(asked, 15))
     seeds.train_seeds(config_of(), run, tmp_path)
     for seed in (0, 1):
@@ -125,7 +125,7 @@ def test_seeds_need_one_device(run, tmp_path):
 
 
 def points(root, number=2, **values):
-    """As a sweep has them: each with noise and split of its own."""
+    """Makes members like those of a sweep, each with its own noise and split."""
     members = []
     for seed in range(number):
         config = config_of()
@@ -142,7 +142,7 @@ def results(members):
 
 
 def test_points_of_a_sweep_at_once(tmp_path):
-    """As those trained alone; ended and begun again, at once or alone, as those never ended."""
+    """They equal runs trained alone, also if interrupted and resumed at once or alone."""
     kinds = ("alone", "at_once", "ended", "goes_on_alone")
     alone, at_once, ended, goes_on = (points(tmp_path / kind) for kind in kinds)
     for one in alone:
@@ -164,15 +164,15 @@ def test_points_of_a_sweep_at_once(tmp_path):
     for one in goes_on:
         seeds.train_all([one])
     for single, own in zip(results(alone), results(goes_on), strict=True):
-        assert own["vmapped"] == 2  # for a part of it
+        assert own["vmapped"] == 2  # trained at once for a part of it
         assert own["last_epoch"]["test_loss"] == pytest.approx(
             single["last_epoch"]["test_loss"], rel=1e-3
         )
-    seeds.train_all(ended)  # which are done
+    seeds.train_all(ended)  # does nothing, as all are done
 
 
 def test_the_newest_step_that_all_have(tmp_path, capsys):
-    """One was killed before its last save: all go on from the one before."""
+    """One run was killed before its last save, so all resume from the step before."""
     straight, killed = points(tmp_path / "straight"), points(tmp_path / "killed")
     seeds.train_all(straight)
     seeds.train_all(killed)
@@ -184,7 +184,7 @@ def test_the_newest_step_that_all_have(tmp_path, capsys):
     seeds.train_all(killed)
     assert results(killed) == results(straight)
     assert (folder / last.name).exists()
-    # None in common: each goes on from its own.
+    # Without a common step, each run resumes from its own.
     for one, name in zip(killed, (first.name, last.name), strict=True):
         (one.path / files.RESULTS).unlink()
         shutil.rmtree(one.path / "checkpoints" / name)
@@ -193,7 +193,7 @@ def test_the_newest_step_that_all_have(tmp_path, capsys):
     assert results(killed)[0] == results(straight)[0]
     said = capsys.readouterr().err
     assert f"resume   at step {int(first.name)}, after 1 whole epochs" in said
-    # So where what they have in common is damaged.
+    # The same holds if the common step is damaged.
     for one in killed:
         (one.path / files.RESULTS).unlink()
     for step in sorted((killed[1].path / "checkpoints").iterdir())[:-1]:
@@ -221,7 +221,7 @@ def test_one_that_fails_stops_no_other(tmp_path, monkeypatch):
     assert json.loads((members[0].path / files.FAILED).read_text())["step"] == 0
     assert not (members[0].path / files.RESULTS).exists()
     assert results(members[1:]) == results(good[1:])
-    assert not seeds.go_together(members)  # it goes on alone
+    assert not seeds.go_together(members)  # the failed run continues alone
     regrouped = [members[0], *good[:1]]
     assert not seeds.go_together(regrouped)
 
@@ -231,9 +231,9 @@ def test_what_cannot_be_together(tmp_path):
     members = points(tmp_path)
     assert seeds.fit_together(members)
     imbalanced = points(tmp_path / "more", **{"data.imbalance": 20.0})
-    assert not seeds.fit_together(imbalanced)  # seeds leave out unlike numbers of examples
+    assert not seeds.fit_together(imbalanced)  # other seeds remove other numbers of examples
     assert not seeds.go_together(imbalanced)
-    assert not seeds.go_together(imbalanced)  # as it was decided
+    assert not seeds.go_together(imbalanced)  # the decision stays
     size = members[0].run.dataset.train
     for part, expected in ((1.5, False), (2.5, True)):
         budget = part * sum(array.nbytes for array in size) / 1e6

@@ -1,4 +1,4 @@
-"""Slurm as a backend, as far as it can be tested without: scripts/slurm_test.py has the rest."""
+"""The Slurm backend with fake commands; scripts/slurm_test.py tests it with a real Slurm."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def test_which_options_ask_for_gpus(text, asked):
 
 
 FAKES = {
-    # Takes the number of tasks from the array's line, and answers as sbatch does.
+    # Reads the number of tasks from the array option, and answers like sbatch.
     "sbatch": """
 grep -q -- '--wrong=' "$1" && echo "sbatch: unrecognized option" >&2 && exit 1
 cp "$1" {folder}/script
@@ -69,7 +69,7 @@ echo "Submitted batch job $n"
 
 @pytest.fixture
 def cluster(tmp_path, monkeypatch):
-    """A directory with a queue, which a fake sbatch fills and a fake squeue shows."""
+    """A directory with a queue file, which a fake sbatch fills and a fake squeue prints."""
     folder = tmp_path / "cluster"
     folder.mkdir()
     (folder / "count").write_text("6\n")
@@ -99,7 +99,7 @@ def rewrite(cluster, old, new):
 
 
 def wait_for_a_look(cluster):
-    """Until what the queue is now was seen: of two more calls, the first may have begun before."""
+    """Waits until squeue has shown the current queue. The next call may have started earlier."""
     before, deadline = len((cluster / "asked").read_text()), time.monotonic() + 20
     while len((cluster / "asked").read_text()) < before + 4 and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -118,7 +118,7 @@ def test_nothing_is_submitted_twice(cluster, tmp_path):
     assert "--cpus-per-task=2" in script.splitlines()[-1]
     assert [*slurm.states(points).values()] == ["queued", "done", "queued", "queued"]
     assert slurm.submit(points, options, 2, tmp_path) == []
-    # One runs, one is forgotten by Slurm without a result, one was failed: those two again.
+    # One runs. Slurm has forgotten one without a result, and one failed: resubmit these two.
     rewrite(cluster, "7_0|PENDING", "7_0|RUNNING")
     rewrite(cluster, "7_1|PENDING|Resources\n", "")
     rewrite(cluster, "7_2|PENDING", "7_2|FAILED")
@@ -129,7 +129,7 @@ def test_nothing_is_submitted_twice(cluster, tmp_path):
     assert (cluster / "asked").read_text().count("x") == asked + 1  # one call for all
     assert [slurm.number_of(one) for one in points] == ["7_0", "", "8_0", "8_1"]
     assert not (points[3].path / files.REASON).exists()
-    # A single one is no array.
+    # A single point is not submitted as an array.
     assert slurm.submit([point(tmp_path, "e")], options, 2, tmp_path) == ["9"]
     assert [*slurm.states([point(tmp_path, "e")]).values()] == ["queued"]
 
@@ -168,7 +168,7 @@ def test_squeue_without_an_answer(cluster, tmp_path):
     squeue.write_text("#!/bin/bash\necho 'slurm_load_jobs error: Unable to contact' >&2\nexit 1")
     with pytest.raises(OSError, match="Unable to contact"):
         slurm.states([one])
-    with pytest.raises(OSError, match="Unable to contact"):  # and nothing is submitted meanwhile
+    with pytest.raises(OSError, match="Unable to contact"):  # nothing is submitted then
         slurm.submit([one], slurm_options.parse(""), 1, tmp_path)
 
 
@@ -181,7 +181,7 @@ def test_the_queue_is_followed_to_its_end(cluster, tmp_path, monkeypatch, capsys
         try:
             change(cluster, points, tmp_path)
         except BaseException:
-            (cluster / "queue").write_text("")  # so that nobody looks at it for ever
+            (cluster / "queue").write_text("")  # ends the loop that watches it
             raise
 
     thread = threading.Thread(target=changes)
@@ -197,7 +197,7 @@ def test_the_queue_is_followed_to_its_end(cluster, tmp_path, monkeypatch, capsys
 
 
 def change(cluster, points, root):
-    """What happens to the five tasks, while they are looked at."""
+    """Changes the states of the five tasks while the sweep watches them."""
     deadline = time.monotonic() + 20
     while not (points[4].path / slurm.TASK).exists() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -214,7 +214,7 @@ def change(cluster, points, root):
     rewrite(cluster, "7_4|PENDING|Resources\n", "")  # Slurm has forgotten it
 
 
-# Saves at SIGTERM and ends as a run does; dies of another signal.
+# On SIGTERM, saves and exits like a run; any other signal kills it.
 RUN = """
 import json, pathlib, signal, sys, time
 here = pathlib.Path({path!r})
@@ -242,7 +242,7 @@ print(delayed.result())
 
 
 def task(path, cluster, run=RUN, timeouts=3):
-    """A task as submitit starts it, in a process of its own, which has begun its run."""
+    """Starts a task in a separate process, as submitit does, and waits for its run to begin."""
     path.mkdir()
     env = os.environ | {
         "SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": "8", "SLURM_ARRAY_JOB_ID": "7",
@@ -259,9 +259,9 @@ def task(path, cluster, run=RUN, timeouts=3):
 
 
 @pytest.mark.parametrize(("number", "known", "again"), [
-    (signal.SIGUSR2, "RUNNING", True),  # a time limit, or a preemption by a cluster's own rules
-    (signal.SIGTERM, "RUNNING", True),  # a preemption's time of grace begins
-    (signal.SIGTERM, "COMPLETING", False),  # Slurm queues it again itself, or it was cancelled
+    (signal.SIGUSR2, "RUNNING", True),  # time limit, or preemption in some clusters
+    (signal.SIGTERM, "RUNNING", True),  # start of a preemption's grace period
+    (signal.SIGTERM, "COMPLETING", False),  # cancelled, or Slurm requeues it itself
 ])  # fmt: skip
 def test_a_signalled_task_saves_and_is_queued_again(cluster, tmp_path, number, known, again):
     (cluster / "queue").write_text(f"7_0|{known}|None\n")
@@ -274,14 +274,14 @@ def test_a_signalled_task_saves_and_is_queued_again(cluster, tmp_path, number, k
     assert process.returncode == (255 if again else 143)
     calls = cluster / "calls"
     assert (calls.read_text() if calls.exists() else "") == ("requeue 7_0\n" if again else "")
-    if again:  # what submitit starts then is the same point
+    if again:  # submitit then starts the same point
         delayed = utils.DelayedSubmission.load(cluster / "7_0_submitted.pkl")
         assert [one.path for one in delayed.function.points] == [tmp_path / "run"]
         assert delayed._timeout_countdown == 3
 
 
 def test_slurms_warning_to_the_run_itself_does_not_end_it(cluster, tmp_path):
-    """Slurm sends it to every process of a step."""
+    """Slurm sends the warning to every process of a step."""
     process = task(tmp_path / "run", cluster)
     children = f"/proc/{process.pid}/task/{process.pid}/children"
     child = int(pathlib.Path(children).read_text().split()[0])
@@ -299,7 +299,7 @@ def test_a_task_that_fails_or_was_limited_too_often_says_why(cluster, tmp_path):
     process.communicate(timeout=20)
     assert process.returncode == 1
     assert (tmp_path / "fails" / files.REASON).read_text() == "exit code 1: what it was\n"
-    # Its 120 minutes are over, by the clock that submitit reads, and no more are left.
+    # By submitit's clock, the 120 minutes are over, and no restart is left.
     process = task(tmp_path / "limited", cluster, timeouts=-1)
     process.send_signal(signal.SIGUSR2)
     process.communicate(timeout=20)
@@ -338,7 +338,7 @@ def test_tasks_can_be_pickled_and_one_core_has_one_thread(tmp_path, monkeypatch)
         for narrow, expected in ((True, "1"), (False, "")):
             place = tmp_path / f"threads{narrow}"
             one = slurm.SlurmTask([point(tmp_path, "a", code.format(str(place)))], narrow)
-            with pytest.raises(RuntimeError, match="exit code 0"):  # it leaves no result
+            with pytest.raises(RuntimeError, match="exit code 0"):  # the run has no result
                 pickle.loads(pickle.dumps(one))()
             assert place.read_text() == expected
     finally:

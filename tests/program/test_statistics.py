@@ -1,4 +1,4 @@
-"""Intervals and tests over seeds, against brute force and scipy."""
+"""Compares intervals and tests over seeds with brute force and SciPy."""
 
 import itertools
 
@@ -14,7 +14,7 @@ def test_sign_flip_counts_all_signs_and_ties():
     rng = np.random.default_rng(0)
     for n in range(1, 9):
         for tenths in (rng.integers(-4, 5, n), rng.integers(1, 9, n), np.full(n, 3)):
-            # Of tenths the sums are equal in the integers, and not in floating point.
+            # Sums of tenths are equal in integers, but not in floating point.
             signs = np.array([*itertools.product((-1, 1), repeat=n)])
             expected = np.mean(np.abs(signs @ tenths) >= abs(tenths.sum()))
             assert statistics.sign_flip(tenths / 10) == expected, tenths
@@ -31,7 +31,7 @@ def test_sign_flip_counts_all_signs_and_ties():
 def test_holm_is_bonferroni_closed():
     rng = np.random.default_rng(1)
     for p in (rng.uniform(0, 0.2, 6), np.array([0.01, 0.01, 0.04, 1.0, 0.02]), np.array([0.03])):
-        # An adjusted p is the largest Bonferroni p of all sets of hypotheses it belongs to.
+        # An adjusted p is the largest Bonferroni p over all sets that contain the hypothesis.
         sets = [
             chosen
             for size in range(1, len(p) + 1)

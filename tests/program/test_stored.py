@@ -1,4 +1,4 @@
-"""Reports and sweeps read packed runs as they read loose ones."""
+"""Reports and sweeps read packed runs like loose ones."""
 
 import json
 import re
@@ -62,7 +62,7 @@ def test_every_report_says_the_same_of_packed_runs(tmp_path, capsys, monkeypatch
     ]
     assert packed.records_of(root)
     assert all_reports() == before
-    # A figure beside the packed files leaves their losses.csv alone.
+    # Drawing a figure next to the packed files does not change their losses.csv.
     content = (root / files.LOSSES).read_bytes()
     assert "stays as it is" in said(capsys, monkeypatch, "figures", flag, f"--output={root}")
     assert (root / files.LOSSES).read_bytes() == content
@@ -91,7 +91,7 @@ def test_a_mistake_is_one_line_and_exit_2(tmp_path, capsys, monkeypatch):
 
 
 def swept_points(tmp_path):
-    """A sweep of three points whose first two are done."""
+    """A sweep of three points; the first two are done."""
     config = tmp_path / "swept.py"
     config.write_text(CONFIG)
     root = tmp_path / "runs"
@@ -116,7 +116,7 @@ def test_a_sweep_goes_on_beside_packed_runs(tmp_path):
     assert after == before
     assert after[1] > 0
     assert after[0][0].test.endswith("%")
-    # Only what is missing is trained, as a loose run.
+    # Only the missing point is trained, as a loose run.
     code = f"import json, pathlib; pathlib.Path({str(again[2].path)!r}, 'results.json').write_text"
     code += f"(json.dumps({{'config_sha256': {again[2].sha256!r}}}))"
     never = [again[0]._replace(command=["/no/such"]), again[1]._replace(command=["/no/such"])]
@@ -146,7 +146,7 @@ def test_a_run_both_packed_and_loose_counts_once(tmp_path):
     assert all(run.pack == root for run in found)
     shutil.rmtree(found[0].path)
     assert len(runs.finished_runs(root)) == 2
-    assert len(runs.finished_runs(tmp_path)) == 2  # from above
+    assert len(runs.finished_runs(tmp_path)) == 2  # read from a parent directory
 
 
 def test_what_is_left_of_packed_runs_is_not_unfinished(tmp_path):
@@ -157,9 +157,9 @@ def test_what_is_left_of_packed_runs_is_not_unfinished(tmp_path):
         (point.path / files.SAMPLES).touch()
     config = stored.config_of(found[0].path)
     assert identity.config_sha256(config) == found[0].sha256
-    files.write_json(found[0].path / files.CONFIG, config)  # as a killed pack leaves it
+    files.write_json(found[0].path / files.CONFIG, config)  # a killed pack may leave it
     assert unfinished(root) == []
-    files.write_json(found[0].path / files.CONFIG, config | {"epochs": 9})  # another has begun
+    files.write_json(found[0].path / files.CONFIG, config | {"epochs": 9})  # a different run
     assert unfinished(root) == [(found[0].path.name, "not finished: 0 epochs")]
     assert stored.config_of(found[0].path)["epochs"] == 9
     with pytest.raises(OSError, match="No such file"):

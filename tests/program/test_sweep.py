@@ -1,4 +1,4 @@
-"""Points of a sweep: which they are, where they lie, when one is done."""
+"""Points of a sweep: their configs, their directories, and when they are done."""
 
 import argparse
 import io
@@ -62,13 +62,13 @@ def test_points_are_named_by_what_they_are(config, tmp_path, capsys):
     # The same point by another command line has the same directory.
     chosen = points(config, tmp_path, {"loss.method": "superloss"})
     assert [point.path for point in chosen] == [point.path for point in found[1:]]
-    # Another config has another, and what a result does not depend on makes none.
+    # Another config has another directory; settings that do not affect results have no influence.
     assert not {point.path for point in points(config, tmp_path, {"epochs": 2})} & {
         point.path for point in found
     }
     kept = points(config, tmp_path, {"checkpoint.keep": 5})
     assert [point.path for point in kept] == [point.path for point in found]
-    # Where it lies already, it stays, whatever a sweep calls it.
+    # An existing run keeps its directory, even if a sweep would name it differently.
     (tmp_path / f"older-{found[0].sha256[:8]}").mkdir()
     assert points(config, tmp_path)[0].path.name.startswith("older-")
     assert "without 1 points" in capsys.readouterr().err
@@ -100,7 +100,7 @@ def run(config, root, *flags):
 
 
 def test_every_config_with_a_sweep_expands(tmp_path):
-    """All values of all points can be meant; runs do not stand in each other's way."""
+    """All points have valid values, and no two runs share a directory."""
     for file in sorted((ROOT / "configs").glob("*.py")):
         if "def sweep()" in file.read_text():
             base = runpy.run_path(str(file))["get_config"]()
@@ -118,12 +118,12 @@ def test_two_sweeps_share_the_work_and_a_torn_result_is_done_again(config, tmp_p
     assert "3 runs: 3 done" in listed
     found = points(config, root)
     for point in found:
-        # Trained once, by one of the two.
+        # Each point is trained once, by one of the two sweeps.
         assert (point.path / "log.txt").read_text().count("first step after") == 1
     before = [(point.path / files.RESULTS).read_bytes() for point in found]
     (found[0].path / files.RESULTS).write_bytes(before[0][:-40])
     foreign = json.loads(before[1]) | {"config_sha256": "0" * 64}
-    foreign["config"]["seed"] = 9  # of another config than the config.json beside it
+    foreign["config"]["seed"] = 9  # differs from config.json in the directory
     (found[1].path / files.RESULTS).write_text(json.dumps(foreign))
     assert [pools.state(point) for point in found] == ["missing", "missing", "done"]
     again = run(config, root)
@@ -138,7 +138,7 @@ def test_seeds_of_a_point_in_one_process(config, tmp_path):
     assert pools.in_groups(found, 2, range(3)) == [[0], [1, 2]]
     assert pools.in_groups(found[1:] * 2, 2, (0, 2, 3)) == [[0], [2, 3]]
     other = points(config, root, {"devices": 1, "report.losses": True})
-    assert other[1].sha256 == found[1].sha256  # one result, but not by one command
+    assert other[1].sha256 == found[1].sha256  # same result, different command
     assert pools.in_groups([found[1], other[2]], 2, range(2)) == [[0], [1]]
     printed = run(config, root, *flags, "--backend=print").stdout.splitlines()
     assert [line.count("--beside=") for line in printed] == [0, 1]
@@ -187,7 +187,7 @@ def test_what_is_left_is_estimated_from_finished_and_running_ones(tmp_path):
     assert left((half, "running"), (point("c"), "missing")) == pytest.approx(40)  # the longest
     more = [(point(name), "missing") for name in "ghi"]
     assert left((half, "running"), *more) == pytest.approx(3.5 * 40 / 2)
-    whole = point("d", epochs=4, seconds=5.0)  # a finished one is known better
+    whole = point("d", epochs=4, seconds=5.0)  # a finished run gives a better estimate
     assert left((half, "running"), (whole, "done")) == pytest.approx(0.5 * 20)
     assert left((whole, "done"), (point("e"), "failed")) is None
     (half.path / files.METRICS).write_text('{"train_loss": 0.5, "test_accuracy": 0.25}\n{"tr')
@@ -197,7 +197,7 @@ def test_what_is_left_is_estimated_from_finished_and_running_ones(tmp_path):
     console.print(watch.view([half, failed], {0: "running", 1: "failed"}, 1))
     lines = console.export_text().splitlines()
     assert lines[0].startswith("2 runs: 1 failed, 1 running, about 20 s left")
-    (failed.path / files.CONFIG).write_text("[]")  # another's
+    (failed.path / files.CONFIG).write_text("[]")  # not a config of ours
     assert watch.progress(failed) == watch.Progress()
     assert lines[2].split() == ["running", "b", "2/4", "0.500", "25.0%", "10.0"]
     assert [line.split() for line in lines[3:5]] == [
@@ -212,7 +212,7 @@ def test_another_content_of_a_users_file_is_another_run(config, tmp_path):
     np.savez(file, images=images, labels=labels, test_images=images, test_labels=labels)
     given = {"data.name": "npz", "data.path": str(file), "data.validation": 9, "batch_size": 16}
     found = points(config, tmp_path / "runs", given)
-    assert pools.Pool([]).run(found[:1]) == ["done"]  # by what the run itself has read
+    assert pools.Pool([]).run(found[:1]) == ["done"]  # by the hash that the run computed
     os.utime(file)
     again = points(config, tmp_path / "runs", given)
     assert [point.path for point in again] == [point.path for point in found]
@@ -245,7 +245,7 @@ def test_what_goes_wrong_with_one_point_stops_no_other(tmp_path):
 
 
 def test_a_first_signal_lets_runs_save_and_a_second_ends_them(tmp_path):
-    """Runs that do not end by themselves: one heeds SIGTERM, one does not."""
+    """Two runs that do not end by themselves: one reacts to SIGTERM, one ignores it."""
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
     points = [
         pools.Point(tmp_path / "heeds", "x", ["sleep", "60"]),
@@ -257,9 +257,9 @@ def test_a_first_signal_lets_runs_save_and_a_second_ends_them(tmp_path):
     def signals():
         while len(pool.running) < 2:
             time.sleep(0.01)
-        time.sleep(0.5)  # till it is deaf
+        time.sleep(0.5)  # until it ignores SIGTERM
         os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGTERM)  # as some send both
+        os.kill(os.getpid(), signal.SIGTERM)  # some tools send both
 
     thread = threading.Thread(target=signals)
     thread.start()

@@ -1,4 +1,4 @@
-"""The table of runs that were made up, and of the committed ones, against the arithmetic."""
+"""Checks the table's arithmetic, for invented and committed runs."""
 
 import argparse
 import csv
@@ -20,7 +20,7 @@ NUMPY = {"numpy": "2.0"}
 
 
 def write(root, method, seed, test, versions=NUMPY, platform="cpu", validation=None, **changes):
-    """A finished run with these test accuracies, an epoch each, in %."""
+    """Writes a finished run with these test accuracies per epoch, in %."""
     config = digits.get_config()
     config.report.selection = ("last",)
     both = {"loss.method": method, "seed": seed, "noise.seed": seed, "data.split_seed": seed}
@@ -48,7 +48,7 @@ def report(root, *flags):
 
 
 def markdown(root, capsys, *flags):
-    """The lines of the first table as lists of texts, and the rest."""
+    """Returns the rows of the first table as lists of cells, and the remaining text."""
     report(root, *flags)
     cells, _, text = capsys.readouterr().out.partition("\n\n")
     lines = [[part.strip() for part in line.strip("|").split(" | ")] for line in cells.splitlines()]
@@ -87,7 +87,7 @@ def test_missing_cells_are_counted_and_the_best_is_bold(tmp_path, capsys):
     write(tmp_path, "elr", 0, [50.0], **{"noise.rate": 0.8})
     lines, text = markdown(tmp_path, capsys)
     assert lines[0] == ["method, last epoch", "noise 0.4", "noise 0.8"]
-    # Mean ranks: gce 1 where it is, superloss 2 and 1, elr 2.
+    # Mean ranks: gce 1 in its only column, superloss 2 and 1, elr 2.
     assert lines[1:] == [
         ["gce", "**90.5 ± 0.7** (n = 2)", "-"],
         ["superloss", "81.0 ± 1.0", "**61.0 ± 1.0**"],
@@ -111,17 +111,17 @@ def test_what_was_begun_and_has_no_result_is_counted(tmp_path, capsys):
         (tmp_path / name / files.CONFIG).write_text("{}")
     (tmp_path / "diverged" / files.FAILED).write_text('{"step": 7, "tensors": ["loss"]}')
     _, text = markdown(tmp_path, capsys)
-    assert "Runs below the directory without a result" not in text  # of no run's config
+    assert "Runs below the directory without a result" not in text  # not the config of a single run
     (tmp_path / "refused" / files.REASON).write_text("exit code 2: no such method")
     for name in ("diverged", "begun"):
         (tmp_path / name / files.CONFIG).write_text('{"loss": {}, "epochs": 3}')
-    several = tmp_path / "several"  # seeds at once: each is a run, and the whole is none
+    several = tmp_path / "several"  # seeds trained at once: each is a run, but their parent is not
     for path in (several, several / "seed_0", several / "seed_1"):
         path.mkdir()
         (path / files.CONFIG).write_text('{"loss": {}, "epochs": 3}')
     _, text = markdown(tmp_path, capsys)
     assert "Runs below the directory without a result: 2 failed, 3 not finished." in text
-    assert "over n seeds of training, split; 3 runs;" in text  # all have one noise
+    assert "over n seeds of training, split; 3 runs;" in text  # all have the same noise seed
     (tmp_path / "diverged" / files.FAILED).write_text("{}")
     (tmp_path / "begun" / files.FAILED).write_text("")
     assert "3 failed, 2 not finished." in markdown(tmp_path, capsys)[1]
@@ -150,7 +150,7 @@ def test_nothing_is_said_of_a_whole_table(tmp_path, capsys):
     for seed in range(2):
         write(tmp_path, "superloss", seed, [80.0 + seed])
     lines, text = markdown(tmp_path, capsys, "--paired")
-    assert lines[1] == ["superloss", "80.5 ± 0.7", ""]  # alone, it is no best
+    assert lines[1] == ["superloss", "80.5 ± 0.7", ""]  # the only row is not marked as best
     assert "n = 2." in text
     assert not re.search("missing|fewer|MIXED|differ|†|chosen|Bold|without", text)
 
@@ -166,7 +166,7 @@ def test_what_counts_is_what_was_declared(tmp_path, capsys):
     ]  # fmt: skip
     assert lines[1] == ["superloss", "**80.0 ± 0.0**", "**89.0 ± 1.4**"]
     assert text.count("declared before the runs") == 2
-    # The oracle is not what was declared, and is marked.
+    # The oracle was not declared, so it is marked.
     lines, text = markdown(tmp_path, capsys, "--select=best_test,mean_of_last_10,last")
     assert "†" in lines[0][1]
     assert lines[1] == ["gce", "**95.0 ± 0.0**", "77.5 ± 0.0", "60.0 ± 0.0"]
@@ -174,7 +174,7 @@ def test_what_counts_is_what_was_declared(tmp_path, capsys):
     assert "foremost by declaration: best_validation" in text
     with pytest.raises(ValueError, match=r"--select: expected one of last, .*, got 'lst'.*last"):
         report(tmp_path, "--select=lst")
-    # Older runs declare nothing; runs that declare different things need a word.
+    # Older runs declare nothing; if declarations differ, the user must choose.
     write(tmp_path, "elr", 0, [50.0], **{"report.selection": ()})
     lines, text = markdown(tmp_path, capsys)
     assert ["elr", "-", "50.0 (n = 1)"] in lines
@@ -202,12 +202,12 @@ def test_without_a_declaration_the_last_epoch_counts(tmp_path, capsys):
 def test_runs_of_different_make_are_not_averaged(tmp_path, capsys):
     write(tmp_path, "superloss", 0, [80.0])
     write(tmp_path, "gce", 0, [70.0], platform="a GPU")
-    # Nothing is averaged yet, but the reader is told.
+    # Nothing is averaged yet, but the caption says so.
     assert "Cells differ in 1 of a GPU / 1 of cpu." in markdown(tmp_path, capsys)[1]
     write(tmp_path, "superloss", 1, [82.0], versions={"numpy": "2.1"})
     with pytest.raises(ValueError, match=r"numpy 2\.0 / numpy 2\.1 in those of superloss.*--mixed"):
         report(tmp_path)
-    write(tmp_path, "superloss", 1, [84.0])  # the seed that 2.1 has, too: it counts once
+    write(tmp_path, "superloss", 1, [84.0])  # the same seed as 2.1, so it counts once
     lines, text = markdown(tmp_path, capsys, "--mixed")
     mean, spread = stdlib.mean([80, 83]), stdlib.stdev([80, 83])
     assert ["superloss", f"**{mean:.1f} ± {spread:.1f}**"] in lines

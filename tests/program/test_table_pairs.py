@@ -1,4 +1,4 @@
-"""Differences by seed in the table: their intervals, their tests, and which seeds they have."""
+"""Paired differences in the table: intervals, tests, and seeds in common."""
 
 import numpy as np
 import pytest
@@ -41,9 +41,9 @@ def test_a_test_is_made_only_where_n_can_reach_the_level(tmp_path, capsys):
     )
     assert "Holm over the 2 comparisons" in text
     assert "too small" not in text
-    # The comparisons are those of the first selection.
+    # Only the first selection is tested.
     assert "2 comparisons" in markdown(tmp_path, capsys, "--paired", "--select=last,best_test")[1]
-    # Another method's three seeds cannot: 2 / 2^3 is more than 0.05 / 4.
+    # With three seeds, a method cannot be significant: 2 / 2^3 is more than 0.05 / 4.
     for seed in range(3):
         write(tmp_path, "sce", seed, [60.0 + seed])
     write(tmp_path, "focal", 0, [50.0])
@@ -70,11 +70,11 @@ def test_differences_to_a_row(tmp_path, capsys):
         write(tmp_path, "cross_entropy", seed, [70.0 + seed])
         write(tmp_path, "gce", seed, [72.0 + 2 * seed])
         write(tmp_path, "sce", seed, [60.0])
-    write(tmp_path, "sce", 0, [1.0], **{"noise.rate": 0.8})  # where the baseline has no run
+    write(tmp_path, "sce", 0, [1.0], **{"noise.rate": 0.8})  # the baseline has no run here
     lines, text = markdown(tmp_path, capsys, "--paired=cross_entropy")
     assert lines[0][2] == "difference to cross_entropy"
     by_row = {line[0]: line[2] for line in lines[1:]}
-    low, high = stats.t.interval(0.95, 2, loc=3, scale=1 / 3**0.5)  # of 2, 3 and 4
+    low, high = stats.t.interval(0.95, 2, loc=3, scale=1 / 3**0.5)  # the differences are 2, 3 and 4
     assert by_row["gce"] == f"+3.0 [{low:+.1f}, {high:+.1f}]"
     assert by_row["sce"].startswith("-11.0 [")
     assert by_row["cross_entropy"] == ""

@@ -1,4 +1,4 @@
-"""A task that is none of ours trains, resumes, sweeps and makes a table, through Task alone."""
+"""A user's own task trains, resumes, runs in a sweep and makes a table, with just a Task."""
 
 import json
 import subprocess
@@ -55,7 +55,7 @@ def test_every_task_here_has_its_score():
 
 @pytest.mark.x64
 def test_units_are_weighed_and_padding_and_what_is_ignored_are_not():
-    """One step by plain arithmetic, on a padded batch."""
+    """Compares a step on a padded batch with plain arithmetic."""
     config = config_of(**{"optimizer.name": "sgd", "optimizer.learning_rate": 1.0})
     run = build.build_run(config)
     state, train = one_step.init_state(run, 0), run.dataset.train
@@ -79,7 +79,7 @@ def test_units_are_weighed_and_padding_and_what_is_ignored_are_not():
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     index = train.index[rows[0, :3]]
     seen = {"loss": losses, "weight": sigma}
-    for name, values in seen.items():  # of each example, the mean over its pixels that count
+    for name, values in seen.items():  # per example, the mean over its counted pixels
         mean = np.asarray(values).mean(1, where=hidden)
         np.testing.assert_allclose(np.asarray(after.seen[name])[index], mean, rtol=1e-4)
     np.testing.assert_allclose(after.sums[0, 0], hidden.sum())

@@ -1,4 +1,4 @@
-"""The training program: order, one step against plain arithmetic, a whole run, its files."""
+"""The training program: order, a step against plain arithmetic, a whole run and its files."""
 
 import hashlib
 import json
@@ -27,14 +27,14 @@ pytestmark = pytest.mark.x64
 def small_config(**overrides):
     config = digits.get_config()
     config.epochs, config.devices = 2, 1
-    config.checkpoint.every_minutes = 0  # none, which saves the time
+    config.checkpoint.every_minutes = 0  # no checkpoints, to save time
     with config.unlocked():
-        config.update_from_flattened_dict(overrides)  # with a task, which configs need not have
+        config.update_from_flattened_dict(overrides)  # may add the key "task", which configs lack
     return config
 
 
 def test_one_step_is_plain_arithmetic():
-    """The padded last batch, with SGD: the step is minus the gradient of the mean over the rest."""
+    """With SGD, a step on the padded last batch follows the mean over its real examples."""
     config = small_config(**{"optimizer.name": "sgd", "optimizer.learning_rate": 1.0})
     run = build.build_run(config)
     state = one_step.init_state(run, config.seed)
@@ -76,7 +76,7 @@ def test_a_run_writes_its_files(tmp_path):
     results = [train_one(config, run, path) for path in paths]
     names = {files.CONFIG, files.METRICS, files.TIMING, files.RESULTS, files.SAMPLES}
     assert set(os.listdir(paths[0])) == names
-    for name in names - {files.TIMING}:  # the others are a function of config and platform
+    for name in names - {files.TIMING}:  # the others depend only on config and platform
         assert (paths[0] / name).read_bytes() == (paths[1] / name).read_bytes()
 
     rows = files.read_rows(paths[0] / files.METRICS)
@@ -119,7 +119,7 @@ def test_evaluation_counts_every_test_image_once():
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
-    """Steps dispatched before it is seen change nothing, and the file says where to look."""
+    """Steps dispatched before it is noticed change nothing, and FAILED.json names the tensors."""
     config = small_config(**{"optimizer.learning_rate": 1e30})
     run = build.build_run(config)
     state = one_step.init_state(run, 0)

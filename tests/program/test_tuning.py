@@ -1,4 +1,4 @@
-"""What a config is tuned by: settings by validation accuracy, against numbers made up."""
+"""Choosing settings by validation accuracy, on invented numbers."""
 
 import argparse
 
@@ -11,7 +11,7 @@ from experiments.runs import files
 
 
 def write(root, validation, **changes):
-    """A finished run whose best validation accuracy is this, in %; later epochs are worse."""
+    """Writes a finished run with this best validation accuracy in %; later epochs are worse."""
     config = digits.get_config()
     config.data.validation = 400
     config.update_from_flattened_dict(changes)
@@ -35,7 +35,7 @@ def test_settings_by_validation_accuracy_with_its_standard_error(tmp_path, capsy
         for seed, value in enumerate(values):
             write(tmp_path, value, **{"loss.lam": lam, "seed": seed})
     one = {"loss.method": "generalized_cross_entropy", "loss.generalized_cross_entropy.q": 0.2}
-    write(tmp_path, 50.0, **one)  # of one setting, named too
+    write(tmp_path, 50.0, **one)  # a single setting is named, too
     said = choose(tmp_path, capsys)
     lines = [line for line in said.splitlines() if line.startswith("| ")]
     assert lines[1:] == [

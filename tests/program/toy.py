@@ -1,4 +1,4 @@
-"""A task of a user's own: a masked auto-encoder on digits, whose units are pixels."""
+"""An example of a user's own task: a masked autoencoder on digits, whose units are pixels."""
 
 from typing import NamedTuple
 
@@ -37,7 +37,7 @@ def load(config, data_dir):
 
 def build(config, dataset):
     def draw(examples, rows, at):
-        """Half of the pixels are hidden; in evaluation, every second one."""
+        """Hides random pixels (half of them on average); in evaluation, every second pixel."""
         _, targets, clean, index = (array[rows] for array in examples)
         hidden = jnp.broadcast_to(jnp.arange(64) % 2 == 0, targets.shape)
         if at is not None:
@@ -46,7 +46,7 @@ def build(config, dataset):
         return Batch(jnp.where(hidden, 0, targets), targets, clean, index, rows >= 0, hidden)
 
     def units(outputs, batch):
-        where = batch.where[:, None] & batch.drawn  # hidden pixels alone count
+        where = batch.where[:, None] & batch.drawn  # only hidden pixels count
         return Units((outputs - batch.targets) ** 2, where, {})
 
     def close(outputs, batch):
