@@ -115,10 +115,13 @@ def run_all(stack: contextlib.ExitStack, signal) -> list:
 
 def claim(stack: contextlib.ExitStack, config, folder: str) -> pathlib.Path:
     """Makes and locks the work directory; raises if this config cannot start or resume there."""
-    from experiments.runs import files, identity, lock
+    from experiments.runs import files, identity, lock, stored
     from experiments.training import checkpoint
 
     path = files.make_workdir(folder)
+    if not (path / files.CONFIG).exists() and stored.config_of_packed(path) is not None:
+        said = "is packed; python -m experiments.report unpack gives its files back"
+        raise ValueError(f"--workdir: the run of {path} {said}")
     stack.enter_context(lock.locked(path))
     if not BESIDE.value or not files.is_done(path, identity.config_sha256(config.to_dict())):
         checkpoint.check_config(path, config)

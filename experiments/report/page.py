@@ -149,7 +149,9 @@ def sparkline(run: FinishedRun, low: float, high: float) -> str:
         y = HEIGHT * (1 - (values[kept] - low) / (high - low))
         points = " ".join(f"{a:.0f},{b:.1f}" for a, b in zip(x, y, strict=True))
         parts.append(f'<polyline class="{curve.kind}" points="{points}"/>')
-        last = f"{run.score.scale * values[epochs[-1]]:.1f} {run.score.unit}".rstrip()
+        last = (
+            f"{run.score.scale * values[epochs[-1]]:.{run.score.digits}f} {run.score.unit}".rstrip()
+        )
         said.append(f"{curve.name} {last}")
     summary = ", ".join(said)
     svg = (

@@ -113,8 +113,8 @@ def _method(run: FinishedRun, data: str) -> str | None:
     """
     config = run.results["config"]
     loss, name = config["loss"], config["loss"]["method"]
-    augment = config["augment"]
-    extra = augment.get("mixup"), augment.get("cutout"), config["data"].get("exclude")
+    augment = config.get("augment", {})
+    extra = augment.get("mixup"), augment.get("cutout"), config.get("data", {}).get("exclude")
     if name not in METHODS or any(extra) or loss.get("base", "cross_entropy") != "cross_entropy":
         return None
     theirs, values = METHODS[name]

@@ -20,6 +20,9 @@ def suspects(args) -> None:
         rows = samples.read_samples(path)
     except (OSError, ValueError) as error:
         raise ValueError(f"--workdir: expected a finished run: {error}") from None
+    if not {"target", "predicted"} <= rows.keys() or "data" not in config:
+        said = "expected a run that records a target and a prediction of each example"
+        raise ValueError(f"--workdir: {path}: {said}")
     recorded = config.data.get("sha256")
     files.note_content(config)
     if config.data.get("sha256") != recorded:

@@ -93,7 +93,9 @@ def grid(made: Table, with_pairs: bool):
         for line, row in zip(lines, made.rows, strict=True):
             key = selection, row, column
             cell = made.cells[key]
-            text = runs.mean_and_spread([*cell.values.values()], 1) if cell.n else "-"
+            text = (
+                runs.mean_and_spread([*cell.values.values()], made.score.digits) if cell.n else "-"
+            )
             if len(known) > 1 and row == made.best[selection, column]:
                 text = f"**{text}**"
             line.append(text + (f" (n = {cell.n})" if 0 < cell.n < most else ""))
@@ -113,9 +115,10 @@ def pair_text(made: Table, key, most: int) -> str:
     if pair is None:
         first = made.baseline or made.best.get((key[0], key[2]))
         return "no seed in common" if cell.n and key[1] != first else ""
-    text = f"{pair.mean:+.1f}"
+    digits = made.score.digits
+    text = f"{pair.mean:+.{digits}f}"
     if pair.n > 1:
-        text += f" [{pair.low:+.1f}, {pair.high:+.1f}]"
+        text += f" [{pair.low:+.{digits}f}, {pair.high:+.{digits}f}]"
     if key in made.adjusted and is_testable(made, pair.n):
         text += f", p = {made.adjusted[key]:.2g}"
     return text + (f" (n = {pair.n})" if pair.n < most else "")

@@ -49,11 +49,17 @@ def note_content(config) -> None:
 
     A file that cannot be read gets no hash; reading it later reports the error.
     """
-    data = config.get("data", {})
-    if data.get("name") == "npz" and data.get("path"):
-        path = pathlib.Path(data.path).expanduser()
-        with contextlib.suppress(OSError), config.unlocked():
-            data.sha256 = _content(path, path.stat().st_size, path.stat().st_mtime_ns)
+    data: Any = config.get("data", {})
+    named: dict[str, pathlib.Path] = {}
+    if hasattr(data, "get"):  # it may be anything in a user's own config
+        if data.get("name") == "npz" and data.get("path"):
+            named["sha256"] = pathlib.Path(data.path)
+        if data.get("exclude"):  # the samples of another run, which may be trained anew
+            named["exclude_sha256"] = pathlib.Path(data.exclude) / SAMPLES
+    for key, path in named.items():
+        with contextlib.suppress(OSError, RuntimeError), config.unlocked():
+            path = path.expanduser()
+            data[key] = _content(path, path.stat().st_size, path.stat().st_mtime_ns)
 
 
 @functools.lru_cache
@@ -104,6 +110,8 @@ def check_unchanged(path: pathlib.Path, config: dict, resumable: bool) -> None:
             said = f"holds a run without a whole {CONFIG}; choose another directory"
             raise ValueError(f"--workdir: {path} {said}") from None
         return
+    if {"common", "sha256"} <= {*old}:
+        raise ValueError(f"--workdir: {path} holds a packed sweep; choose another directory")
     finished = (path / RESULTS).exists()
     if finished and not _is_of(path / RESULTS, old):  # damaged, or of another run
         os.replace(path / RESULTS, (path / RESULTS).with_suffix(".bad"))
@@ -114,7 +122,7 @@ def check_unchanged(path: pathlib.Path, config: dict, resumable: bool) -> None:
     before, now = _fixed(old), _fixed(new)
     keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     differing = {key: (before.get(key), now.get(key)) for key in keys if key != "epochs"}
-    scaled = any(key.split(".")[-1] in SHARES for key in now if key.count(".") == 2)
+    scaled = any(key.split(".")[-1] in SHARES for key in now if key.startswith("loss."))
     by_length = scaled or now.get("optimizer.schedule") == "cosine"
     fewer = now["epochs"] < before["epochs"]
     if fewer or (by_length and now["epochs"] != before["epochs"]):
@@ -140,7 +148,7 @@ def _is_of(path: pathlib.Path, config: dict) -> bool:
 def _fixed(config: dict) -> dict[str, Any]:
     """Returns what a resumed run must not change: the keys that it reads, and the selection."""
     declared = identity.flattened(config.get("report", {}), "report.")
-    return identity.meaning(config) | declared
+    return identity.meaning(config) | declared | {"vmap_seeds": config.get("vmap_seeds", 1)}
 
 
 def compilation_cache() -> None:

@@ -7,7 +7,7 @@ run only these keys, so that it cannot read a key that is not declared.
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 Flat = Mapping[str, Any]  # from dotted keys to values
@@ -44,9 +44,15 @@ sgd = when("optimizer.name", "sgd")
 
 Section = dict[str, Callable[[Flat], bool]]
 
+
+def of(method: str, *names: str) -> Section:
+    """The keys of a method's own section, which are read if it is the method or the base."""
+    return {f"{method}.{name}": always for name in names}
+
+
 EVERY_RUN: dict[str, Section] = {
     "": dict.fromkeys(("task", "seed", "epochs", "batch_size", "devices"), always),
-    "data": {"exclude": always, "exclude_rate": always},
+    "data": {"exclude": always, "exclude_rate": always, "exclude_sha256": always},
     "model": {"bn_groups": always},
     "optimizer": {
         "name": always, "learning_rate": always, "weight_decay": always, "schedule": always,
@@ -58,8 +64,17 @@ EVERY_RUN: dict[str, Section] = {
         "method": always, "base": always, "lam": of_superloss, "threshold": of_superloss,
         "decay": with_threshold("ema", "per_class"), "tau": with_threshold("constant"),
         "window": with_threshold("windowed"),
+        **of("generalized_cross_entropy", "q"), **of("truncated_gce", "q", "k", "start"),
+        **of("symmetric_cross_entropy", "alpha", "beta", "log_zero"),
+        **of("active_passive", "passive", "alpha", "beta"), **of("bootstrap", "hard", "beta"),
+        **of("focal", "gamma"), **of("self_paced", "weights", "threshold", "growth", "every"),
+        **of("mentornet", "percentile", "decay", "burn_in", "second", "second_from"),
+        **of("data_parameters", "kind", "momentum", "clamp"),
         "data_parameters.class_rate": when("loss.data_parameters.kind", "class", "both"),
         "data_parameters.instance_rate": when("loss.data_parameters.kind", "instance", "both"),
+        **of("trend_superloss", "alpha", "window"), **of("early_learning", "lam", "beta"),
+        **of("self_filter", "decay", "start"), **of("co_teaching", "forget_rate", "warmup"),
+        **of("jocor", "forget_rate", "lam", "warmup"),
     },
 }  # fmt: skip
 READS: dict[str, dict[str, Section]] = {  # further keys, by task
@@ -80,7 +95,10 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
 }  # fmt: skip
 
 # How a run is carried out, monitored and evaluated: these change results by rounding at most.
-CARRIED_OUT = ("checkpoint", "report", "vmap_seeds", "data.device_budget_mb")
+CARRIED_OUT = (
+    "checkpoint.every_epochs", "checkpoint.every_minutes", "checkpoint.keep", "report.selection",
+    "report.losses", "vmap_seeds", "data.device_budget_mb",
+)  # fmt: skip
 
 # Keys that are newer than some results, with the value that gives the old behaviour.
 BEFORE: dict[str, Any] = {"task": "classification"}
@@ -103,7 +121,7 @@ def settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_carried_out(key: str) -> bool:
-    return any(key == one or key.startswith(f"{one}.") for one in CARRIED_OUT)
+    return key in CARRIED_OUT
 
 
 def is_read(key: str, flat: Flat) -> bool:
@@ -115,8 +133,6 @@ def is_read(key: str, flat: Flat) -> bool:
     for declared in (EVERY_RUN, READS.get(task, {})):
         if name in declared.get(section, {}):
             return declared[section][name](flat) and is_of_method(key, flat)
-    if section == "loss":
-        return "." in name and is_of_method(key, flat)
     return task not in READS  # a user's own task may read any key
 
 
@@ -126,20 +142,23 @@ def split(key: str) -> tuple[str, str]:
     return section, name
 
 
-def check_known(config: Mapping[str, Any]) -> None:
-    """Raises ValueError for a key that lies in one of the program's sections but is never read."""
-    flat = flattened(config)
+def check_known(flat: Flat, keys: Iterable[str]) -> None:
+    """Raises ValueError if one of the keys is never read, and would be passed over in silence.
+
+    Whole sections that only another task or method has are left alone.
+    """
     if flat.get("task", BEFORE["task"]) not in READS:
         return
     known: dict[str, set[str]] = {}
     for table in (EVERY_RUN, *READS.values()):
         for section, names in table.items():
             known.setdefault(section, set()).update(names)
-    for key in flat:
+    for key in CARRIED_OUT:
         section, name = split(key)
-        of_method = section == "loss" and "." in name
-        stray = section in known and section and name not in known[section] and not of_method
-        if stray and not is_carried_out(key):
+        known.setdefault(section, set()).add(name)
+    for key in keys:
+        section, name = split(key)
+        if section in known and name not in known[section] and is_of_method(key, flat):
             where = "experiments/runs/identity.py"
             raise ValueError(f"config.{key}: nothing reads it; declare it in {where}")
 
@@ -181,7 +200,7 @@ def read_part(config):
     """Copies a ConfigDict with only the keys that its run reads, and those in CARRIED_OUT."""
     part = config.copy_and_resolve_references()
     flat = flattened(part.to_dict())
-    check_known(flat)
+    check_known(flat, flat)
     with part.unlocked():
         for key in flat:
             if not is_read(key, flat) and not is_carried_out(key):

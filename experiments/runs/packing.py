@@ -184,16 +184,18 @@ def unpack(root: pathlib.Path, output: pathlib.Path) -> list[pathlib.Path]:
     records = packed.records_of(root)
     paths = {name: output / name for name in records}
     for name, path in paths.items():
-        there = [one for one in (files.CONFIG, files.RESULTS) if (path / one).exists()]
-        if there and not holds(path / there[-1], records[name]):
+        own = (files.CONFIG, files.METRICS, files.TIMING, files.RESULTS)
+        there = [path / one for one in own if (path / one).exists()]
+        if not all(holds(one, records[name]) for one in there):
             raise ValueError(f"--output: expected a directory without a run, got {path}")
     for name, path in paths.items():
-        write_loose(path, records[name])
+        path.mkdir(parents=True, exist_ok=True)
+        with locked(path):
+            write_loose(path, records[name])
     return [*paths.values()]
 
 
 def write_loose(path: pathlib.Path, record: Record) -> None:
-    path.mkdir(parents=True, exist_ok=True)
     content = {files.CONFIG: files.json_bytes(record.results["config"])}
     content[files.METRICS] = "".join(map(files.line, record.metrics)).encode()
     if record.timing:

@@ -173,6 +173,9 @@ def read_samples(path: pathlib.Path) -> Samples:
     with open(path / files.SAMPLES, "rb") as file:  # NumPy would leave a damaged file open
         try:
             with np.load(file, allow_pickle=False) as rows:
-                return {name: rows[name] for name in rows.files}
+                found = {name: rows[name] for name in rows.files}
         except Exception as error:  # zipfile, zlib and NumPy raise many types
             raise ValueError(f"{path / files.SAMPLES} is torn: {error}") from None
+    if "wrong" not in found:
+        raise ValueError(f"{path / files.SAMPLES} is of an older version, which cannot be read")
+    return found

@@ -54,7 +54,8 @@ def expand(
             raise ValueError(f"--config: sweep() of {file}: None in {own}: set it in get_config()")
         if full.vmap_seeds > 1:
             raise ValueError("--config: a sweep has one seed a point: vmap_seeds must be 1")
-        identity.check_known(full.to_dict())  # or points that differ in it alone would be one
+        # Points that differ in an unknown key alone would be taken for one.
+        identity.check_known(identity.flattened(full.to_dict()), given | own)
         files.note_content(full)
         sha256 = identity.config_sha256(full.to_dict())
         # One place for a point, by whatever sweep it was reached first.

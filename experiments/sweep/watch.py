@@ -48,7 +48,7 @@ def on_test(row: dict, score: Score) -> str:
     if value is None:
         return ""
     space = " " if score.unit not in ("", "%") else ""  # a live table is narrow
-    return f"{score.scale * value:.1f}{space}{score.unit}"
+    return f"{score.scale * value:.{score.digits}f}{space}{score.unit}"
 
 
 def _rows(path: pathlib.Path) -> list[dict]:

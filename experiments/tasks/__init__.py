@@ -23,7 +23,7 @@ def task_of(config) -> Any:
     module, _, attribute = place.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever the user's own module raises
         raise ValueError(f"config.task: cannot import {name}: {error}") from None
     if not isinstance(found, Task):
         raise ValueError(f"config.task: expected {name} to be a Task, got {found!r}")

@@ -40,7 +40,8 @@ def build(config, dataset: Dataset) -> Problem:
         return Batch(inputs, labels[rows], clean_labels[rows], index[rows], rows >= 0, mixture)
 
     def noise_matrix() -> np.ndarray:
-        return data.noise_matrix(config.data.name, config.noise.kind, config.noise.rate, classes)
+        rate = config.noise.get("rate", 0.0)  # given noise has none
+        return data.noise_matrix(config.data.name, config.noise.kind, rate, classes)
 
     return Problem(
         model=model,

@@ -12,6 +12,7 @@ class Score(NamedTuple):
     unit: str = ""  # in print
     larger_is_better: bool = True
     target: str = "target"  # the word for targets in print: label
+    digits: int = 1  # after the point, of the scaled number in tables
 
 
 ACCURACY = Score("accuracy", "accuracy", scale=100.0, unit="%", target="label")

@@ -56,6 +56,7 @@ def build_run(config, data_dir: str | None = None) -> Run:
     size = len(dataset.train.index)
     check_batches(config, size, layout)
     problem = task.build(config, dataset)
+    choose("the key of the task's score", task.score.key, {"loss": None, **problem.metrics})
     steps = steps_per_epoch(config, size)
     facts = methods.Facts(
         num_examples=num_examples(dataset),
@@ -95,16 +96,22 @@ def check_values(config) -> None:
     within("config.data.device_budget_mb", budget_mb(config), 0, float("inf"))
 
 
+def section(config, name: str):
+    """A section of the config; an empty one if a user's own task has none of this name."""
+    found = config.get(name)
+    return found if hasattr(found, "get") else {}
+
+
 def budget_mb(config) -> float:
     """Returns the largest size in MB of a training set kept on the device; 0 means no limit."""
-    return config.get("data", {}).get("device_budget_mb", 0.0)
+    return section(config, "data").get("device_budget_mb", 0.0)
 
 
 def check_batches(config, size: int, layout: devices.Layout) -> None:
     """Raises ValueError if the batch size does not fit the data set or BatchNorm's groups."""
     within("config.batch_size", config.batch_size, 1, size)
     padded = -(-config.batch_size // devices.size(layout)) * devices.size(layout)
-    groups = config.get("model", {}).get("bn_groups", 1)
+    groups = section(config, "model").get("bn_groups", 1)
     within("config.model.bn_groups", groups, 1, padded)
     if padded % groups:
         raise ValueError(f"config.model.bn_groups: expected a divisor of the batch of {padded}")
@@ -112,7 +119,7 @@ def check_batches(config, size: int, layout: devices.Layout) -> None:
 
 def excludes(config) -> bool:
     """Whether the config leaves out examples that another run found suspect."""
-    return config.get("data", {}).get("exclude") is not None
+    return section(config, "data").get("exclude") is not None
 
 
 def without_suspects(config, dataset):
@@ -121,7 +128,7 @@ def without_suspects(config, dataset):
         data = config.data
         kept = samples.trusted(dataset.train, data.exclude, data.exclude_rate)
         return dataset._replace(train=dataset.train.rows(kept))
-    if config.get("data", {}).get("exclude_rate"):
+    if section(config, "data").get("exclude_rate"):
         raise ValueError("config.data.exclude: exclude_rate needs the directory of a run")
     return dataset
 

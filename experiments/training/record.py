@@ -25,6 +25,12 @@ def wrong_targets(run: Run) -> np.ndarray:
     return known
 
 
+def realised_rate(run: Run) -> float | None:
+    """The part of wrong targets; None where it is not known."""
+    known = wrong_targets(run)
+    return float((known == 1).sum() / (known >= 0).sum()) if (known >= 0).any() else None
+
+
 def epoch_row(run: Run, epoch: int, sums, evaluated, loss_state, rows: Samples) -> dict:
     """Builds a row of metrics.jsonl; training metrics are averages over the epoch's steps."""
     sums, evaluated = jax.tree.map(lambda x: np.asarray(x, np.float64), (sums, evaluated))
@@ -60,7 +66,7 @@ def summary(config, run: Run, rows: list[dict], params, seen: Samples) -> dict:
         "devices": run.layout.whole.mesh.size,
         "x64": bool(jax.config.read("jax_enable_x64")),
         "num_params": sum(leaf.size for leaf in jax.tree.leaves(params)),
-        "noise": {"convention": "none", "realised_rate": None},
+        "noise": {"convention": "none", "realised_rate": realised_rate(run)},
         **run.problem.facts,
         "score": run.score._asdict(),
         f"test_{run.score.key}": selected_scores(rows, run.score),

@@ -190,6 +190,8 @@ def test_what_may_change_and_what_may_not(straight):
         files.check_unchanged(straight, changed, resumable=True)
     with pytest.raises(ValueError, match="epochs: 4 -> 3"):
         files.check_unchanged(straight, config | {"epochs": 3}, resumable=True)
+    with pytest.raises(ValueError, match="another config: vmap_seeds: 1 -> 2"):
+        files.check_unchanged(straight, config | {"epochs": 9, "vmap_seeds": 2}, resumable=True)
     # The selection of the epoch must be declared before training.
     report = config["report"] | {"selection": ("best_test",)}
     with pytest.raises(ValueError, match=r"another config: report.selection: "):

@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ import pytest
 
 from configs import digits
 from experiments.report import detectors
-from experiments.runs import files, samples
+from experiments.runs import files, identity, samples
 from experiments.tasks import classification
 from experiments.training import build, methods, record
 from experiments.training import step as one_step
@@ -161,7 +162,7 @@ def test_detectors_pool_seeds_and_nothing_else(tmp_path, capsys):
         report()
 
 
-def test_suspects_can_be_left_out(finished):
+def test_suspects_can_be_left_out(finished, tmp_path):
     overrides = {"data.exclude": str(finished), "data.exclude_rate": 0.25}
     kept = build.build_run(config_of(**overrides)).dataset.train
     rows = samples.read_samples(finished)
@@ -171,6 +172,20 @@ def test_suspects_can_be_left_out(finished):
         build.build_run(config_of(**overrides, **{"noise.seed": 5}))
     with pytest.raises(ValueError, match=r"config\.data\.exclude: expected a finished run"):
         build.build_run(config_of(**overrides | {"data.exclude": "/no/such"}))
+    # What the other run trusts is part of the config, and so of the hash.
+    hashes = set()
+    for weight in (0.0, 1.0):
+        copy = tmp_path / "other"
+        shutil.copytree(finished, copy, dirs_exist_ok=True)
+        samples.write(copy, rows | {"weight": rows["weight"] + weight})
+        config = config_of(**overrides | {"data.exclude": str(copy)})
+        files.note_content(config)
+        hashes.add(identity.config_sha256(config.to_dict()))
+    assert len(hashes) == 2
+    old = {name: values for name, values in rows.items() if name != "wrong"}
+    samples.write(copy, old)
+    with pytest.raises(ValueError, match="of an older version"):
+        samples.read_samples(copy)
     for half in ({"data.exclude": str(finished)}, {"data.exclude_rate": 0.1}):
         with pytest.raises(ValueError, match=r"config\.data\.exclude"):
             build.build_run(config_of(**half))

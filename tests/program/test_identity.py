@@ -125,9 +125,6 @@ def test_what_is_not_read_changes_no_hash():
         config.regression = {"scale": 1.0}  # another task's
         config.data.new = 1
         config.task = "classification"
-    # The method's own section is read, even new keys; other methods' and tasks' sections are not.
-    assert not same(config, config_of())
-    del config.loss.superloss
     assert same(config, config_of())
     clean = config_of(**{"noise.rate": 0.0})
     assert same(clean, config_of(**{"noise.rate": 0.0, "noise.seed": 5, "noise.kind": "pair_flip"}))
@@ -155,6 +152,7 @@ def test_a_key_of_today_at_its_value_of_before(monkeypatch):
     config, old = config_of(), config_of()
     with config.unlocked():
         config.loss.superloss = {"hardening": 0.0}
+    monkeypatch.setitem(identity.EVERY_RUN["loss"], "superloss.hardening", identity.always)
     assert not same(config, old)
     monkeypatch.setitem(identity.BEFORE, "loss.superloss.hardening", 0.0)
     assert same(config, old)
@@ -171,7 +169,13 @@ def test_a_user_s_own_task_may_read_whatever_there_is():
     assert not same(config, narrow)
     assert identity.read_part(config).width == 8
     narrow.width, narrow.loss.focal.gamma = 8, 3.0
-    assert same(config, narrow)  # the method's sections are the program's
+    assert same(config, narrow)  # the methods' sections are the program's
+    for section, name in (("loss", "mine"), ("checkpoint", "init"), ("report", "mine")):
+        with config.unlocked(), narrow.unlocked():
+            config[section][name], narrow[section][name] = 1.0, 2.0
+        assert not same(config, narrow)
+        assert identity.read_part(config)[section][name] == 1.0
+        narrow[section][name] = 1.0
 
 
 def test_a_key_that_nothing_reads_is_refused():
@@ -180,7 +184,17 @@ def test_a_key_that_nothing_reads_is_refused():
         config.model.width = 64
     with pytest.raises(ValueError, match=r"config\.model\.width: nothing reads it; declare it in"):
         build.build_run(config)
-    del config.model.width
+    with pytest.raises(ValueError, match=r"config\.model\.width: nothing reads it"):
+        identity.check_known(identity.flattened(config.to_dict()), ["model.width"])
+    with config.unlocked():
+        del config.model.width
+    for key in ("epoch", "loss.superloss_lam", "checkpoint.every_step", "report.loss"):
+        flat = identity.flattened(config.to_dict()) | {key: 1}
+        with pytest.raises(ValueError, match=f"config.{key}: nothing reads it"):
+            identity.check_known(flat, flat)
+    own = {**identity.flattened(config.to_dict()), "loss.method": "focal", "loss.focal.gama": 1.0}
+    with pytest.raises(ValueError, match=r"config\.loss\.focal\.gama: nothing reads it"):
+        identity.check_known(own, own)
     with config.unlocked():
         config.regression = {"scale": 1.0}  # a section of another task
         config.loss.focal.new = 1.0  # a key of a method that the run does not use

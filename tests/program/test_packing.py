@@ -2,12 +2,15 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from configs import digits
 from experiments.runs import files, identity, lock, packed, packing, stored
+from tests.program.test_main import ROOT
 
 EPOCHS = 3
 OWN = (files.CONFIG, files.RESULTS, files.METRICS, files.TIMING)
@@ -90,7 +93,7 @@ def test_what_is_packed_comes_back_and_its_files_are_few(tmp_path):
     packing.unpack(root, tmp_path / "out")
     assert values(tmp_path / "out") == before
     assert (tmp_path / "out" / "superloss-1" / files.CONFIG).read_bytes() == config
-    assert len(files_below(tmp_path / "out")) == 4 * len(OWN) + 1
+    assert len(files_below(tmp_path / "out")) == 4 * (len(OWN) + 1) + 1  # with each one's lock
     again = shutil.copytree(tmp_path / "out", tmp_path / "again")
     packing.pack(again)
     del content[lock.LOCK]
@@ -241,3 +244,33 @@ def test_who_reads_while_another_packs_gets_one_packing(tmp_path, monkeypatch):
     assert {one.results["config"]["loss"]["method"] for one in found} == {
         "elr", "gce", "superloss",
     }  # fmt: skip
+
+
+def test_a_run_that_goes_on_is_not_written_over(tmp_path):
+    make(tmp_path / "a", "superloss")
+    packing.pack(tmp_path)
+    (path := tmp_path / "a").mkdir()
+    with lock.locked(path), pytest.raises(ValueError, match="in use"):
+        packing.unpack(tmp_path, tmp_path)
+    (path / files.METRICS).write_text('{"epoch": 1}\n')
+    with pytest.raises(ValueError, match="expected a directory without a run"):
+        packing.unpack(tmp_path, tmp_path)
+
+
+def test_no_run_is_trained_over_packed_ones(tmp_path):
+    make(tmp_path / "a", "superloss")
+    config = json.loads((tmp_path / "a" / files.CONFIG).read_text())
+    packing.pack(tmp_path)
+    names = (files.CONFIG, packed.RUNS, packed.METRICS)
+    before = {name: (tmp_path / name).read_bytes() for name in names}
+    with pytest.raises(ValueError, match="holds a packed sweep; choose another directory"):
+        files.check_unchanged(tmp_path, config, resumable=False)
+    command = [sys.executable, "-m", "experiments.main", "--config=configs/digits.py"]
+    for path, said in ((tmp_path, "holds a packed sweep"), (tmp_path / "a", "unpack gives its")):
+        done = subprocess.run(
+            [*command, f"--workdir={path}"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert said in done.stderr
+    now = {name: (tmp_path / name).read_bytes() for name in before}
+    assert now == before

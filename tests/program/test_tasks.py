@@ -111,6 +111,25 @@ def test_it_resumes_bit_by_bit_and_alone_or_at_once(tmp_path):
         assert last[key] == pytest.approx(value, rel=1e-3), key
 
 
+def test_a_config_of_one_s_own_may_use_names_of_ours():
+    config = config_of()
+    with config.unlocked():
+        config.data, config.model = "digits", "vit"
+        config.encoder = {"a": {"start": 3}}  # no share of the run
+    build.build_run(config)
+    files.note_content(config)
+    path = files._fixed(config.to_dict())
+    assert path["encoder.a.start"] == 3
+
+
+def test_the_score_is_one_of_the_metrics(monkeypatch):
+    found = tasks.task_of(config_of())
+    wrong = found._replace(score=found.score._replace(key="absolut_error"))
+    monkeypatch.setattr(build, "task_of", lambda config: wrong)
+    with pytest.raises(ValueError, match="key of the task's score: expected one of loss, absolute"):
+        build.build_run(config_of())
+
+
 def test_what_the_task_does_not_have_is_said():
     for method in ("early_learning", "loss_memory", "forward_correction"):
         with pytest.raises(ValueError, match=r"config\.loss.*(needs|expected)"):
@@ -144,3 +163,12 @@ def test_it_sweeps_and_makes_a_table(tmp_path):
     assert "**" in lines[f"| {best}"]
     assert "absolute error" in table
     assert "accuracy" not in table
+    assert len(lines[f"| {best}"].split("**")[1].split(" ±")[0]) == 5  # 0.123
+    for command in ("html", "choose", "figures"):
+        said("experiments.report", command, f"--workdir={tmp_path / 'runs'}")
+    said("experiments.report", "table", f"--workdir={tmp_path / 'runs'}", "--published")
+    listed = subprocess.run(
+        [sys.executable, "-m", "experiments.report", "suspects", f"--workdir={paths[0].parent}"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (listed.returncode, listed.stderr.count("\n")) == (2, 1)

@@ -194,6 +194,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         ({"task": "configs.digits:base"}, "config.task: expected configs.digits:base to be a Task"),
         ({"loss.threshold": "const"}, "did you mean constant?"),
         ({"loss.threshold": "constant"}, "needs a number, got None"),
+        (
+            {"loss.method": "forward_correction", "noise.kind": "given"},
+            "given noise has no known transition matrix",
+        ),
         ({"optimizer.name": "adamm"}, "did you mean adam?"),
         ({"optimizer.learning_rate": -1.0}, "expected a finite number > 0, got -1.0"),
         ({"epochs": 0}, "config.epochs: expected a number from 1 to 100000, got 0"),

@@ -56,4 +56,6 @@ def build(config, dataset):
     return Problem(model, units, draw, metrics={"absolute_error": close}, extra=())
 
 
-task = Task(Score("absolute_error", "absolute error", larger_is_better=False), load, build)
+task = Task(
+    Score("absolute_error", "absolute error", digits=3, larger_is_better=False), load, build
+)
