@@ -1,6 +1,7 @@
 """Records a run: a row of metrics per epoch, and a summary at the end."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.runs import files, identity, samples
@@ -52,7 +53,7 @@ def epoch_row(run: Run, epoch: int, sums, evaluated, loss_state, rows: Samples) 
 def tau(loss_state) -> float:
     """Returns SuperLoss's threshold, averaged over classes if it is per class; NaN if none."""
     states = jax.tree.leaves(loss_state, is_leaf=lambda x: isinstance(x, SuperLossState))
-    taus = [float(np.mean(state.tau)) for state in states if isinstance(state, SuperLossState)]
+    taus = [float(jnp.mean(state.tau)) for state in states if isinstance(state, SuperLossState)]
     return taus[-1] if taus else np.nan
 
 
