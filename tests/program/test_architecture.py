@@ -88,13 +88,14 @@ def code_lines(node, source):
     return sum(bool(line) and not line.startswith("#") for line in kept)
 
 
-@pytest.mark.parametrize("folder", ["superloss_jax", "experiments", "configs", "scripts"])
+@pytest.mark.parametrize("folder", ["superloss_jax", "experiments", "configs", "scripts", "tests"])
 def test_files_and_functions_can_be_seen_whole(folder):
     for path in sorted((ROOT / folder).rglob("*.py")):
         source = path.read_text()
         assert source.count("\n") <= 300, path
         for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.FunctionDef) and node.name != "get_config":
+            long = folder == "tests" or getattr(node, "name", "") == "get_config"  # lists of cases
+            if isinstance(node, ast.FunctionDef) and not long:
                 assert code_lines(node, source) <= 45, f"{path}: {node.name}"
 
 

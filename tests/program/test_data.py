@@ -7,7 +7,6 @@ import pathlib
 import numpy as np
 import pytest
 
-from configs import digits
 from experiments import data
 from experiments.data import base, human, labels, sources
 from superloss_jax import noise
@@ -60,120 +59,6 @@ def test_moments():
     mean, std = base.moments(images)
     np.testing.assert_allclose(mean, images.mean((0, 1, 2)))
     np.testing.assert_allclose(std, images.std((0, 1, 2)))
-
-
-# --- A user's own file. ---------------------------------------------------------------------------
-
-
-ABC = np.array(["a", "b", "c"])
-
-
-def arrays_of(count=30, **changes):
-    rng = np.random.default_rng(0)
-    arrays = {
-        "images": rng.integers(0, 256, (count, 6, 5, 3), np.uint8), "labels": np.arange(count) % 3,
-        "test_images": np.zeros((9, 6, 5, 3), np.uint8), "test_labels": np.arange(9) % 3,
-    }  # fmt: skip
-    return {key: value for key, value in (arrays | changes).items() if value is not None}
-
-
-def npz_config(path):
-    config = digits.get_config()
-    config.data.name, config.data.path = "npz", str(path)
-    return config
-
-
-def test_npz_with_and_without_clean_labels(tmp_path):
-    path = tmp_path / "own.npz"
-    noisy = np.where(np.arange(30) < 6, 0, np.arange(30) % 3)
-    for clean, rate in ((np.arange(30) % 3, 4 / 30), (None, None)):
-        np.savez(path, **arrays_of(labels=noisy, clean_labels=clean))
-        config = npz_config(path)
-        config.noise.kind = "given"
-        dataset = data.build(config.data, config.noise)
-        np.testing.assert_array_equal(dataset.train.targets, noisy)
-        assert data.realised_rate(dataset.train) == rate
-        expected = hashlib.sha256(noisy.astype("<i4").tobytes()).hexdigest()
-        assert dataset.labels_sha256 == expected
-        assert dataset.class_names == ("0", "1", "2")
-    # Without clean labels, the given ones count as clean when noise is drawn.
-    config.noise.kind, config.noise.rate = "symmetric_exclusive", 1.0
-    dataset = data.build(config.data, config.noise)
-    assert (dataset.train.targets != noisy).all()
-    config.data.validation, config.data.validation_labels = 5, "clean"
-    config.noise.kind = "given"
-    with pytest.raises(ValueError, match="no clean labels are known: use noisy"):
-        data.build(config.data, config.noise)
-
-
-def test_noise_is_not_drawn_over_wrong_labels(tmp_path):
-    clean, given = np.arange(30) % 3, np.zeros(30, int)
-    np.savez(tmp_path / "own.npz", **arrays_of(labels=given, clean_labels=clean))
-    config = npz_config(tmp_path / "own.npz")
-    with pytest.raises(ValueError, match="the labels are not the clean ones: choose given"):
-        data.build(config.data, config.noise)
-    for kind in labels.KINDS[:-1]:
-        with pytest.raises(ValueError, match="cifar10n brings its own wrong labels"):
-            labels.check_noise("cifar10n", kind, 0.4, False, 0)
-    config.data.name = "digits"
-    with pytest.raises(ValueError, match="digits reads no file; choose"):
-        data.build(config.data, config.noise)
-    config.data.path, config.data.variant = None, "worse"
-    with pytest.raises(ValueError, match="digits has none, got 'worse'"):
-        data.build(config.data, config.noise)
-
-
-def test_npz_in_grey_without_a_test_set(tmp_path):
-    grey = np.zeros((30, 6, 5), np.uint8)
-    np.savez(tmp_path / "own.npz", **arrays_of(images=grey, test_images=None, test_labels=None))
-    dataset = data.load("npz", path=str(tmp_path / "own.npz"))
-    assert dataset.train.inputs.shape == (30, 6, 5, 1)
-    assert len(dataset.test.targets) == 0
-    assert dataset.std == (1.0,)  # constant images must not be divided by zero
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"images": np.zeros((30, 6, 5, 3))}, "expected uint8 images .* got float64"),
-        ({"images": np.zeros((30, 6, 5, 4), np.uint8)}, r"or 3\), got uint8 of \(30, 6, 5, 4\)"),
-        ({"images": None}, "lacks array images"),
-        ({"labels": np.arange(29) % 3}, r"shape \(30,\), got int64 of \(29,\)"),
-        ({"labels": np.arange(30) / 3}, "expected labels as integers, got float64"),
-        ({"labels": np.arange(30) - 1}, "expected labels from 0 to 28, got -1 to 28"),
-        (
-            {"clean_labels": np.full(30, 3), "class_names": ABC},
-            "expected clean_labels from 0 to 2, got 3 to 3",
-        ),
-        (
-            {"test_labels": np.full(9, 7), "class_names": ABC},
-            "npz test: expected labels from 0 to 2, got 7 to 7",
-        ),
-        ({"test_labels": None}, "lacks array test_labels"),
-        ({"test_images": None}, "lacks array test_images"),
-        ({"labels": np.array(3)}, "expected labels as integers, got int64"),
-        ({"labels": np.full(30, 10**9)}, "expected labels below 100000, got 1000000000"),
-        ({"images": np.zeros((30, 0, 5, 3), np.uint8)}, "expected uint8 images"),
-        ({"class_names": np.array([b"a", b"b"])}, "class_names as a row of strings"),
-        ({"class_names": np.array(["a"]), "labels": np.zeros(30, int)}, "at least 2 classes"),
-        ({"test_images": np.zeros((9, 6, 6, 3), np.uint8)}, "differ in shape"),
-        ({"label": np.zeros(3)}, "has an unknown array label; expected images, labels"),
-        ({"labels": np.array([{}] * 30)}, "cannot read .* allow_pickle=False"),
-    ],
-)
-def test_npz_that_cannot_be_meant(tmp_path, changes, message):
-    np.savez(tmp_path / "own.npz", **arrays_of(**changes))
-    with pytest.raises(ValueError, match=message) as error:
-        data.load("npz", path=str(tmp_path / "own.npz"))
-    assert "\n" not in str(error.value)
-
-
-def test_npz_that_is_no_npz(tmp_path):
-    for name, content in (("none.npz", None), ("torn.npz", b"PK\3\4 torn")):
-        if content:
-            (tmp_path / name).write_bytes(content)
-        with pytest.raises(ValueError, match=r"config\.data\.path: cannot read"):
-            data.load("npz", path=str(tmp_path / name))
 
 
 # --- Noise and splits. ----------------------------------------------------------------------------
