@@ -11,19 +11,13 @@
 """
 
 from superloss_jax import confidence, curricula, memory, noise, pairs, robust
-from superloss_jax._base import LossTransform, StepState, chain
+from superloss_jax._base import LossTransform, chain
 from superloss_jax._checks import Schedule
 from superloss_jax._lambertw import lambertw
+from superloss_jax._states import StepState
 from superloss_jax._superloss import closed_form, superloss
-from superloss_jax._thresholds import (
-    SuperLossState,
-    Threshold,
-    constant,
-    ema,
-    per_class,
-    running_mean,
-    windowed,
-)
+from superloss_jax._thresholds import constant, ema, per_class, running_mean, windowed
+from superloss_jax._thresholds_base import SuperLossState, Threshold
 
 __version__ = "0.1.0"
 

@@ -1,5 +1,7 @@
 """Active passive losses (Ma et al., 2020)."""
 
+from __future__ import annotations
+
 import functools
 
 import jax
@@ -18,7 +20,10 @@ def _active_passive(
     if logits.shape[-1] < 2:
         raise ValueError(f"logits: expected at least 2 classes, got {logits.shape}")
     log_p, log_p_y = log_probabilities(logits, labels)
-    normalized = log_p_y / jnp.sum(log_p, axis=-1)
+    # A label of probability 0 has the limit 1, where the quotient is infinity by infinity.
+    possible = jnp.isfinite(log_p_y)
+    total = jnp.sum(jnp.where(possible[..., None], log_p, -1), axis=-1)
+    normalized = jnp.where(possible, jnp.where(possible, log_p_y, 0) / total, 1)
     return alpha * normalized - beta * (log_zero * one_minus_exp(-log_p_y))
 
 
@@ -28,7 +33,7 @@ def active_passive(
     alpha: ArrayLike = 1.0,
     beta: ArrayLike = 1.0,
     log_zero: ArrayLike = -9.210340371976182,  # log(1e-4)
-) -> LossTransform:
+) -> LossTransform[tuple[()]]:
     """Active passive loss adds a loss of the other classes to normalised cross entropy.
 
         alpha NCE + beta (RCE or MAE)        p_y: the label's probability

@@ -1,84 +1,153 @@
-"""The interface of all loss transforms, and the two adapters that make one of a plain function."""
+"""The interface of all loss transforms, and the adapters that make one of a plain function."""
 
+from __future__ import annotations
+
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import jax
-import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from superloss_jax._inputs import as_output, read_batch, read_inputs
+from superloss_jax._inputs import (
+    Needs,
+    as_output,
+    check_names,
+    described,
+    read_batch,
+    read_inputs,
+)
+from superloss_jax._states import State, checked_init, read_state
+
+StateOut = TypeVar("StateOut", covariant=True)
 
 
-class LossTransform(NamedTuple):
+class Init(Protocol[StateOut]):
+    """The type of a transform's `init`."""
+
+    def __call__(self) -> StateOut:
+        """Returns the state before the first batch."""
+        ...
+
+
+class Update(Protocol[State]):
+    """The type of a transform's `update`."""
+
+    def __call__(
+        self,
+        losses: ArrayLike,
+        state: State,
+        *,
+        where: ArrayLike | None = None,
+        logits: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        index: ArrayLike | None = None,
+    ) -> tuple[jax.Array, State]:
+        """Returns the transformed losses of a batch, and the next state."""
+        ...
+
+
+class LossTransform(NamedTuple, Generic[State]):
     """A pair of pure functions that turns per-example losses into per-example losses.
 
     Attributes:
       init: `init() -> state`, a pytree of arrays.
-      update: `update(losses, state, *, where=None, logits=None, labels=None, index=None, **extra)
-        -> (losses, state)`. Losses and state keep their shapes and dtypes. `logits` have the
-        losses' shape and an axis of classes, `labels` are integers, and `index` is each example's
-        position in the data set. A transform raises ValueError if an input that it needs is
-        missing. It ignores all other inputs, so that every transform is called in the same way.
+      update: `update(losses, state, *, where=None, logits=None, labels=None, index=None) ->
+        (losses, state)`. Losses and state keep their shapes and dtypes. `help(transform.update)`
+        says what each input is. A transform raises ValueError if an input that it needs is
+        missing, and ignores the others, so that all transforms are called in the same way.
     """
 
-    init: Callable[[], Any]
-    update: Callable[..., tuple[jax.Array, Any]]
+    init: Init[State]
+    update: Update[State]
 
 
-class StepState(NamedTuple):
-    """The state of a transform that knows nothing but its step.
+def make_transform(
+    method: str,
+    init: Callable[[], State],
+    step: Callable[..., tuple[jax.Array, State]],
+    needs: Needs | None = None,
+) -> LossTransform[State]:
+    """Returns a transform whose `update` checks what it was given, the same way for all methods.
 
-    Attributes:
-      step: int32 scalar, the number of updates so far. It stays at 2**31 - 1.
+    Args:
+      method: what error messages call it.
+      init: returns the first state.
+      step: `step(batch, state, **inputs) -> (values, state)`, with the inputs that it needs.
+      needs: the inputs that the method needs, each with its size.
     """
+    needs = needs or {}
+    # Once, and not before the first update: importing and building touch no device.
+    like = functools.cache(lambda: jax.eval_shape(init))
 
-    step: jax.Array
+    def update(
+        losses: ArrayLike,
+        state: State,
+        *,
+        where: ArrayLike | None = None,
+        logits: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        index: ArrayLike | None = None,
+        **unknown: Any,
+    ) -> tuple[jax.Array, State]:
+        """Returns the transformed losses of a batch, and the next state.
+
+        Args:
+          losses: per-example losses, not their mean: real floating, of any shape but ().
+          state: from `init()` or from the last update.
+          where: boolean mask that broadcasts to the losses. Where it is False, loss and gradient
+            are 0, even of a NaN, and the state does not change.
+          logits: real, of the losses' shape and an axis of classes.
+          labels: integers of the losses' shape. If the method needs labels, the loss of a label
+            that is no class, such as -1, is NaN unless masked; the state does not change.
+          index: integers of the losses' shape, each example's position in the data set. If the
+            method needs an index, the same holds for an index that is no example.
+
+        Returns:
+          `(losses, state)`, of the same shapes and dtypes. Half precision is computed in float32.
+
+        Raises:
+          ValueError: if an input is missing or does not fit.
+          TypeError: if there is an input of another name, or the state is not from `init()`.
+        """
+        check_names(unknown)
+        batch = read_batch(losses, where)
+        given = {"logits": logits, "labels": labels, "index": index}
+        known, inputs = read_inputs(method, needs, batch, given)
+        values, state = step(known, read_state(state, like), **inputs)
+        return as_output(values, batch, known.where), state
+
+    return LossTransform(checked_init(init), update)
 
 
-def start_step() -> StepState:
-    """Returns the state before the first update."""
-    return StepState(step=jnp.array(0, jnp.int32))
-
-
-def next_step(state: StepState) -> StepState:
-    """Returns the state after one more update."""
-    return StepState(step=saturating_add(state.step))
-
-
-def saturating_add(count: jax.Array, n: ArrayLike = 1) -> jax.Array:
-    """Returns count + n, or the largest integer of its dtype where the sum would overflow."""
-    largest = jnp.iinfo(count.dtype).max
-    return jnp.where(count > largest - n, largest, count + n).astype(count.dtype)
-
-
-def from_losses(function: Callable[[jax.Array], jax.Array]) -> LossTransform:
+def from_losses(
+    method: str, function: Callable[[jax.Array], jax.Array]
+) -> LossTransform[tuple[()]]:
     """Returns the stateless transform of a function from losses to losses of the same shape."""
 
-    def update(losses: ArrayLike, state, *, where=None, **extra):
-        batch = read_batch(losses, where)
-        return as_output(function(batch.losses), batch), state
+    def step(batch, state):
+        return function(batch.losses), state
 
-    return LossTransform(lambda: (), update)
+    return make_transform(method, lambda: (), step)
 
 
 def from_logits(
-    method: str, function: Callable[[jax.Array, jax.Array], jax.Array]
-) -> LossTransform:
+    method: str,
+    function: Callable[[jax.Array, jax.Array], jax.Array],
+    num_classes: int | None = None,
+) -> LossTransform[tuple[()]]:
     """Returns the stateless transform of a function from logits and labels to losses.
 
     It takes nothing but shape and dtype from the losses that it is given.
     """
 
-    def update(losses: ArrayLike, state, *, where=None, **extra):
-        batch = read_batch(losses, where)
-        logits, labels = read_inputs(method, ("logits", "labels"), batch, extra)
-        return as_output(function(logits, labels), batch), state
+    def step(batch, state, *, logits, labels):
+        return function(logits, labels), state
 
-    return LossTransform(lambda: (), update)
+    return make_transform(method, lambda: (), step, {"logits": num_classes, "labels": None})
 
 
-def chain(*transforms: LossTransform) -> LossTransform:
+def chain(*transforms: LossTransform[Any]) -> LossTransform[tuple[Any, ...]]:
     """Applies several transforms in order, each to the losses that the previous one returned.
 
     Args:
@@ -99,11 +168,29 @@ def chain(*transforms: LossTransform) -> LossTransform:
         if not isinstance(transform, LossTransform):
             raise ValueError(f"chain: expected LossTransforms, got {transform!r}")
 
-    def update(losses, state, **extra):
+    def init() -> tuple[Any, ...]:
+        return tuple(transform.init() for transform in transforms)
+
+    def update(
+        losses: Any,
+        state: tuple[Any, ...],
+        *,
+        where: ArrayLike | None = None,
+        logits: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        index: ArrayLike | None = None,
+        **unknown: Any,
+    ) -> tuple[jax.Array, tuple[Any, ...]]:
+        """Returns the losses after all transforms, and the tuple of their next states."""
+        check_names(unknown)
+        if type(state) is not tuple or len(state) != len(transforms):
+            wanted = f"a tuple of {len(transforms)} states from init()"
+            raise TypeError(f"state: chain expected {wanted}, got {described(state)}")
+        given = {"where": where, "logits": logits, "labels": labels, "index": index}
         new = []
         for transform, own in zip(transforms, state, strict=True):
-            losses, own = transform.update(losses, own, **extra)
+            losses, own = transform.update(losses, own, **given)
             new.append(own)
         return losses, tuple(new)
 
-    return LossTransform(lambda: tuple(transform.init() for transform in transforms), update)
+    return LossTransform(checked_init(init), update)

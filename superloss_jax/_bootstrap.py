@@ -1,5 +1,7 @@
 """Bootstrapping (Reed et al., 2015)."""
 
+from __future__ import annotations
+
 import functools
 
 import jax
@@ -8,24 +10,24 @@ from jax.typing import ArrayLike
 
 from superloss_jax._base import LossTransform, from_logits
 from superloss_jax._checks import ZERO_TO_ONE, Scalar, check_number
-from superloss_jax._probabilities import log_probabilities
+from superloss_jax._probabilities import log_probabilities, p_log, times
 
 
 def _soft(logits: jax.Array, labels: jax.Array, *, beta: Scalar) -> jax.Array:
     """Returns cross entropy with the label, mixed with the entropy of the prediction."""
     log_p, log_p_y = log_probabilities(logits, labels)
-    own = jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
-    return -(beta * log_p_y + (1 - beta) * own)
+    own = jnp.sum(p_log(log_p, log_p), axis=-1)
+    return -(times(beta, log_p_y) + times(1 - beta, own))
 
 
 def _hard(logits: jax.Array, labels: jax.Array, *, beta: Scalar) -> jax.Array:
     """Returns cross entropy with the label, mixed with that with the predicted class."""
     log_p, log_p_y = log_probabilities(logits, labels)
     _, own = log_probabilities(logits, jnp.argmax(log_p, axis=-1))
-    return -(beta * log_p_y + (1 - beta) * own)
+    return -(times(beta, log_p_y) + times(1 - beta, own))
 
 
-def bootstrap(*, beta: ArrayLike | None = None, hard: bool = False) -> LossTransform:
+def bootstrap(*, beta: ArrayLike | None = None, hard: bool = False) -> LossTransform[tuple[()]]:
     """Bootstrapping is cross entropy with labels mixed with the network's own predictions.
 
         soft    -sum_k (beta t_k + (1 - beta) p_k) log p_k        t: the label, one-hot

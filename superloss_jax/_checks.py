@@ -1,5 +1,7 @@
 """Checks of hyperparameters: what a message says was expected, and how values are tested."""
 
+from __future__ import annotations
+
 import math
 import numbers
 from collections.abc import Callable

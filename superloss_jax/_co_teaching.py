@@ -1,15 +1,18 @@
 """Co-teaching (Han et al., 2018)."""
 
+from __future__ import annotations
+
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from superloss_jax._base import LossTransform, StepState, next_step, start_step
+from superloss_jax._base import LossTransform, make_transform
 from superloss_jax._checks import ABOVE_ZERO_TO_ONE, Schedule, as_schedule
-from superloss_jax._inputs import as_output
-from superloss_jax._small_losses import read_pair, weighted, weights_of_small
+from superloss_jax._inputs import Batch
+from superloss_jax._small_losses import for_both, weighted, weights_of_small
+from superloss_jax._states import StepState, next_step, start_step
 
 
-def co_teaching(*, keep: ArrayLike | Schedule) -> LossTransform:
+def co_teaching(*, keep: ArrayLike | Schedule) -> LossTransform[StepState]:
     """Co-teaching lets each network learn from the samples of smallest loss to the other.
 
         m        =  floor(keep(step) * n), at least 1
@@ -58,10 +61,10 @@ def co_teaching(*, keep: ArrayLike | Schedule) -> LossTransform:
     """
     share = as_schedule("keep", keep, ABOVE_ZERO_TO_ONE)
 
-    def update(losses, state: StepState, *, where=None, **extra):
-        batch, both = read_pair("co_teaching", losses, where)
+    def step(batch: Batch, state: StepState):
+        both = for_both("co_teaching", batch)
         own = [weights_of_small(row, both, share(state.step)) for row in batch.losses]
         weights = jnp.stack(own[::-1])  # exchanged
-        return as_output(weighted(weights, batch.losses), batch), next_step(state)
+        return weighted(weights, batch.losses), next_step(state)
 
-    return LossTransform(start_step, update)
+    return make_transform("co_teaching", start_step, step)

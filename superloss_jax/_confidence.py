@@ -1,5 +1,7 @@
 """Confidence-aware losses. Half precision is computed in float32."""
 
+from __future__ import annotations
+
 import math
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Forward and backward loss correction with a known transition matrix (Patrini et al., 2017)."""
 
+from __future__ import annotations
+
 import functools
 
 import jax
@@ -9,13 +11,11 @@ from jax.typing import ArrayLike
 
 from superloss_jax._base import LossTransform, from_logits
 from superloss_jax._checks import check_stochastic
+from superloss_jax._probabilities import times
 
 
 def _rows(matrix: np.ndarray, logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Returns each label's row of the matrix, which must have as many classes as the logits."""
-    classes = logits.shape[-1]
-    if classes != len(matrix):
-        raise ValueError(f"logits: transition_matrix has {len(matrix)} classes, got {classes}")
+    """Returns each label's row of the matrix."""
     return jnp.take(jnp.asarray(matrix, logits.dtype), labels, axis=0)
 
 
@@ -29,10 +29,10 @@ def _backward(logits: jax.Array, labels: jax.Array, *, inverse: np.ndarray) -> j
     """Returns (T^-1 (-log p))_y from the inverse of T."""
     log_p = jax.nn.log_softmax(logits)
     # A sum, since accelerators multiply matrices in fewer bits.
-    return -jnp.sum(_rows(inverse, logits, labels) * log_p, axis=-1)
+    return -jnp.sum(times(_rows(inverse, logits, labels), log_p), axis=-1)
 
 
-def forward_correction(transition_matrix: ArrayLike) -> LossTransform:
+def forward_correction(transition_matrix: ArrayLike) -> LossTransform[tuple[()]]:
     """Forward correction sends the prediction through the noise before it meets the noisy label.
 
         -log (T^T p)_y = -log sum_k p_k T[k, y]        T[i, j] = P(noisy j | clean i)
@@ -61,10 +61,10 @@ def forward_correction(transition_matrix: ArrayLike) -> LossTransform:
     with np.errstate(divide="ignore"):
         log_columns = np.log(matrix).T
     value = functools.partial(_forward, log_columns=log_columns)
-    return from_logits("forward_correction", value)
+    return from_logits("forward_correction", value, len(matrix))
 
 
-def backward_correction(transition_matrix: ArrayLike) -> LossTransform:
+def backward_correction(transition_matrix: ArrayLike) -> LossTransform[tuple[()]]:
     """Backward correction is a loss whose mean over the noise is the clean label's cross entropy.
 
         (T^-1 (-log p))_y = -sum_k T^-1[y, k] log p_k        T[i, j] = P(noisy j | clean i)
@@ -99,4 +99,4 @@ def backward_correction(transition_matrix: ArrayLike) -> LossTransform:
             f" 1e6, got {condition:.2g}"
         )
     value = functools.partial(_backward, inverse=np.linalg.inv(matrix))
-    return from_logits("backward_correction", value)
+    return from_logits("backward_correction", value, len(matrix))

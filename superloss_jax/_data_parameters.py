@@ -1,5 +1,7 @@
 """Data parameters (Saxena, Tuzel, DeCoste, 2019): a learnt temperature per class and example."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,10 +10,10 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from superloss_jax._base import LossTransform
+from superloss_jax._base import LossTransform, make_transform
 from superloss_jax._checks import ABOVE_ONE, Scalar, check_integer, check_number
-from superloss_jax._examples import places, read
-from superloss_jax._inputs import as_output, read_batch, read_inputs
+from superloss_jax._examples import places
+from superloss_jax._inputs import Batch, as_rows
 
 
 class DataParameters(NamedTuple):
@@ -60,7 +62,7 @@ def data_parameters(
     class_optimizer: Any = None,
     instance_optimizer: Any = None,
     clamp: ArrayLike = 20.0,
-) -> LossTransform:
+) -> LossTransform[DataParametersState]:
     """Data parameters are temperatures of the cross entropy, learnt per class, example, or both.
 
         -log softmax(z / sigma)_y        sigma = sigma_class[y],  sigma_example[i],  or their sum
@@ -127,9 +129,9 @@ def data_parameters(
     return _transform(kinds, check_number("clamp", clamp, ABOVE_ONE))
 
 
-def _transform(kinds: dict[str, _Kind], clamp: Scalar) -> LossTransform:
+def _transform(kinds: dict[str, _Kind], clamp: Scalar) -> LossTransform[DataParametersState]:
     """Returns the transform with one or both kinds of parameters."""
-    needs = ("logits", "labels", "index") if "examples" in kinds else ("logits", "labels")
+    needs = {"logits": None, "labels": None} | {kind.rows: kind.size for kind in kinds.values()}
 
     def init():
         parts = {}
@@ -139,14 +141,11 @@ def _transform(kinds: dict[str, _Kind], clamp: Scalar) -> LossTransform:
             parts[name] = DataParameters(log_sigma, kind.optimizer.init(log_sigma))
         return DataParametersState(**parts)
 
-    def update(losses, state: DataParametersState, *, where=None, **extra):
-        batch = read_batch(losses, where)
-        inputs = dict(zip(needs, read_inputs("data_parameters", needs, batch, extra), strict=True))
+    def step(batch: Batch, state: DataParametersState, **inputs: jax.Array):
         logits, labels = inputs["logits"], inputs["labels"]
         parts = {name: getattr(state, name) for name in kinds}
         sigmas = {
-            name: jnp.exp(read(part.log_sigma, inputs[kinds[name].rows]))
-            for name, part in parts.items()
+            name: jnp.exp(part.log_sigma[inputs[kinds[name].rows]]) for name, part in parts.items()
         }
         sigma = sum(sigmas.values(), jnp.zeros_like(batch.losses))
         values, slope = _cross_entropy(logits, labels, sigma.astype(logits.dtype))
@@ -157,9 +156,9 @@ def _transform(kinds: dict[str, _Kind], clamp: Scalar) -> LossTransform:
             gradient = slope * sigmas[name]  # by log(sigma)
             rows = places(parts[name].log_sigma, inputs[kind.rows], counted)
             parts[name] = _sparse_step(kind.optimizer, parts[name], gradient, rows, jnp.log(clamp))
-        return as_output(values, batch), DataParametersState(**parts)
+        return values, DataParametersState(**parts)
 
-    return LossTransform(init, update)
+    return make_transform("data_parameters", init, step, needs)
 
 
 def _sgd(rate: float, momentum: float = 0.9) -> _Optimizer:
@@ -226,10 +225,10 @@ def instance_weights(state: DataParametersState, labels: ArrayLike | None = None
         are needed if there are parameters per class.
 
     Returns:
-      Array of shape (num_examples,).
+      Array of shape (num_examples,), NaN for a label that is no class.
 
     Raises:
-      ValueError: if there are parameters per class and no labels.
+      ValueError: if there are parameters per class and no integer labels.
 
     >>> transform = data_parameters(num_classes=10)
     >>> print(instance_weights(transform.init(), labels=[3, 1, 4]))
@@ -242,6 +241,9 @@ def instance_weights(state: DataParametersState, labels: ArrayLike | None = None
     if state.classes:
         if labels is None:
             raise ValueError("instance_weights: parameters per class need labels, got None")
-        of_class = jnp.exp(state.classes.log_sigma)[jnp.asarray(labels)]
+        labels = as_rows("labels", labels)
+        sigma_of_class = jnp.exp(state.classes.log_sigma)
+        known = (labels >= 0) & (labels < len(sigma_of_class))
+        of_class = jnp.where(known, sigma_of_class[jnp.where(known, labels, 0)], jnp.nan)
         sigma = of_class + jnp.broadcast_to(sigma, of_class.shape)
     return 1 / sigma

@@ -1,5 +1,7 @@
 """Early-learning regularisation, ELR (Liu et al., 2020)."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import jax
@@ -7,10 +9,10 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from superloss_jax._base import LossTransform
+from superloss_jax._base import LossTransform, make_transform
 from superloss_jax._checks import NOT_NEGATIVE, ZERO_TO_BELOW_ONE, check_integer, check_number
-from superloss_jax._examples import class_probabilities, mean_over_repeats, read, write
-from superloss_jax._inputs import as_output, read_batch, read_inputs
+from superloss_jax._examples import mean_over_repeats, write
+from superloss_jax._inputs import Batch
 
 
 class EarlyLearningState(NamedTuple):
@@ -26,7 +28,7 @@ class EarlyLearningState(NamedTuple):
 
 def early_learning(
     *, num_examples: int, num_classes: int, lam: ArrayLike = 3.0, beta: ArrayLike = 0.7
-) -> LossTransform:
+) -> LossTransform[EarlyLearningState]:
     """ELR adds to cross entropy a pull towards the network's earlier predictions of the example.
 
         p    =  clip(softmax(logits), 1e-4, 1 - 1e-4)
@@ -77,17 +79,16 @@ def early_learning(
     def init():
         return EarlyLearningState(jnp.zeros((num_examples, num_classes), jnp.result_type(float)))
 
-    def update(losses, state: EarlyLearningState, *, where=None, **extra):
-        batch = read_batch(losses, where)
-        logits, index = read_inputs("early_learning", ("logits", "index"), batch, extra)
-        p = jnp.clip(class_probabilities(logits, num_classes), 1e-4, 1 - 1e-4)
+    def step(batch: Batch, state: EarlyLearningState, *, logits, index):
+        p = jnp.clip(jax.nn.softmax(logits), 1e-4, 1 - 1e-4)
         seen = lax.stop_gradient(p / jnp.sum(p, axis=-1, keepdims=True))
-        old = read(state.targets, index).astype(p.dtype)
+        old = state.targets[index].astype(p.dtype)
         share = jnp.asarray(beta, p.dtype)
         targets = share * old + (1 - share) * mean_over_repeats(seen, index, batch.where)
         # A target sums to 1 at most, so that the logarithm's argument is at least 1e-4.
         values = batch.losses + lam * jnp.log(1 - jnp.sum(targets * p, axis=-1))
         written = write(state.targets, index, batch.where, targets)
-        return as_output(values, batch), EarlyLearningState(written)
+        return values, EarlyLearningState(written)
 
-    return LossTransform(init, update)
+    needs = {"logits": num_classes, "index": num_examples}
+    return make_transform("early_learning", init, step, needs)

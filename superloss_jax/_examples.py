@@ -1,18 +1,14 @@
-"""Arrays with a row for each example of the data set, read and written by `index`."""
+"""Arrays with a row for each example of the data set, written by `index`."""
+
+from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
 
 
-def read(memory: jax.Array, index: jax.Array) -> jax.Array:
-    """Returns the rows of the examples, NaN for an index that the memory does not have."""
-    index = jnp.where(index < 0, len(memory), index)  # no counting from the end
-    return memory.at[index].get(mode="fill", fill_value=jnp.nan)
-
-
 def places(memory: jax.Array, index: jax.Array, where: jax.Array) -> jax.Array:
     """Returns the rows to write with mode="drop": a masked example's lies beyond the last one."""
-    return jnp.where(where & (index >= 0), index, len(memory))
+    return jnp.where(where, index, len(memory))
 
 
 def write(memory: jax.Array, index: jax.Array, where: jax.Array, rows: jax.Array) -> jax.Array:
@@ -36,12 +32,3 @@ def mean_over_repeats(values: jax.Array, index: jax.Array, where: jax.Array) -> 
     count = jax.ops.segment_sum(jnp.ones(rows.size, flat.dtype), segment, rows.size)
     mean = total / jnp.expand_dims(jnp.maximum(count, 1), tuple(range(1, flat.ndim)))
     return mean[segment].reshape(values.shape)
-
-
-def class_probabilities(logits: jax.Array, num_classes: int) -> jax.Array:
-    """Returns the softmax of logits that must have as many classes as the memory."""
-    if logits.shape[-1] != num_classes:
-        raise ValueError(
-            f"logits: expected num_classes={num_classes} on the last axis, got shape {logits.shape}"
-        )
-    return jax.nn.softmax(logits)

@@ -1,6 +1,9 @@
 """Focal loss (Lin et al., 2017)."""
 
+from __future__ import annotations
+
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +16,16 @@ from superloss_jax._probabilities import one_minus_exp
 
 def _focal(losses: jax.Array, *, gamma: Scalar) -> jax.Array:
     """Returns (1 - exp(-losses))^gamma losses."""
-    # At 0 the derivative of the power is infinite for gamma < 1, that of the product is not.
-    positive = losses > jnp.finfo(losses.dtype).tiny
-    safe = jnp.where(positive, losses, 1)
-    at_zero = jnp.where(gamma == 0, losses, 0)
-    return jnp.where(positive, one_minus_exp(safe) ** gamma * safe, at_zero)
+    tiny = jnp.finfo(losses.dtype).tiny
+    # At 0 the derivative of the power is infinite for gamma < 1, that of the product is not. Where
+    # exp(-loss) is 0 the factor is 1, and its derivative is 0, even for an infinite loss.
+    power = (losses > tiny) & (losses < -2 * math.log(tiny))
+    safe = jnp.where(power, losses, 1)
+    ends = jnp.where((losses > tiny) | (gamma == 0), losses, 0)
+    return jnp.where(power, one_minus_exp(safe) ** gamma * safe, ends)
 
 
-def focal(*, gamma: ArrayLike = 2.0) -> LossTransform:
+def focal(*, gamma: ArrayLike = 2.0) -> LossTransform[tuple[()]]:
     """Focal loss gives less weight to well classified examples, and so more to wrong labels.
 
         (1 - p)^gamma l        p = exp(-l)
@@ -44,4 +49,4 @@ def focal(*, gamma: ArrayLike = 2.0) -> LossTransform:
     Reference: Tsung-Yi Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017.
     """
     gamma = check_number("gamma", gamma, NOT_NEGATIVE)
-    return from_losses(functools.partial(_focal, gamma=gamma))
+    return from_losses("focal", functools.partial(_focal, gamma=gamma))

@@ -1,12 +1,14 @@
 """Generalised cross entropy and its truncated form (Zhang, Sabuncu, 2018)."""
 
+from __future__ import annotations
+
 import functools
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from superloss_jax._base import LossTransform, StepState, from_losses, next_step, start_step
+from superloss_jax._base import LossTransform, from_losses, make_transform
 from superloss_jax._checks import (
     ZERO_TO_BELOW_ONE,
     ZERO_TO_ONE,
@@ -14,8 +16,9 @@ from superloss_jax._checks import (
     check_integer,
     check_number,
 )
-from superloss_jax._inputs import as_output, read_batch
+from superloss_jax._inputs import Batch
 from superloss_jax._probabilities import one_minus_exp
+from superloss_jax._states import StepState, next_step, start_step
 
 
 def _generalized(losses: jax.Array, *, q: Scalar) -> jax.Array:
@@ -26,7 +29,7 @@ def _generalized(losses: jax.Array, *, q: Scalar) -> jax.Array:
     return jnp.where(positive, one_minus_exp(safe_q * losses) / safe_q, losses)
 
 
-def generalized_cross_entropy(*, q: ArrayLike = 0.7) -> LossTransform:
+def generalized_cross_entropy(*, q: ArrayLike = 0.7) -> LossTransform[tuple[()]]:
     """Generalised cross entropy lies between cross entropy, q = 0, and mean absolute error, q = 1.
 
         L_q(p) = (1 - p^q) / q        dL_q/dl = p^q        p = exp(-l)
@@ -48,10 +51,12 @@ def generalized_cross_entropy(*, q: ArrayLike = 0.7) -> LossTransform:
     Networks with Noisy Labels", NeurIPS 2018.
     """
     q = check_number("q", q, ZERO_TO_ONE)
-    return from_losses(functools.partial(_generalized, q=q))
+    return from_losses("generalized_cross_entropy", functools.partial(_generalized, q=q))
 
 
-def truncated_gce(*, q: ArrayLike = 0.7, k: ArrayLike = 0.5, start: int = 0) -> LossTransform:
+def truncated_gce(
+    *, q: ArrayLike = 0.7, k: ArrayLike = 0.5, start: int = 0
+) -> LossTransform[StepState]:
     """Truncated generalised cross entropy ignores labels that the network finds improbable.
 
         L = L_q(p)    where p > k, or before step `start`
@@ -84,11 +89,9 @@ def truncated_gce(*, q: ArrayLike = 0.7, k: ArrayLike = 0.5, start: int = 0) -> 
     k = check_number("k", k, ZERO_TO_BELOW_ONE)
     start = check_integer("start", start, least=0)
 
-    def update(losses, state: StepState, *, where=None, **extra):
-        batch = read_batch(losses, where)
+    def step(batch: Batch, state: StepState):
         limit = -jnp.log(jnp.asarray(k, batch.losses.dtype))
         kept = (state.step < start) | (batch.losses < limit)
-        values = generalized(jnp.where(kept, batch.losses, limit))
-        return as_output(values, batch), next_step(state)
+        return generalized(jnp.where(kept, batch.losses, limit)), next_step(state)
 
-    return LossTransform(start_step, update)
+    return make_transform("truncated_gce", start_step, step)

@@ -1,9 +1,13 @@
 """What `update` is given, checked: losses, their mask, and the inputs that a method needs.
 
-Wherever the mask is False, losses and inputs are replaced by 0. NaN that stands there, as padding
-often has it, then reaches neither values nor gradients.
+Wherever an example is masked, its losses and inputs are replaced by 0. NaN that stands there, as
+padding often has it, then reaches neither values nor gradients. An unmasked example whose label is
+no class, or whose index is no example, is treated as masked, and its value becomes NaN.
 """
 
+from __future__ import annotations
+
+import difflib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -12,29 +16,50 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+# Inputs by name, each with its size: the number of classes or of examples, or None where any will
+# do, or where the logits tell the number of classes.
+Needs = Mapping[str, int | None]
 
-def check_losses(losses: ArrayLike, where: ArrayLike | None) -> tuple[jax.Array, jax.Array | None]:
-    """Returns per-example losses and their mask as arrays of one shape, or says what is wrong."""
-    losses = jnp.asarray(losses)
-    if not jnp.issubdtype(losses.dtype, jnp.floating):
-        raise ValueError(
-            f"losses: expected per-example losses of a real floating dtype, got {losses.dtype}"
-            f" of shape {losses.shape}"
-        )
-    if losses.size == 0:
-        raise ValueError(f"losses: expected at least one loss, got shape {losses.shape}")
-    if where is None:
-        return losses, None
-    where = jnp.asarray(where)
-    if where.dtype != bool:
-        raise ValueError(f"where: expected a boolean mask, got {where.dtype}; pass e.g. mask > 0")
-    try:
-        return losses, jnp.broadcast_to(where, losses.shape)
-    except ValueError:
-        raise ValueError(
-            f"where: expected a shape that broadcasts to the losses' {losses.shape},"
-            f" got {where.shape}"
-        ) from None
+_INPUTS = ("where", "logits", "labels", "index")
+_LARGEST = np.iinfo(np.int32).max
+# What other libraries call them.
+_ALSO_CALLED = {
+    "mask": "where",
+    "sample_weight": "where",
+    "weights": "where",
+    "targets": "labels",
+    "y": "labels",
+    "outputs": "logits",
+    "predictions": "logits",
+    "ids": "index",
+}
+
+
+def check_names(unknown: Mapping[str, Any]) -> None:
+    """Raises TypeError if `update` was given an input that no transform has."""
+    for name in unknown:
+        close = difflib.get_close_matches(name, _INPUTS, n=1)
+        meant = _ALSO_CALLED.get(name) or (close[0] if close else "")
+        hint = f"; did you mean {meant}?" if meant else ""
+        raise TypeError(f"update: expected inputs named {', '.join(_INPUTS)}, got {name}{hint}")
+
+
+def described(value: Any) -> str:
+    """Returns what a message calls a value that came where another was expected."""
+    if isinstance(value, jax.Array | np.ndarray | np.generic):
+        return f"an array of shape {value.shape}"
+    return "a function: call it" if callable(value) else type(value).__name__
+
+
+def as_array(name: str, value: Any) -> jax.Array:
+    """Returns an array, or raises TypeError for what is none, such as a state."""
+    if value is not None and not hasattr(value, "_fields"):
+        try:
+            return jnp.asarray(value)
+        except (TypeError, ValueError):
+            pass
+    call = "; the order is update(losses, state)" if name == "losses" else ""
+    raise TypeError(f"{name}: expected an array, got {described(value)}{call}")
 
 
 class Batch(NamedTuple):
@@ -53,56 +78,107 @@ class Batch(NamedTuple):
 
 def read_batch(losses: ArrayLike, where: ArrayLike | None) -> Batch:
     """Checks the losses and the mask that `update` was given; without a mask, all count."""
-    losses, mask = check_losses(losses, where)
-    mask = jnp.ones(losses.shape, bool) if mask is None else mask
+    losses = as_array("losses", losses)
+    if losses.ndim == 0:
+        raise ValueError(
+            "losses: expected per-example losses, not their mean, got a scalar; take the mean of"
+            " what update returns. One example alone, as under vmap, has shape (1,): losses[None]"
+        )
+    if not jnp.issubdtype(losses.dtype, jnp.floating):
+        raise ValueError(
+            f"losses: expected per-example losses of a real floating dtype, got {losses.dtype}"
+            f" of shape {losses.shape}"
+        )
+    if losses.size == 0:
+        raise ValueError(f"losses: expected at least one loss, got shape {losses.shape}")
+    mask = _read_mask(where, losses.shape)
     dtype = jnp.promote_types(losses.dtype, jnp.float32)
     return Batch(jnp.where(mask, losses, 0).astype(dtype), mask, losses.dtype)
 
 
-def read_inputs(
-    method: str, needs: tuple[str, ...], batch: Batch, extra: Mapping[str, Any]
-) -> tuple[jax.Array, ...]:
-    """Returns the inputs that the method needs, in this order; `extra` may hold others as well.
-
-    "logits" have the dtype of the batch's losses and a further axis of classes. All others are
-    integers of the losses' shape.
-    """
-    if missing := [name for name in needs if extra.get(name) is None]:
-        given = ", ".join(f"{name}={name}" for name in missing)
-        raise ValueError(f"{method} needs {' and '.join(missing)}: update(losses, state, {given})")
-    return tuple(
-        _read_logits(extra[name], batch)
-        if name == "logits"
-        else _read_rows(name, extra[name], batch)
-        for name in needs
-    )
-
-
-def _read_logits(logits: ArrayLike, batch: Batch) -> jax.Array:
-    """Returns logits of shape (*losses.shape, classes), 0 where masked."""
-    logits = jnp.asarray(logits)
-    shape = batch.losses.shape
-    if logits.shape[:-1] != shape or not jnp.issubdtype(logits.dtype, jnp.floating):
+def _read_mask(where: ArrayLike | None, shape: tuple[int, ...]) -> jax.Array:
+    """Returns a boolean mask of the shape."""
+    if where is None:
+        return jnp.ones(shape, bool)
+    where = as_array("where", where)
+    if where.dtype != bool:
+        raise ValueError(f"where: expected a boolean mask, got {where.dtype}; pass e.g. mask > 0")
+    try:
+        return jnp.broadcast_to(where, shape)
+    except ValueError:
         raise ValueError(
-            f"logits: expected real numbers of shape {(*shape, 'classes')},"
+            f"where: expected a shape that broadcasts to the losses' {shape}, got {where.shape}"
+        ) from None
+
+
+def read_inputs(
+    method: str, needs: Needs, batch: Batch, given: Mapping[str, Any]
+) -> tuple[Batch, dict[str, jax.Array]]:
+    """Returns the batch and the inputs that the method needs; `given` may hold others as well.
+
+    In the batch, examples are masked whose label is no class or whose index is no example. Logits
+    have the dtype of the batch's losses and a further axis of classes. All other inputs are int32
+    of the losses' shape.
+    """
+    if missing := [name for name in needs if given.get(name) is None]:
+        call = ", ".join(f"{name}={name}" for name in missing)
+        raise ValueError(f"{method} needs {' and '.join(missing)}: update(losses, state, {call})")
+    inputs, known, limits = {}, batch.where, {"labels": _LARGEST, "index": _LARGEST}
+    if "logits" in needs:
+        inputs["logits"] = _read_logits(method, given["logits"], batch, needs["logits"])
+        limits["labels"] = inputs["logits"].shape[-1]
+    for name in needs.keys() & limits.keys():
+        size = needs[name]
+        rows = inputs[name] = _read_rows(name, given[name], batch.losses.shape)
+        known &= (rows >= 0) & (rows < min(limits[name], size or _LARGEST))
+    for name, values in inputs.items():
+        mask = known[..., None] if name == "logits" else known
+        inputs[name] = jnp.where(mask, values, 0)
+    return Batch(jnp.where(known, batch.losses, 0), known, batch.dtype), inputs
+
+
+def _read_logits(method: str, logits: ArrayLike, batch: Batch, classes: int | None) -> jax.Array:
+    """Returns logits of shape (*losses.shape, classes)."""
+    logits = as_array("logits", logits)
+    shape = batch.losses.shape
+    fits = logits.shape[:-1] == shape and classes in (None, *logits.shape[-1:])
+    if logits.ndim == 0 or not fits or not jnp.issubdtype(logits.dtype, jnp.floating):
+        raise ValueError(
+            f"logits: {method} expected real numbers of shape {(*shape, classes or 'classes')},"
             f" got {logits.dtype} of shape {logits.shape}"
         )
-    return jnp.where(batch.where[..., None], logits.astype(batch.losses.dtype), 0)
+    return logits.astype(batch.losses.dtype)
 
 
-def _read_rows(name: str, rows: ArrayLike, batch: Batch) -> jax.Array:
-    """Returns integers of the losses' shape, 0 where masked."""
-    rows = jnp.asarray(rows)
-    shape = batch.losses.shape
+def _read_rows(name: str, rows: ArrayLike, shape: tuple[int, ...]) -> jax.Array:
+    """Returns int32 labels or indices of the losses' shape."""
+    rows = as_rows(name, rows)
     # The shape of the trailing axes is enough: two networks share their labels.
-    fits = rows.shape == shape[len(shape) - rows.ndim :]
-    if not fits or not jnp.issubdtype(rows.dtype, jnp.integer):
-        raise ValueError(
-            f"{name}: expected integers of shape {shape}, got {rows.dtype} of shape {rows.shape}"
-        )
-    return jnp.where(batch.where, jnp.broadcast_to(rows, shape), 0)
+    if rows.shape != shape[len(shape) - rows.ndim :]:
+        raise ValueError(f"{name}: expected integers of shape {shape}, got shape {rows.shape}")
+    return jnp.broadcast_to(rows, shape)
 
 
-def as_output(values: jax.Array, batch: Batch) -> jax.Array:
-    """Returns per-example values as `update` does: 0 where masked, in the caller's dtype."""
-    return jnp.where(batch.where, values, 0).astype(batch.dtype)
+def as_rows(name: str, rows: ArrayLike) -> jax.Array:
+    """Returns labels or indices as int32, and -1 for those beyond its range."""
+    if not isinstance(rows, jax.Array):
+        # Not yet JAX's, which would cut 64 bits down to 32, and 2**32 + 1 to 1.
+        rows = np.asarray(rows)
+    if not jnp.issubdtype(rows.dtype, jnp.integer):
+        raise ValueError(f"{name}: expected integers, got {rows.dtype} of shape {rows.shape}")
+    if np.iinfo(rows.dtype).max > _LARGEST:
+        xp = jnp if isinstance(rows, jax.Array) else np
+        beyond = (rows < 0) | (rows > _LARGEST)
+        rows = xp.where(beyond, 0, rows).astype(np.int32) - beyond.astype(np.int32)
+    return jnp.asarray(rows, jnp.int32)
+
+
+def as_output(values: jax.Array, batch: Batch, known: jax.Array) -> jax.Array:
+    """Returns per-example values as `update` does: 0 where masked, in the caller's dtype.
+
+    They are NaN where the mask of `read_inputs`, known, is False although the caller's is True.
+    """
+    values = jnp.where(known, values, 0)
+    if known is not batch.where:
+        values = jnp.where(batch.where & ~known, jnp.nan, values)
+    return values.astype(batch.dtype)

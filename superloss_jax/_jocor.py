@@ -1,10 +1,12 @@
 """JoCoR (Wei et al., 2020)."""
 
+from __future__ import annotations
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from superloss_jax._base import LossTransform, StepState, next_step, start_step
+from superloss_jax._base import LossTransform, make_transform
 from superloss_jax._checks import (
     ABOVE_ZERO_TO_ONE,
     ZERO_TO_ONE,
@@ -12,11 +14,13 @@ from superloss_jax._checks import (
     as_schedule,
     check_number,
 )
-from superloss_jax._inputs import as_output, read_inputs
-from superloss_jax._small_losses import read_pair, weighted, weights_of_small
+from superloss_jax._inputs import Batch
+from superloss_jax._probabilities import times
+from superloss_jax._small_losses import for_both, weighted, weights_of_small
+from superloss_jax._states import StepState, next_step, start_step
 
 
-def jocor(*, keep: ArrayLike | Schedule, lam: ArrayLike = 0.9) -> LossTransform:
+def jocor(*, keep: ArrayLike | Schedule, lam: ArrayLike = 0.9) -> LossTransform[StepState]:
     """JoCoR trains two networks on the smallest samples of a shared loss that pulls them together.
 
         J        =  KL(p_1 || p_2) + KL(p_2 || p_1)
@@ -63,20 +67,22 @@ def jocor(*, keep: ArrayLike | Schedule, lam: ArrayLike = 0.9) -> LossTransform:
     share = as_schedule("keep", keep, ABOVE_ZERO_TO_ONE)
     lam = check_number("lam", lam, ZERO_TO_ONE)
 
-    def update(losses, state: StepState, *, where=None, **extra):
-        batch, both = read_pair("jocor", losses, where)
-        (logits,) = read_inputs("jocor", ("logits",), batch, extra)
+    def step(batch: Batch, state: StepState, *, logits):
+        both = for_both("jocor", batch)
         agreement = jnp.asarray(lam, logits.dtype)
-        own = (1 - agreement) * batch.losses
-        shares = own + (agreement / 2 * _divergence(logits))[None]
+        own = times(1 - agreement, batch.losses)
+        shares = own + times(agreement / 2, _divergence(logits))[None]
         weights = weights_of_small(jnp.sum(shares, axis=0), both, share(state.step))
-        return as_output(weighted(weights[None], shares), batch), next_step(state)
+        return weighted(weights[None], shares), next_step(state)
 
-    return LossTransform(start_step, update)
+    return make_transform("jocor", start_step, step, {"logits": None})
 
 
 def _divergence(logits: jax.Array) -> jax.Array:
     """Returns KL(p_1 || p_2) + KL(p_2 || p_1) of each sample."""
     log_p = jax.nn.log_softmax(logits)
-    # The sum of both divergences has no negative terms, and so no cancellation.
-    return jnp.sum((jnp.exp(log_p[0]) - jnp.exp(log_p[1])) * (log_p[0] - log_p[1]), axis=-1)
+    # The sum of both divergences has no negative terms, and so no cancellation. A class that has
+    # logit -infinity for both networks adds nothing.
+    impossible = (log_p == -jnp.inf).all(axis=0)
+    first, second = jnp.where(impossible, 0, log_p)
+    return jnp.sum((jnp.exp(first) - jnp.exp(second)) * (first - second), axis=-1)

@@ -1,5 +1,7 @@
 """Lambert's W, principal branch, for real arguments: no loop, no gather, no host."""
 
+from __future__ import annotations
+
 import math
 
 import jax

@@ -1,14 +1,16 @@
 """O2U-Net's record of losses (Huang et al., 2019)."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from superloss_jax._base import LossTransform
+from superloss_jax._base import LossTransform, make_transform
 from superloss_jax._checks import check_integer
-from superloss_jax._inputs import as_output, read_batch, read_inputs
+from superloss_jax._inputs import Batch
 
 
 class LossMemoryState(NamedTuple):
@@ -24,7 +26,7 @@ class LossMemoryState(NamedTuple):
     visits: jax.Array
 
 
-def loss_memory(*, num_examples: int, centred: bool = False) -> LossTransform:
+def loss_memory(*, num_examples: int, centred: bool = False) -> LossTransform[LossMemoryState]:
     """O2U-Net's record sums and counts the losses of each example, and leaves them unchanged.
 
         total_i  <-  total_i + loss       (centred: loss - mean(batch))       detached
@@ -74,20 +76,17 @@ def loss_memory(*, num_examples: int, centred: bool = False) -> LossTransform:
             visits=jnp.zeros(num_examples, jnp.int32),
         )
 
-    def update(losses, state: LossMemoryState, *, where=None, **extra):
-        batch = read_batch(losses, where)
-        (index,) = read_inputs("loss_memory", ("index",), batch, extra)
+    def step(batch: Batch, state: LossMemoryState, *, index):
         record = lax.stop_gradient(batch.losses)
-        known = (index >= 0) & (index < num_examples)
         finite = batch.where & jnp.isfinite(record)
         if centred:
             mean = jnp.sum(jnp.where(finite, record, 0)) / jnp.maximum(jnp.sum(finite), 1)
             record -= mean
-        place = jnp.where(known & finite, index, num_examples)
+        place = jnp.where(finite, index, num_examples)
         state = LossMemoryState(
             total=state.total.at[place].add(record.astype(state.total.dtype), mode="drop"),
             visits=state.visits.at[place].add(1, mode="drop"),
         )
-        return as_output(jnp.where(known, batch.losses, jnp.nan), batch), state
+        return batch.losses, state
 
-    return LossTransform(init, update)
+    return make_transform("loss_memory", init, step, {"index": num_examples})

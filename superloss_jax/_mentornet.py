@@ -1,5 +1,7 @@
 """MentorNet's predefined curriculum (Jiang et al., 2018)."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import jax
@@ -7,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from superloss_jax._base import LossTransform, saturating_add
+from superloss_jax._base import LossTransform, make_transform
 from superloss_jax._checks import (
     NOT_NEGATIVE,
     PERCENT,
@@ -17,8 +19,9 @@ from superloss_jax._checks import (
     check_integer,
     check_number,
 )
-from superloss_jax._inputs import Batch, as_output, read_batch
+from superloss_jax._inputs import Batch
 from superloss_jax._self_paced import least_value
+from superloss_jax._states import saturating_add
 
 
 class MentorNetState(NamedTuple):
@@ -73,7 +76,7 @@ def mentornet(
     decay: ArrayLike = 0.5,
     second: ArrayLike | Schedule = 0.0,
     burn_in: int = 0,
-) -> LossTransform:
+) -> LossTransform[MentorNetState]:
     """MentorNet's predefined curriculum is self-paced, with a threshold that follows the losses.
 
         lambda_1 <- decay lambda_1 + (1 - decay) percentile(losses)        detached
@@ -121,12 +124,10 @@ def mentornet(
         first = jnp.zeros((), jnp.result_type(float))
         return MentorNetState(first, batches=jnp.int32(0), step=jnp.int32(0))
 
-    def update(losses, state: MentorNetState, *, where=None, **extra):
-        batch = read_batch(losses, where)
+    def step(batch: Batch, state: MentorNetState):
         current, n = _percentile(batch, rank(state.step))
         new = _follow(state, current, n, decay)
         values = _value(batch.losses, new.first, jnp.asarray(ramp(state.step)))
-        values = jnp.where(state.step < burn_in, batch.losses, values)
-        return as_output(values, batch), new
+        return jnp.where(state.step < burn_in, batch.losses, values), new
 
-    return LossTransform(init, update)
+    return make_transform("mentornet", init, step)

@@ -1,13 +1,29 @@
-"""Probabilities, computed without cancellation and overflow."""
+"""Probabilities, computed without cancellation and overflow, and with 0 times infinity as 0."""
+
+from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 
 def log_probabilities(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the log-probability of each class and that of the label, NaN for a label too high."""
+    """Returns the log-probability of each class, and that of the label."""
     log_p = jax.nn.log_softmax(logits)
     return log_p, jnp.take_along_axis(log_p, labels[..., None], axis=-1)[..., 0]
+
+
+def p_log(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
+    """Returns p * log q, and 0 for a class of logit -infinity, whose p is 0."""
+    possible = log_p > -jnp.inf
+    safe_p, safe_q = jnp.where(possible, log_p, 0), jnp.where(possible, log_q, 0)
+    return jnp.where(possible, jnp.exp(safe_p) * safe_q, 0)
+
+
+def times(factor: ArrayLike, values: jax.Array) -> jax.Array:
+    """Returns factor * values, and 0 where the factor is 0, even if the value is infinite."""
+    factor = jnp.asarray(factor, values.dtype)
+    return factor * jnp.where((factor == 0) & jnp.isinf(values), 0, values)
 
 
 def one_minus_exp(x: jax.Array) -> jax.Array:

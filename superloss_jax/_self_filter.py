@@ -1,5 +1,7 @@
 """SELF's filter (Nguyen et al., 2020)."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import jax
@@ -7,12 +9,11 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from superloss_jax._base import LossTransform, saturating_add
+from superloss_jax._base import LossTransform, make_transform
 from superloss_jax._checks import ZERO_TO_BELOW_ONE, check_integer, check_number
-from superloss_jax._examples import class_probabilities, mean_over_repeats, read, write
-from superloss_jax._inputs import as_output, read_batch, read_inputs
-
-NEEDS = ("logits", "labels", "index")
+from superloss_jax._examples import mean_over_repeats, write
+from superloss_jax._inputs import Batch
+from superloss_jax._states import saturating_add
 
 
 class SelfFilterState(NamedTuple):
@@ -30,7 +31,7 @@ class SelfFilterState(NamedTuple):
 
 def self_filter(
     *, num_examples: int, num_classes: int, decay: ArrayLike = 0.9, start: int = 0
-) -> LossTransform:
+) -> LossTransform[SelfFilterState]:
     """SELF's filter drops an example while its averaged predictions disagree with its label.
 
         z_i <-  decay * z_i + (1 - decay) * softmax(logits)              detached
@@ -91,11 +92,9 @@ def self_filter(
         rows = jnp.zeros((num_examples, num_classes), jnp.result_type(float))
         return SelfFilterState(predictions=rows, step=jnp.int32(0))
 
-    def update(losses, state: SelfFilterState, *, where=None, **extra):
-        batch = read_batch(losses, where)
-        logits, labels, index = read_inputs("self_filter", NEEDS, batch, extra)
-        p = lax.stop_gradient(class_probabilities(logits, num_classes))
-        old = read(state.predictions, index).astype(p.dtype)
+    def step(batch: Batch, state: SelfFilterState, *, logits, labels, index):
+        p = lax.stop_gradient(jax.nn.softmax(logits))
+        old = state.predictions[index].astype(p.dtype)
         share = jnp.asarray(decay, p.dtype)
         averages = share * old + (1 - share) * mean_over_repeats(p, index, batch.where)
         counts = (jnp.argmax(averages, axis=-1) == labels) | (state.step < start)
@@ -103,6 +102,7 @@ def self_filter(
         # A network that diverged must not look like one whose samples are all dropped.
         values = jnp.where(jnp.isnan(averages).any(axis=-1), jnp.nan, values)
         predictions = write(state.predictions, index, batch.where, averages)
-        return as_output(values, batch), SelfFilterState(predictions, saturating_add(state.step))
+        return values, SelfFilterState(predictions, saturating_add(state.step))
 
-    return LossTransform(init, update)
+    needs = {"logits": num_classes, "labels": None, "index": num_examples}
+    return make_transform("self_filter", init, step, needs)

@@ -1,13 +1,16 @@
 """Self-paced learning (Kumar et al., 2010; Jiang et al., 2014)."""
 
+from __future__ import annotations
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from superloss_jax._base import LossTransform, StepState, next_step, start_step
+from superloss_jax._base import LossTransform, make_transform
 from superloss_jax._checks import POSITIVE, Schedule, as_schedule
-from superloss_jax._inputs import as_output, read_batch
+from superloss_jax._inputs import Batch
+from superloss_jax._states import StepState, next_step, start_step
 
 
 def least_value(distance: jax.Array, weight: jax.Array, ramp: ArrayLike) -> jax.Array:
@@ -31,7 +34,9 @@ def _linear(losses: jax.Array, *, threshold: ArrayLike) -> jax.Array:
     return least_value(losses, jnp.clip(1 - losses / threshold, 0, 1), threshold)
 
 
-def self_paced(*, threshold: ArrayLike | Schedule, weights: str = "hard") -> LossTransform:
+def self_paced(
+    *, threshold: ArrayLike | Schedule, weights: str = "hard"
+) -> LossTransform[StepState]:
     """Self-paced learning takes easy samples first, and harder ones as the threshold K grows.
 
         hard    min over v in {0, 1} of    v l - K v                = min(l - K, 0)
@@ -76,9 +81,7 @@ def self_paced(*, threshold: ArrayLike | Schedule, weights: str = "hard") -> Los
         raise ValueError(f"weights: expected hard or linear, got {weights!r}")
     form = forms[weights]
 
-    def update(losses, state: StepState, *, where=None, **extra):
-        batch = read_batch(losses, where)
-        values = form(batch.losses, threshold=limit(state.step))
-        return as_output(values, batch), next_step(state)
+    def step(batch: Batch, state: StepState):
+        return form(batch.losses, threshold=limit(state.step)), next_step(state)
 
-    return LossTransform(start_step, update)
+    return make_transform("self_paced", start_step, step)

@@ -1,23 +1,24 @@
 """Small-loss selection for two networks: what co-teaching and JoCoR share."""
 
+from __future__ import annotations
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from superloss_jax._inputs import Batch, read_batch
+from superloss_jax._inputs import Batch
 
 
-def read_pair(method: str, losses: ArrayLike, where: ArrayLike | None) -> tuple[Batch, jax.Array]:
-    """Returns the batch of two networks, and the (batch,) mask of samples unmasked for both."""
-    batch = read_batch(losses, where)
+def for_both(method: str, batch: Batch) -> jax.Array:
+    """Returns the (batch,) mask of samples that are unmasked for both networks."""
     if batch.losses.ndim != 2 or batch.losses.shape[0] != 2:
         raise ValueError(
             f"losses: {method} expected those of two networks, of shape (2, batch),"
             f" got shape {batch.losses.shape}"
         )
-    return batch, batch.where.all(axis=0)
+    return batch.where.all(axis=0)
 
 
 # A few units in the last place of float32, in which schedules are computed.

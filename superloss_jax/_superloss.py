@@ -1,7 +1,8 @@
 """SuperLoss (Castells, Weinzaepfel, Revaud, 2020): the closed form and the loss transform."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +10,13 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
-from superloss_jax._base import LossTransform
-from superloss_jax._checks import Range, as_real, check_number
-from superloss_jax._inputs import check_losses, read_batch, read_inputs
+from superloss_jax._base import LossTransform, make_transform
+from superloss_jax._checks import Range, Schedule, as_real, as_schedule
+from superloss_jax._inputs import Batch
 from superloss_jax._lambertw import E, compute_dtype, lambertw_parts, near_branch
-from superloss_jax._thresholds import SuperLossState, Threshold, ema
+from superloss_jax._states import saturating_add
+from superloss_jax._thresholds import ema
+from superloss_jax._thresholds_base import SuperLossState, Threshold
 
 
 def closed_form(
@@ -123,10 +126,10 @@ _solve.defjvp(_solve_jvp, symbolic_zeros=True)
 
 def superloss(
     *,
-    lam: ArrayLike = 1.0,
-    threshold: Threshold = ema(decay=0.9),
+    lam: ArrayLike | Schedule = 1.0,
+    threshold: Threshold | None = None,
     axis_name: str | None = None,
-) -> LossTransform:
+) -> LossTransform[SuperLossState]:
     """SuperLoss weighs each loss by its distance from a threshold, between a loss and its mean.
 
         tau   <- threshold(losses)                          detached
@@ -141,75 +144,83 @@ def superloss(
     loss.
 
     Args:
-      lam: regularisation > 0, in units of the loss; large values approach `l - tau`. A traced
-        scalar is accepted but cannot be checked: `lam <= 0` then gives NaN.
+      lam: regularisation > 0, in units of the loss, or a schedule, a function of the step. Large
+        values approach `l - tau`. A schedule's value or a traced scalar cannot be checked:
+        `lam <= 0` then gives NaN.
       threshold: where tau comes from: `ema`, `running_mean`, `windowed`, `constant` or `per_class`.
-        With `per_class`, `update` needs `labels`, integers of the losses' shape.
+        None is `ema(decay=0.9)`. With `per_class`, `update` needs `labels`.
       axis_name: the mapped axis over which the batch is spread, inside `shard_map` or `pmap`. Tau
         is then that of the whole batch. Leave it out under plain jit, sharded or not.
 
     Returns:
-      A `LossTransform` whose state is a `SuperLossState`. Its `update(losses, state, *, where=None,
-      **extra)` takes real floating losses of any shape. It keeps their shape and dtype, and the
-      dtypes of the state; half precision is computed in float32. A position where the boolean
-      mask `where` is False gets loss 0 and gradient 0, even if its loss is NaN. Extra keyword
-      arguments go to the threshold.
+      A `LossTransform` whose state is a `SuperLossState`.
 
     Raises:
-      ValueError: if `lam` is not positive or `threshold` is no Threshold; by `update`, if the
-        losses are empty or not floating, the mask is not boolean or does not fit, or the threshold
-        needs labels and there are none.
+      ValueError: if `lam` is not positive or `threshold` is no Threshold.
 
     >>> import jax, jax.numpy as jnp
     >>> transform = superloss(lam=1.0)
     >>> state = transform.init()
     >>> losses = jnp.array([0.1, 0.2, 0.3, 5.0])
-    >>> robust, state = transform.update(losses, state)
-    >>> print([f"{v:.2f}" for v in robust], f"{state.tau:.2f}")
+    >>> values, state = transform.update(losses, state)
+    >>> print([f"{v:.2f}" for v in values], f"{state.tau:.2f}")
     ['-2.53', '-2.26', '-1.99', '2.26'] 1.40
 
     Reference: Thibault Castells, Philippe Weinzaepfel, Jerome Revaud, "SuperLoss: A Generic Loss
     for Robust Curriculum Learning", NeurIPS 2020.
     """
-    lam = check_lam(lam)
-    check_threshold(threshold)
+    threshold = check_threshold(threshold)
+    lam_at = check_lam(lam)
 
-    def update(losses, state: SuperLossState, *, where=None, **extra):
-        losses, where = check_losses(losses, where)
-        state = threshold.update(losses, state, where=where, axis_name=axis_name, **extra)
-        # The input is replaced as well as the output: NaN times a zero gradient is NaN.
-        kept = losses if where is None else jnp.where(where, losses, 0)
-        values, _ = closed_form(kept, tau_of_each(kept, state, where, extra), lam)
-        return (values if where is None else jnp.where(where, values, 0)), state
+    def init():
+        return start(threshold, lam)
 
-    return LossTransform(threshold.init, update)
+    def step(batch: Batch, state: SuperLossState, **inputs: jax.Array):
+        new, tau = follow(threshold, batch, state, axis_name, inputs)
+        values, _ = closed_form(batch.losses, tau, lam_at(state.step))
+        return values, new
+
+    return make_transform("superloss with this threshold", init, step, threshold.needs)
 
 
 _SMALLEST_LAM = float(np.finfo(np.float32).tiny)
 _LAM = Range(f"a number > 0 (at least {_SMALLEST_LAM:.2g})", lambda x: x >= _SMALLEST_LAM)
 
 
-def check_lam(lam: ArrayLike) -> ArrayLike:
-    """Returns a regularisation that is positive even in float32."""
-    return check_number("lam", lam, _LAM)
+def check_lam(lam: ArrayLike | Schedule) -> Schedule:
+    """Returns lam as a function of the step; a number must be positive even in float32."""
+    return as_schedule("lam", lam, _LAM)
 
 
-def check_threshold(threshold: Threshold) -> None:
-    """Raises ValueError unless it is a Threshold."""
+def check_threshold(threshold: Threshold | None) -> Threshold:
+    """Returns the threshold, or the one that None stands for."""
+    if threshold is None:
+        return ema(decay=0.9)
     if not isinstance(threshold, Threshold):
         raise ValueError(
             "threshold: expected ema(...), running_mean() or another Threshold, called,"
             f" got {threshold!r}"
         )
+    return threshold
 
 
-def tau_of_each(
-    losses: jax.Array, state: SuperLossState, where: jax.Array | None, extra: Mapping[str, Any]
-) -> jax.Array:
-    """Returns what each loss is compared with: the scalar tau, or the tau of its class."""
-    if state.tau.ndim == 0:
-        return state.tau
-    batch = read_batch(losses, where)
-    (labels,) = read_inputs("a threshold per class", ("labels",), batch, extra)
-    labels = jnp.where(labels < 0, len(state.tau), labels)  # no counting from the end
-    return state.tau.at[labels].get(mode="fill", fill_value=jnp.nan)
+def start(threshold: Threshold, lam: ArrayLike | Schedule) -> SuperLossState:
+    """Returns the first state of a threshold, with a step count if lam is a schedule."""
+    state = threshold.init()
+    return state._replace(step=jnp.zeros((), jnp.int32)) if callable(lam) else state
+
+
+def follow(
+    threshold: Threshold,
+    batch: Batch,
+    state: SuperLossState,
+    axis_name: str | None,
+    inputs: Mapping[str, jax.Array],
+) -> tuple[SuperLossState, jax.Array]:
+    """Returns the state after the batch, and the tau of all losses or of each one's class."""
+    new = threshold.update(
+        batch.losses, state._replace(step=()), where=batch.where, axis_name=axis_name, **inputs
+    )
+    tau = new.tau if new.tau.ndim == 0 else new.tau[inputs["labels"]]
+    step = () if isinstance(state.step, tuple) else saturating_add(state.step)
+    return new._replace(step=step), tau

@@ -1,5 +1,7 @@
 """Symmetric cross entropy (Wang et al., 2019)."""
 
+from __future__ import annotations
+
 import functools
 
 import jax
@@ -7,17 +9,17 @@ from jax.typing import ArrayLike
 
 from superloss_jax._base import LossTransform, from_losses
 from superloss_jax._checks import NEGATIVE, NOT_NEGATIVE, Scalar, check_number
-from superloss_jax._probabilities import one_minus_exp
+from superloss_jax._probabilities import one_minus_exp, times
 
 
 def _symmetric(losses: jax.Array, *, alpha: Scalar, beta: Scalar, log_zero: Scalar) -> jax.Array:
     """Returns alpha CE + beta RCE, from CE."""
-    return alpha * losses - beta * (log_zero * one_minus_exp(losses))
+    return times(alpha, losses) - beta * (log_zero * one_minus_exp(losses))
 
 
 def symmetric_cross_entropy(
     *, alpha: ArrayLike = 0.1, beta: ArrayLike = 1.0, log_zero: ArrayLike = -4.0
-) -> LossTransform:
+) -> LossTransform[tuple[()]]:
     """Symmetric cross entropy adds the cross entropy with label and prediction exchanged.
 
         alpha CE + beta RCE        CE = l,   RCE = -log_zero (1 - p),   p = exp(-l)
@@ -49,4 +51,4 @@ def symmetric_cross_entropy(
     beta = check_number("beta", beta, NOT_NEGATIVE)
     log_zero = check_number("log_zero", log_zero, NEGATIVE)
     value = functools.partial(_symmetric, alpha=alpha, beta=beta, log_zero=log_zero)
-    return from_losses(value)
+    return from_losses("symmetric_cross_entropy", value)

@@ -6,45 +6,20 @@ are weighted with it. Positions masked by `where` and losses that are not finite
 batch with nothing to count, or whose sum overflows, leaves the state as it was.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from superloss_jax._base import saturating_add
 from superloss_jax._checks import FINITE, ZERO_TO_BELOW_ONE, check_integer, check_number
-from superloss_jax._inputs import read_batch, read_inputs
-
-
-class SuperLossState(NamedTuple):
-    """The state of `superloss` and of its threshold, a pytree of arrays.
-
-    Attributes:
-      tau: the threshold that the last batch was weighted with, in units of the loss. It is a
-        scalar, or with `per_class` an array of one per class. Before the first sample it is 0 and
-        unused, unless the threshold is a constant.
-      count: int32 scalar, the number of samples that entered tau. It stays at 2**31 - 1.
-      memory: what else the threshold needs, `()` for most of them.
-    """
-
-    tau: jax.Array
-    count: jax.Array
-    memory: Any = ()
-
-
-class Threshold(NamedTuple):
-    """A pair of pure functions that follow the size of an average loss.
-
-    Attributes:
-      init: `init() -> SuperLossState`.
-      update: `update(losses, state, *, where=None, axis_name=None, **extra) -> SuperLossState`.
-    """
-
-    init: Callable[[], SuperLossState]
-    update: Callable[..., SuperLossState]
+from superloss_jax._inputs import Batch
+from superloss_jax._states import saturating_add
+from superloss_jax._thresholds_base import SuperLossState, Threshold, make_threshold
 
 
 def _start(tau: ArrayLike = 0.0) -> SuperLossState:
@@ -54,16 +29,16 @@ def _start(tau: ArrayLike = 0.0) -> SuperLossState:
     return SuperLossState(tau=jnp.array(tau, jnp.result_type(float)), count=jnp.int32(0))
 
 
-def _batch_mean(losses, where, axis_name, dtype) -> tuple[jax.Array, jax.Array]:
+def _batch_mean(batch: Batch, axis_name, dtype) -> tuple[jax.Array, jax.Array]:
     """Returns the mean of finite, unmasked losses over all devices, and their number."""
-    losses = lax.stop_gradient(losses).astype(jnp.promote_types(dtype, jnp.float32))
-    counted = jnp.isfinite(losses) if where is None else where & jnp.isfinite(losses)
+    losses = lax.stop_gradient(batch.losses).astype(jnp.promote_types(dtype, jnp.float32))
+    counted = batch.where & jnp.isfinite(losses)
     total = jnp.sum(jnp.where(counted, losses, 0))
     n = jnp.sum(counted, dtype=jnp.int32)
     if axis_name is not None:
         # Shards may hold different numbers of samples, so sum and number are added up apart.
         total, n = lax.psum((total, n), axis_name)
-    mean = total / jnp.maximum(n, 1)
+    mean = total / jnp.maximum(n, 1).astype(total.dtype)
     # A sum beyond the range of the dtype says nothing about the mean.
     return mean, jnp.where(jnp.isfinite(mean), n, 0)
 
@@ -73,9 +48,8 @@ def _averaging(
 ) -> Threshold:
     """Returns the threshold whose new (tau, memory) is `combine(state, mean, n, new_count)`."""
 
-    def update(losses, state, *, where=None, axis_name=None, **extra):
-        del extra
-        mean, n = _batch_mean(losses, where, axis_name, state.tau.dtype)
+    def step(batch, state, axis_name):
+        mean, n = _batch_mean(batch, axis_name, state.tau.dtype)
         count = saturating_add(state.count, n)
         tau, memory = combine(state, mean, n, count)
         # Each leaf keeps its dtype, and a batch with nothing to count changes nothing.
@@ -85,7 +59,7 @@ def _averaging(
             SuperLossState(tau, count, memory),
         )
 
-    return Threshold(init, update)
+    return make_threshold(init, step)
 
 
 def _started(state: SuperLossState, mean: jax.Array, tau: jax.Array) -> jax.Array:
@@ -145,9 +119,10 @@ def ema(decay: ArrayLike = 0.9, *, debias: bool = False) -> Threshold:
 
         tau <- decay * tau + (1 - decay) * mean(batch)       tau = mean(batch) at first
 
-    The average starts at the first batch's mean, as in every published code with a moving average
-    that we know of. That batch then keeps the weight decay**t, 1 / (1 - decay) times what its age
-    alone would give it. With `debias`, as in Adam, each batch weighs by its age alone:
+    The average starts at the first batch's mean, as in most published codes. (CurML starts at a
+    given tau, and its factor weighs the new batch.) The first batch then keeps the weight decay**t,
+    1 / (1 - decay) times what its age alone would give it. With `debias`, as in Adam, each batch
+    weighs by its age alone:
 
         m <- decay * m + (1 - decay) * mean(batch)           m = c = 0 at first
         c <- decay * c + (1 - decay)                         tau = m / c
@@ -271,18 +246,16 @@ def per_class(num_classes: int, decay: ArrayLike = 0.9) -> Threshold:
         tau = jnp.zeros(num_classes, jnp.result_type(float))
         return SuperLossState(tau, jnp.int32(0), memory=jnp.zeros(num_classes, jnp.int32))
 
-    def update(losses, state, *, where=None, axis_name=None, **extra):
-        batch = read_batch(losses, where)
-        (labels,) = read_inputs("a threshold per class", ("labels",), batch, extra)
+    def step(batch, state, axis_name, *, labels):
         dtype = jnp.promote_types(state.tau.dtype, jnp.float32)
         losses = lax.stop_gradient(batch.losses).astype(dtype)
         counted = batch.where & jnp.isfinite(losses)
-        label = jnp.where(counted & (labels >= 0), labels, num_classes)
+        label = jnp.where(counted, labels, num_classes)
         total = jnp.zeros(num_classes, dtype).at[label].add(losses, mode="drop")
         n = jnp.zeros(num_classes, jnp.int32).at[label].add(1, mode="drop")
         if axis_name is not None:
             total, n = lax.psum((total, n), axis_name)
-        mean = total / jnp.maximum(n, 1)
+        mean = total / jnp.maximum(n, 1).astype(dtype)
         n = jnp.where(jnp.isfinite(mean), n, 0)
         tau = jnp.where(state.memory == 0, mean, decay * state.tau + (1 - decay) * mean)
         return SuperLossState(
@@ -291,4 +264,4 @@ def per_class(num_classes: int, decay: ArrayLike = 0.9) -> Threshold:
             memory=saturating_add(state.memory, n),
         )
 
-    return Threshold(init, update)
+    return make_threshold(init, step, {"labels": num_classes})

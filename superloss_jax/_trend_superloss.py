@@ -1,5 +1,7 @@
 """Trend-SL, SuperLoss aware of trends (Vakil, Amiri, 2022)."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import jax
@@ -7,12 +9,12 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from superloss_jax._base import LossTransform
-from superloss_jax._checks import FINITE, check_integer, check_number
-from superloss_jax._examples import mean_over_repeats, read, write
-from superloss_jax._inputs import as_output, read_batch, read_inputs
-from superloss_jax._superloss import check_lam, check_threshold, closed_form, tau_of_each
-from superloss_jax._thresholds import SuperLossState, Threshold, ema
+from superloss_jax._base import LossTransform, make_transform
+from superloss_jax._checks import FINITE, Schedule, check_integer, check_number
+from superloss_jax._examples import mean_over_repeats, write
+from superloss_jax._inputs import Batch
+from superloss_jax._superloss import check_lam, check_threshold, closed_form, follow, start
+from superloss_jax._thresholds_base import SuperLossState, Threshold
 
 
 class TrendState(NamedTuple):
@@ -32,11 +34,11 @@ class TrendState(NamedTuple):
 def trend_superloss(
     *,
     num_examples: int,
-    lam: ArrayLike = 1.0,
-    threshold: Threshold = ema(decay=0.9),
+    lam: ArrayLike | Schedule = 1.0,
+    threshold: Threshold | None = None,
     window: int = 10,
     alpha: ArrayLike = 0.7,
-) -> LossTransform:
+) -> LossTransform[TrendState]:
     """Trend-SL is SuperLoss that treats an example whose loss has been rising as harder.
 
         SL(l) = min over 0 < sigma <= e of (l - tau + alpha trend) * sigma + lam * log(sigma)**2
@@ -80,26 +82,25 @@ def trend_superloss(
     """
     num_examples = check_integer("num_examples", num_examples)
     window = check_integer("window", window, least=2)
-    lam = check_lam(lam)
-    check_threshold(threshold)
+    lam_at = check_lam(lam)
+    threshold = check_threshold(threshold)
     alpha = check_number("alpha", alpha, FINITE)
 
     def init():
         history = jnp.full((num_examples, window), jnp.inf, jnp.result_type(float))
-        return TrendState(threshold.init(), history)
+        return TrendState(start(threshold, lam), history)
 
-    def update(losses, state: TrendState, *, where=None, **extra):
-        batch = read_batch(losses, where)
-        (index,) = read_inputs("trend_superloss", ("index",), batch, extra)
-        below = threshold.update(batch.losses, state.superloss, where=batch.where, **extra)
+    def step(batch: Batch, state: TrendState, **inputs: jax.Array):
+        index = inputs["index"]
+        below, tau = follow(threshold, batch, state.superloss, None, inputs)
         current = mean_over_repeats(lax.stop_gradient(batch.losses), index, batch.where)
-        trend, rows = _trend(read(state.history, index), current)
-        tau = tau_of_each(batch.losses, below, batch.where, extra) - alpha * trend
-        values, _ = closed_form(batch.losses, tau, lam)
+        trend, rows = _trend(state.history[index], current)
+        values, _ = closed_form(batch.losses, tau - alpha * trend, lam_at(state.superloss.step))
         history = write(state.history, index, batch.where, rows)
-        return as_output(values, batch), TrendState(below, history)
+        return values, TrendState(below, history)
 
-    return LossTransform(init, update)
+    needs = {**threshold.needs, "index": num_examples}
+    return make_transform("trend_superloss", init, step, needs)
 
 
 def _trend(past: jax.Array, current: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -240,9 +240,12 @@ def test_what_a_method_needs_and_did_not_get_is_an_error(name, missing):
 def test_inputs_that_do_not_fit_are_named():
     losses, extra = inputs("elr")
     for change, message in (
-        ({"logits": extra["labels"]}, "logits: expected real numbers of shape .16, 'classes'."),
-        ({"index": extra["logits"]}, "index: expected integers of shape .16,., got float32"),
-        ({"index": extra["index"][:3]}, "index: expected integers of shape .16,., got int32 of"),
+        (
+            {"logits": extra["labels"]},
+            "logits: early_learning expected real numbers of shape .16, 5",
+        ),
+        ({"index": extra["logits"]}, "index: expected integers, got float32 of shape .16, 5."),
+        ({"index": extra["index"][:3]}, "index: expected integers of shape .16,., got shape .3,."),
     ):
         with pytest.raises(ValueError, match=message):
             made("elr").update(losses, made("elr").init(), **extra | change)

@@ -160,7 +160,7 @@ def test_lowers_for_every_platform(platform):
     "lam", [0, -1.0, float("nan"), np.float32(-2), "1", None, True, 1e-39, jnp.zeros(())]
 )
 def test_lam_is_checked_when_built(lam):
-    with pytest.raises(ValueError, match=r"lam: expected a number > 0 \(at least 1.2e-38\), got"):
+    with pytest.raises(ValueError, match=r"lam: expected a number > 0 \(at least 1.2e-38\) or a"):
         superloss(lam=lam)
 
 
@@ -172,7 +172,7 @@ def test_any_positive_number_is_a_lam(lam):
     np.testing.assert_allclose(values, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("threshold", [0.5, "ema", ema, None])
+@pytest.mark.parametrize("threshold", [0.5, "ema", ema])
 def test_threshold_is_checked_when_built(threshold):
     with pytest.raises(ValueError, match=r"threshold: expected ema\(...\), running_mean\(\) or"):
         superloss(threshold=threshold)
