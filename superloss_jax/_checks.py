@@ -92,3 +92,8 @@ def as_real(name: str, value: ArrayLike) -> jax.Array:
     if not jnp.issubdtype(array.dtype, jnp.floating):
         array = array.astype(jnp.result_type(float))
     return array
+
+
+def compute_dtype(*dtypes: np.dtype) -> np.dtype:
+    """Returns float64 if it is among the dtypes, and float32 for everything narrower."""
+    return np.dtype("float64" if np.float64 in dtypes else "float32")

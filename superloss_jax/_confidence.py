@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from superloss_jax._checks import ZERO_TO_ONE, as_real, check_number
+from superloss_jax._checks import ZERO_TO_ONE, as_real, check_number, compute_dtype
 
 
 def _floats(**named: ArrayLike) -> tuple[list[jax.Array], Any]:
     """Returns the arguments, broadcast, in at least float32, and the dtype of the first."""
     arrays = [as_real(name, value) for name, value in named.items()]
-    dtype = jnp.promote_types(arrays[0].dtype, jnp.float32)
+    dtype = compute_dtype(arrays[0].dtype)
     return jnp.broadcast_arrays(*(array.astype(dtype) for array in arrays)), arrays[0].dtype
 
 
@@ -55,7 +55,7 @@ def confidence_cross_entropy(
         raise ValueError(f"labels: expected integers, got {labels.dtype}")
     if logits.ndim == 0:
         raise ValueError("logits: expected shape (..., classes), got a scalar")
-    dtype = jnp.promote_types(logits.dtype, jnp.float32)
+    dtype = compute_dtype(logits.dtype)
     sigma = as_real("sigma", sigma).astype(dtype)
     shape = jnp.broadcast_shapes(logits.shape[:-1], labels.shape, sigma.shape)
     z = jnp.broadcast_to(logits.astype(dtype), (*shape, logits.shape[-1]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -147,13 +149,13 @@ def _transform(kinds: dict[str, _Kind], clamp: Scalar) -> LossTransform[DataPara
         sigmas = {
             name: jnp.exp(part.log_sigma[inputs[kinds[name].rows]]) for name, part in parts.items()
         }
-        sigma = sum(sigmas.values(), jnp.zeros_like(batch.losses))
+        sigma = functools.reduce(operator.add, sigmas.values())
         values, slope = _cross_entropy(logits, labels, sigma.astype(logits.dtype))
 
         counted = batch.where & jnp.isfinite(slope)
-        slope = jnp.where(counted, slope, 0) / jnp.maximum(jnp.sum(counted), 1)
+        slope = jnp.where(counted, slope, 0) / jnp.maximum(jnp.sum(counted, dtype=slope.dtype), 1)
         for name, kind in kinds.items():
-            gradient = slope * sigmas[name]  # by log(sigma)
+            gradient = slope.astype(sigmas[name].dtype) * sigmas[name]  # by log(sigma)
             rows = places(parts[name].log_sigma, inputs[kind.rows], counted)
             parts[name] = _sparse_step(kind.optimizer, parts[name], gradient, rows, jnp.log(clamp))
         return values, DataParametersState(**parts)

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from superloss_jax._checks import compute_dtype
+
 # Inputs by name, each with its size: the number of classes or of examples, or None where any will
 # do, or where the logits tell the number of classes.
 Needs = Mapping[str, int | None]
@@ -92,7 +94,7 @@ def read_batch(losses: ArrayLike, where: ArrayLike | None) -> Batch:
     if losses.size == 0:
         raise ValueError(f"losses: expected at least one loss, got shape {losses.shape}")
     mask = _read_mask(where, losses.shape)
-    dtype = jnp.promote_types(losses.dtype, jnp.float32)
+    dtype = compute_dtype(losses.dtype)
     return Batch(jnp.where(mask, losses, 0).astype(dtype), mask, losses.dtype)
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from superloss_jax._checks import as_real
+from superloss_jax._checks import as_real, compute_dtype
 
 E = math.e
 # 1/e = hi + lo. In both types hi > 1/e: the float nearest to the branch point lies below it.
@@ -95,15 +95,10 @@ def _lambertw(z: jax.Array) -> jax.Array:
     wide = z.astype(compute_dtype(z.dtype))
     if z.dtype == jnp.float16:
         # The float16 nearest to -1/e lies below the float32 nearest to it.
-        # A sum, not a select of a constant: that would make the derivative 0 there.
+        # Not a constant there, whose derivative would be 0.
         gap = np.float32(-1 / E) - np.float32(np.float16(-1 / E))
-        wide = wide + jnp.where(z == np.float16(-1 / E), gap, 0)
+        wide = jnp.where(z == np.float16(-1 / E), wide + gap, wide)  # -0 stays -0
     return _parts(wide)[0].astype(z.dtype)
-
-
-def compute_dtype(dtype) -> np.dtype:
-    """Returns float64 for float64, and float32 for everything narrower."""
-    return np.dtype("float64") if dtype == np.float64 else np.dtype("float32")
 
 
 def near_branch(z: jax.Array) -> jax.Array:

@@ -18,6 +18,7 @@ from superloss_jax._checks import (
     as_schedule,
     check_integer,
     check_number,
+    compute_dtype,
 )
 from superloss_jax._inputs import Batch
 from superloss_jax._self_paced import least_value
@@ -38,25 +39,30 @@ class MentorNetState(NamedTuple):
     step: jax.Array
 
 
-def _percentile(batch: Batch, percentile: ArrayLike) -> tuple[jax.Array, jax.Array]:
+def _percentile(
+    losses: jax.Array, where: jax.Array, percentile: ArrayLike
+) -> tuple[jax.Array, jax.Array]:
     """Returns the linearly interpolated percentile of finite, unmasked losses, and their number."""
-    losses = lax.stop_gradient(batch.losses).reshape(-1)
-    counted = batch.where.reshape(-1) & jnp.isfinite(losses)
+    losses = lax.stop_gradient(losses).reshape(-1)
+    counted = where.reshape(-1) & jnp.isfinite(losses)
     n = jnp.sum(counted, dtype=jnp.int32)
     ordered = jnp.sort(jnp.where(counted, losses, jnp.inf))  # what does not count comes last
-    ordered = jnp.where(jnp.arange(losses.size) < n, ordered, 0)
-    rank = jnp.maximum(n - 1, 0).astype(losses.dtype) * (percentile / 100)
-    below, above = jnp.floor(rank).astype(jnp.int32), jnp.ceil(rank).astype(jnp.int32)
+    ordered = jnp.where(jnp.arange(losses.size, dtype=n.dtype) < n, ordered, 0)
+    rank = jnp.maximum(n - 1, 0).astype(losses.dtype) * (
+        jnp.asarray(percentile, losses.dtype) / 100
+    )
+    below, above = (ordered[place(rank).astype(jnp.int32)] for place in (jnp.floor, jnp.ceil))
     # In this form, the percentile of equal losses is that loss to the last bit: all are kept.
-    return ordered[below] + (rank - below) * (ordered[above] - ordered[below]), n
+    return below + (rank - jnp.floor(rank)) * (above - below), n
 
 
 def _follow(state: MentorNetState, current: jax.Array, n: jax.Array, decay) -> MentorNetState:
     """Returns the state after a batch with this percentile of n losses."""
-    first = state.first + (1 - decay) * (current - state.first)
+    first = state.first.astype(current.dtype)
+    first = first + (1 - decay) * (current - first)
     first = jnp.where(state.batches == 0, current, first)
     return MentorNetState(
-        first=jnp.where(n == 0, state.first, first).astype(state.first.dtype),
+        first=jnp.where(n == 0, state.first, first.astype(state.first.dtype)),
         batches=jnp.where(n == 0, state.batches, saturating_add(state.batches)),
         step=saturating_add(state.step),
     )
@@ -125,9 +131,11 @@ def mentornet(
         return MentorNetState(first, batches=jnp.int32(0), step=jnp.int32(0))
 
     def step(batch: Batch, state: MentorNetState):
-        current, n = _percentile(batch, rank(state.step))
+        losses = batch.losses.astype(compute_dtype(batch.losses.dtype, state.first.dtype))
+        current, n = _percentile(losses, batch.where, rank(state.step))
         new = _follow(state, current, n, decay)
-        values = _value(batch.losses, new.first, jnp.asarray(ramp(state.step)))
-        return jnp.where(state.step < burn_in, batch.losses, values), new
+        second = jnp.asarray(ramp(state.step), losses.dtype)
+        values = _value(losses, new.first.astype(losses.dtype), second)
+        return jnp.where(state.step < burn_in, losses, values), new
 
     return make_transform("mentornet", init, step)

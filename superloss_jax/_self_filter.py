@@ -97,7 +97,9 @@ def self_filter(
         old = state.predictions[index].astype(p.dtype)
         share = jnp.asarray(decay, p.dtype)
         averages = share * old + (1 - share) * mean_over_repeats(p, index, batch.where)
-        counts = (jnp.argmax(averages, axis=-1) == labels) | (state.step < start)
+        counts = (jnp.argmax(averages, axis=-1).astype(labels.dtype) == labels) | (
+            state.step < start
+        )
         values = jnp.where(counts, batch.losses, 0)
         # A network that diverged must not look like one whose samples are all dropped.
         values = jnp.where(jnp.isnan(averages).any(axis=-1), jnp.nan, values)

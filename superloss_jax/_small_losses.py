@@ -37,7 +37,7 @@ def weights_of_small(losses: jax.Array, where: jax.Array, keep: ArrayLike) -> ja
     # 0.8 * 10 is 8, even if the schedule's 0.8 was rounded down.
     m = jnp.floor(jnp.asarray(keep, losses.dtype) * n * (1 + _ROUNDING))
     m = jnp.clip(m, 1, n)
-    return jnp.where(where & (rank < m), n / jnp.maximum(m, 1), 0)
+    return jnp.where(where & (rank.astype(m.dtype) < m), n / jnp.maximum(m, 1), 0)
 
 
 def weighted(weights: jax.Array, values: jax.Array) -> jax.Array:

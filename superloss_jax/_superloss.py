@@ -11,9 +11,9 @@ from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
 from superloss_jax._base import LossTransform, make_transform
-from superloss_jax._checks import Range, Schedule, as_real, as_schedule
+from superloss_jax._checks import Range, Schedule, as_real, as_schedule, compute_dtype
 from superloss_jax._inputs import Batch
-from superloss_jax._lambertw import E, compute_dtype, lambertw_parts, near_branch
+from superloss_jax._lambertw import E, lambertw_parts, near_branch
 from superloss_jax._states import saturating_add
 from superloss_jax._thresholds import ema
 from superloss_jax._thresholds_base import SuperLossState, Threshold

@@ -16,7 +16,13 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from superloss_jax._checks import FINITE, ZERO_TO_BELOW_ONE, check_integer, check_number
+from superloss_jax._checks import (
+    FINITE,
+    ZERO_TO_BELOW_ONE,
+    check_integer,
+    check_number,
+    compute_dtype,
+)
 from superloss_jax._inputs import Batch
 from superloss_jax._states import saturating_add
 from superloss_jax._thresholds_base import SuperLossState, Threshold, make_threshold
@@ -31,7 +37,7 @@ def _start(tau: ArrayLike = 0.0) -> SuperLossState:
 
 def _batch_mean(batch: Batch, axis_name, dtype) -> tuple[jax.Array, jax.Array]:
     """Returns the mean of finite, unmasked losses over all devices, and their number."""
-    losses = lax.stop_gradient(batch.losses).astype(jnp.promote_types(dtype, jnp.float32))
+    losses = lax.stop_gradient(batch.losses).astype(compute_dtype(dtype))
     counted = batch.where & jnp.isfinite(losses)
     total = jnp.sum(jnp.where(counted, losses, 0))
     n = jnp.sum(counted, dtype=jnp.int32)
@@ -108,7 +114,7 @@ def running_mean() -> Threshold:
 
     def combine(state, mean, n, count):
         # In the dtype of the mean: a quotient of two int32 is float32, under x64 too.
-        share = n.astype(mean.dtype) / jnp.maximum(count, 1)
+        share = n.astype(mean.dtype) / jnp.maximum(count, 1).astype(mean.dtype)
         return _started(state, mean, state.tau + (mean - state.tau) * share), ()
 
     return _averaging(_start, combine)
@@ -206,7 +212,7 @@ def windowed(size: int) -> Threshold:
         means, counts = state.memory
         means, counts = jnp.append(means[1:], mean), jnp.append(counts[1:], n)
         # Shares first: their sum is 1, so that large means do not overflow.
-        share = counts.astype(means.dtype) / jnp.maximum(jnp.sum(counts), 1)
+        share = counts.astype(means.dtype) / jnp.maximum(jnp.sum(counts), 1).astype(means.dtype)
         return jnp.sum(share * means), (means, counts)
 
     return _averaging(init, combine)
@@ -247,7 +253,7 @@ def per_class(num_classes: int, decay: ArrayLike = 0.9) -> Threshold:
         return SuperLossState(tau, jnp.int32(0), memory=jnp.zeros(num_classes, jnp.int32))
 
     def step(batch, state, axis_name, *, labels):
-        dtype = jnp.promote_types(state.tau.dtype, jnp.float32)
+        dtype = compute_dtype(state.tau.dtype)
         losses = lax.stop_gradient(batch.losses).astype(dtype)
         counted = batch.where & jnp.isfinite(losses)
         label = jnp.where(counted, labels, num_classes)
@@ -260,7 +266,7 @@ def per_class(num_classes: int, decay: ArrayLike = 0.9) -> Threshold:
         tau = jnp.where(state.memory == 0, mean, decay * state.tau + (1 - decay) * mean)
         return SuperLossState(
             tau=jnp.where(n == 0, state.tau, tau).astype(state.tau.dtype),
-            count=saturating_add(state.count, jnp.sum(n)),
+            count=saturating_add(state.count, jnp.sum(n, dtype=n.dtype)),
             memory=saturating_add(state.memory, n),
         )
 

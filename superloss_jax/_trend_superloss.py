@@ -95,7 +95,7 @@ def trend_superloss(
         below, tau = follow(threshold, batch, state.superloss, None, inputs)
         current = mean_over_repeats(lax.stop_gradient(batch.losses), index, batch.where)
         trend, rows = _trend(state.history[index], current)
-        values, _ = closed_form(batch.losses, tau - alpha * trend, lam_at(state.superloss.step))
+        values, _ = closed_form(batch.losses, tau - alpha * trend.astype(tau.dtype), lam_at(state.superloss.step))
         history = write(state.history, index, batch.where, rows)
         return values, TrendState(below, history)
 
@@ -108,7 +108,7 @@ def _trend(past: jax.Array, current: jax.Array) -> tuple[jax.Array, jax.Array]:
     known = jnp.isfinite(current)
     first = jnp.isinf(past[..., -1:])
     before = jnp.where(first, 0, past)
-    newest = jnp.where(known, current, before[..., -1])[..., None].astype(before.dtype)
+    newest = jnp.where(known, current.astype(before.dtype), before[..., -1])[..., None]
     rows = jnp.concatenate([before[..., 1:], newest], axis=-1)
     path = jnp.sum(jnp.abs(jnp.diff(rows, axis=-1)), axis=-1)
     trend = (rows[..., -1] - rows[..., 0]) / jnp.where(path > 0, path, 1)
