@@ -21,7 +21,7 @@ def _active_passive(
         raise ValueError(f"logits: expected at least 2 classes, got {logits.shape}")
     log_p, log_p_y = log_probabilities(logits, labels)
     # A label of probability 0 has the limit 1, where the quotient is infinity by infinity.
-    possible = jnp.isfinite(log_p_y)
+    possible = log_p_y != -jnp.inf
     total = jnp.sum(jnp.where(possible[..., None], log_p, -1), axis=-1)
     normalized = jnp.where(possible, jnp.where(possible, log_p_y, 0) / total, 1)
     return alpha * normalized - beta * (log_zero * one_minus_exp(-log_p_y))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from superloss_jax._checks import ZERO_TO_ONE, as_real, check_number, compute_dtype
+from superloss_jax._inputs import as_rows
 
 
 def _floats(**named: ArrayLike) -> tuple[list[jax.Array], Any]:
@@ -26,8 +27,9 @@ def confidence_cross_entropy(
 
         L = -log softmax(sigma * z)[label]
 
-    With `sigma=1` it is cross entropy. With 0 it is log(classes), whatever the logits. The paper
-    divides logits by a learned temperature of the sample or of its class, which is 1 / sigma.
+    With `sigma=1` it is cross entropy. With 0 it is log(classes), whatever the logits. A class of
+    logit -infinity keeps the probability 0 at any sigma, and is not counted. The paper divides
+    logits by a learned temperature of the sample or of its class, which is 1 / sigma.
 
     Args:
       logits: real, of shape (..., classes).
@@ -36,7 +38,7 @@ def confidence_cross_entropy(
 
     Returns:
       Losses in nats, in the dtype of the logits. Their shape is what labels, sigma and the logits
-      without their last axis broadcast to.
+      without their last axis broadcast to. The loss of a label that is no class is NaN.
 
     Raises:
       TypeError: for complex numbers.
@@ -50,18 +52,20 @@ def confidence_cross_entropy(
     Reference: Shreyas Saxena, Oncel Tuzel, Dennis DeCoste, "Data Parameters: A New Family of
     Parameters for Learning a Differentiable Curriculum", NeurIPS 2019.
     """
-    logits, labels = as_real("logits", logits), jnp.asarray(labels)
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise ValueError(f"labels: expected integers, got {labels.dtype}")
+    logits, labels = as_real("logits", logits), as_rows("labels", labels)
     if logits.ndim == 0:
         raise ValueError("logits: expected shape (..., classes), got a scalar")
     dtype = compute_dtype(logits.dtype)
     sigma = as_real("sigma", sigma).astype(dtype)
     shape = jnp.broadcast_shapes(logits.shape[:-1], labels.shape, sigma.shape)
     z = jnp.broadcast_to(logits.astype(dtype), (*shape, logits.shape[-1]))
-    log_p = jax.nn.log_softmax(jnp.broadcast_to(sigma, shape)[..., None] * z)
-    picked = jnp.take_along_axis(log_p, jnp.broadcast_to(labels, shape)[..., None], axis=-1)
-    return -picked[..., 0].astype(logits.dtype)
+    possible = z != -jnp.inf
+    scaled = jnp.broadcast_to(sigma, shape)[..., None] * jnp.where(possible, z, 0)
+    log_p = jax.nn.log_softmax(jnp.where(possible, scaled, -jnp.inf))
+    labels = jnp.broadcast_to(labels, shape)
+    known = (labels >= 0) & (labels < logits.shape[-1])
+    picked = jnp.take_along_axis(log_p, jnp.where(known, labels, 0)[..., None], axis=-1)
+    return jnp.where(known, -picked[..., 0], jnp.nan).astype(logits.dtype)
 
 
 def reliability(

@@ -21,7 +21,7 @@ def _focal(losses: jax.Array, *, gamma: Scalar) -> jax.Array:
     # exp(-loss) is 0 the factor is 1, and its derivative is 0, even for an infinite loss.
     power = (losses > tiny) & (losses < -2 * math.log(tiny))
     safe = jnp.where(power, losses, 1)
-    ends = jnp.where((losses > tiny) | (gamma == 0), losses, 0)
+    ends = jnp.where((losses <= tiny) & (gamma != 0), 0, losses)
     return jnp.where(power, one_minus_exp(safe) ** gamma * safe, ends)
 
 

@@ -91,7 +91,7 @@ def truncated_gce(
 
     def step(batch: Batch, state: StepState):
         limit = -jnp.log(jnp.asarray(k, batch.losses.dtype))
-        kept = (state.step < start) | (batch.losses < limit)
+        kept = (state.step < start) | ~(batch.losses >= limit)  # NaN stays NaN
         return generalized(jnp.where(kept, batch.losses, limit)), next_step(state)
 
     return make_transform("truncated_gce", start_step, step)

@@ -15,7 +15,7 @@ def log_probabilities(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, 
 
 def p_log(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
     """Returns p * log q, and 0 for a class of logit -infinity, whose p is 0."""
-    possible = log_p > -jnp.inf
+    possible = log_p != -jnp.inf
     safe_p, safe_q = jnp.where(possible, log_p, 0), jnp.where(possible, log_q, 0)
     return jnp.where(possible, jnp.exp(safe_p) * safe_q, 0)
 
