@@ -1,13 +1,33 @@
 """SuperLoss for JAX: train on labels that are partly wrong.
 
-`superloss` and its thresholds stand here. Its rivals stand in four modules, by what `update` needs:
+A loss transform stands between per-example losses and their mean:
+
+    transform = superloss(lam=1.0)
+    state = transform.init()
+    values, state = transform.update(losses, state)       # then values.mean()
+
+Here stand SuperLoss and what it is made of:
+
+    superloss                                   the loss transform
+    ema, running_mean, windowed, constant,      thresholds: where tau comes from
+      per_class
+    closed_form                                 value and sigma for a given tau
+    lambertw                                    the function that it needs
+    chain                                       several transforms, one after the other
+
+Its rivals stand in four modules, by what `update` needs:
 
     robust       losses, or logits and labels; no memory of examples, no state in time
     curricula    a state in time: a step count, a moving average
     memory       a state per example or per class, found by `index` or `labels`
     pairs        two networks
 
-`confidence` has plain confidence-aware losses, and `noise` draws wrong labels.
+Two modules have plain functions:
+
+    confidence   losses that are given a confidence
+    noise        wrong labels, drawn
+
+The types are LossTransform, Threshold, SuperLossState, StepState and Schedule.
 """
 
 from superloss_jax import confidence, curricula, memory, noise, pairs, robust

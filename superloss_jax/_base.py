@@ -181,7 +181,7 @@ def chain(*transforms: LossTransform[Any]) -> LossTransform[tuple[Any, ...]]:
         index: ArrayLike | None = None,
         **unknown: Any,
     ) -> tuple[jax.Array, tuple[Any, ...]]:
-        """Returns the losses after all transforms, and the tuple of their next states."""
+        """Returns the losses of a batch after all transforms, and the tuple of next states."""
         check_names(unknown)
         if type(state) is not tuple or len(state) != len(transforms):
             wanted = f"a tuple of {len(transforms)} states from init()"

@@ -95,7 +95,9 @@ def trend_superloss(
         below, tau = follow(threshold, batch, state.superloss, None, inputs)
         current = mean_over_repeats(lax.stop_gradient(batch.losses), index, batch.where)
         trend, rows = _trend(state.history[index], current)
-        values, _ = closed_form(batch.losses, tau - alpha * trend.astype(tau.dtype), lam_at(state.superloss.step))
+        values, _ = closed_form(
+            batch.losses, tau - alpha * trend.astype(tau.dtype), lam_at(state.superloss.step)
+        )
         history = write(state.history, index, batch.where, rows)
         return values, TrendState(below, history)
 

@@ -8,12 +8,19 @@ from experiments.runs import files, identity, samples
 from experiments.runs.samples import Samples
 from experiments.runs.selection import selected_scores
 from experiments.training.build import Member, Run
-from experiments.training.step import TrainState, group_names, quantity_names
+from experiments.training.step import UNKNOWN, TrainState, group_names, quantity_names
 from superloss_jax import SuperLossState
 
 
 def samples_of(run: Run, seen, loss_state) -> Samples:
+    seen = {name: nan_if_unknown(values) for name, values in seen.items()}
     return samples.collect(run.dataset.train, wrong_targets(run), seen, loss_state)
+
+
+def nan_if_unknown(values) -> np.ndarray:
+    """Returns values of the device, NaN where they are unknown."""
+    values = np.asarray(values)
+    return np.where(values == UNKNOWN, np.nan, values) if values.dtype.kind == "f" else values
 
 
 def wrong_targets(run: Run) -> np.ndarray:
@@ -37,7 +44,7 @@ def epoch_row(run: Run, epoch: int, sums, evaluated, loss_state, rows: Samples) 
     sums, evaluated = jax.tree.map(lambda x: np.asarray(x, np.float64), (sums, evaluated))
     names = quantity_names(run)[1:]
     with np.errstate(invalid="ignore"):  # a group may be empty
-        means = dict(zip(group_names(run), sums[:, 1:] / sums[:, :1], strict=True))
+        means = dict(zip(group_names(run), nan_if_unknown(sums[:, 1:] / sums[:, :1]), strict=True))
         held_out = {part: total[1:] / total[0] for part, total in evaluated.items()}
     everything = dict(zip(names, means.pop("all"), strict=True))
     row = {f"train_{name}": everything[name] for name in names[:-1]}

@@ -15,6 +15,10 @@ from experiments.tasks.base import At
 from experiments.training import devices, methods
 from experiments.training.build import Run
 
+# A record that there is not, or not yet: on the host it is NaN. Here NaN would stop users of
+# jax_debug_nans at the first step.
+UNKNOWN = -np.inf
+
 
 class TrainState(NamedTuple):
     """Everything that training changes, and the seed for its random draws."""
@@ -47,7 +51,7 @@ def init_state(run: Run, seed: int) -> TrainState:
     def init(seed):
         variables = initial_variables(run, seed)
         params = variables["params"]
-        seen = {name: jnp.full(size, jnp.nan) for name in ("loss", "weight")}
+        seen = {name: jnp.full(size, UNKNOWN) for name in ("loss", "weight")}
         seen |= {name: jnp.full(size, one.before) for name, one in records.items()}
         return TrainState(
             step=jnp.int32(0),
@@ -102,7 +106,7 @@ def differentiate(run: Run, state: TrainState, train: Examples, order) -> Outcom
         )
         losses, where, extra = of_each(run, run.problem.units)(outputs, batch)
         weighted, loss_state = run.method.update(losses, state.loss_state, where=where, **extra)
-        weights = jnp.full_like(losses, jnp.nan)
+        weights = jnp.full_like(losses, UNKNOWN)
         if run.weighs:
             weights = methods.weights(run.method, losses, state.loss_state, where, extra)
         means = of_each(run, lambda one: run.problem.mean(*one))((weighted, where))
