@@ -10,13 +10,13 @@ from jax.typing import ArrayLike
 
 from superloss_jax._base import LossTransform, from_logits
 from superloss_jax._checks import ZERO_TO_ONE, Scalar, check_number
-from superloss_jax._probabilities import log_probabilities, p_log, times
+from superloss_jax._probabilities import log_probabilities, p_log_p, times
 
 
 def _soft(logits: jax.Array, labels: jax.Array, *, beta: Scalar) -> jax.Array:
     """Returns cross entropy with the label, mixed with the entropy of the prediction."""
     log_p, log_p_y = log_probabilities(logits, labels)
-    own = jnp.sum(p_log(log_p, log_p), axis=-1)
+    own = jnp.sum(p_log_p(log_p), axis=-1)
     return -(times(beta, log_p_y) + times(1 - beta, own))
 
 

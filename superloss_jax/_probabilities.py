@@ -13,11 +13,10 @@ def log_probabilities(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, 
     return log_p, jnp.take_along_axis(log_p, labels[..., None], axis=-1)[..., 0]
 
 
-def p_log(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
-    """Returns p * log q, and 0 for a class of logit -infinity, whose p is 0."""
-    possible = log_p != -jnp.inf
-    safe_p, safe_q = jnp.where(possible, log_p, 0), jnp.where(possible, log_q, 0)
-    return jnp.where(possible, jnp.exp(safe_p) * safe_q, 0)
+def p_log_p(log_p: jax.Array) -> jax.Array:
+    """Returns p * log p, and 0 for a class of logit -infinity, whose p is 0."""
+    log_p = jnp.maximum(log_p, jnp.finfo(log_p.dtype).min)
+    return jnp.exp(log_p) * log_p
 
 
 def times(factor: ArrayLike, values: jax.Array) -> jax.Array:

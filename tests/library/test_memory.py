@@ -292,7 +292,5 @@ def test_hyper_parameters_are_checked(factory, hyper, message):
 def test_the_number_of_classes_must_fit(name):
     transform = MEMORIES[name]
     inputs = {"labels": jnp.zeros(4, int), "index": jnp.arange(4)}
-    with pytest.raises(
-        ValueError, match=r"expected real numbers of shape \(4, 2\), got float32 of shape \(4, 3\)"
-    ):
+    with pytest.raises(ValueError, match=rf"{name} expected real numbers of shape \(4, 2\), got"):
         transform.update(jnp.ones(4), transform.init(), logits=jnp.ones((4, 3)), **inputs)
