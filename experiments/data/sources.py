@@ -143,7 +143,8 @@ def _in_folder(name: str, root: pathlib.Path) -> tuple[list[pathlib.Path], Calla
     prepared = sorted((root / name).glob("*/dataset_info.json"))
     if prepared:
         folder = prepared[-1].parent
-        return sorted(folder.iterdir()), functools.partial(_read_tfds, name, folder)
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+        return files, functools.partial(_read_tfds, name, folder)
     archive = archives.ARCHIVES[name]
     path, pickled = (root / archive.file.replace("binary", kind) for kind in ("binary", "python"))
     if path.is_file():
