@@ -57,7 +57,7 @@ def corrupt_labels(
         return jnp.asarray(_exact(np.asarray(bits), np.asarray(clean), matrix)).astype(dtype)
     # With 31 bits, a probability of 1 is 2**31, which fits into uint32.
     upper = np.rint(np.cumsum(matrix, axis=1)[:, :-1] * 2**31).astype(np.uint32)
-    noisy = jnp.sum(bits[..., None] >> 1 >= jnp.asarray(upper)[clean], axis=-1, dtype=jnp.int32)
+    noisy = _number_up_to(bits >> 1, jnp.asarray(upper), clean)
     if traced:
         noisy = jnp.where((clean >= 0) & (clean < len(matrix)), noisy, clean)
     return noisy.astype(dtype)
@@ -226,6 +226,18 @@ def _round_to_total(quotas: np.ndarray, total: int) -> np.ndarray:
     order = np.argsort(-np.round(quotas - whole, 9), kind="stable")
     whole[order[: total - whole.sum()]] += 1
     return whole
+
+
+def _number_up_to(values: jax.Array, table: jax.Array, rows: jax.Array) -> jax.Array:
+    """Returns how many entries of each value's row are at most the value; rows rise."""
+    # By bisection: comparing with whole rows needs memory for every example and class at once.
+    width = table.shape[1]
+    found = jnp.zeros_like(rows)
+    for step in (2**i for i in reversed(range(width.bit_length()))):
+        probe = found + step
+        reached = table[rows, jnp.minimum(probe, width) - 1] <= values
+        found = jnp.where((probe <= width) & reached, probe, found)
+    return found
 
 
 def _exact(bits: np.ndarray, labels: np.ndarray, matrix: np.ndarray) -> np.ndarray:

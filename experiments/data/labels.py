@@ -17,7 +17,7 @@ FLIPS = {
 }
 OF_MATRIX = (*noise.KINDS, "asymmetric_blocks")
 KINDS = (*OF_MATRIX, "permuted", "instance_dependent", "given")
-MOST_CLASSES = 5000  # for a noise matrix: 200 MB
+MOST_CLASSES = 5000  # a noise matrix of as many has 200 MB
 HUMAN = ("cifar10n", "cifar100n")
 
 
@@ -39,16 +39,19 @@ def check_noise(
         raise ValueError(f"config.noise.kind: {said}")
 
 
+def check_classes(kind: str, num_classes: int) -> None:
+    """Raises ValueError if a table of the classes would not fit into memory."""
+    if num_classes > MOST_CLASSES:
+        said = f"{kind} noise needs a table of the classes, which may be {MOST_CLASSES} at most"
+        raise ValueError(f"config.noise.kind: {said}, got {num_classes}; permuted and given do not")
+
+
 def noise_matrix(dataset: str, kind: str, rate: float, num_classes: int) -> np.ndarray:
     """Returns the noise's transition matrix; raises ValueError if there is none."""
     flips = FLIPS[kind][dataset] if kind in FLIPS else None
     if kind not in (*OF_MATRIX, "symmetric"):
         raise ValueError(f"config.noise.kind: {kind} noise has no known transition matrix")
-    if num_classes > MOST_CLASSES:
-        raise ValueError(
-            f"config.noise.kind: {kind} noise needs a matrix, for at most {MOST_CLASSES} classes,"
-            f" got {num_classes}; permuted, instance_dependent and given need none"
-        )
+    check_classes(kind, num_classes)
     try:
         kind = "asymmetric" if flips else kind
         return np.asarray(noise.transition_matrix(kind, rate, num_classes, flips=flips))
@@ -76,6 +79,7 @@ def corrupt(
     elif kind == "permuted":
         noisy = np.asarray(noise.permute_labels(key, clean, rate))
     elif kind == "instance_dependent":
+        check_classes(kind, classes)
         noisy = noise.instance_dependent_labels(key, train.inputs, clean, rate, classes)
     else:
         matrix = noise_matrix(dataset.name, kind, rate, classes)

@@ -234,6 +234,22 @@ def test_lists_of_labels():
         np.testing.assert_array_equal(noisy, expected[kind])
 
 
+@pytest.mark.parametrize("num_classes", [2, 3, 8, 9, 17])
+def test_labels_are_the_quantiles_of_their_row(num_classes):
+    """Also where probabilities are 0, so that quantiles are equal."""
+    rng = np.random.default_rng(num_classes)
+    matrix = rng.dirichlet(np.ones(num_classes), num_classes) * rng.integers(0, 2, num_classes)
+    matrix = np.where(matrix.sum(1, keepdims=True), matrix, np.eye(num_classes))
+    matrix /= matrix.sum(1, keepdims=True)
+    labels = np.arange(600).reshape(2, 300) % num_classes
+    key = jax.random.key(1, impl="threefry2x32")
+    with jax.threefry_partitionable(True):
+        bits = np.asarray(jax.random.bits(key, labels.shape, np.uint32)) >> 1
+    upper = np.rint(np.cumsum(matrix, axis=1)[:, :-1] * 2**31)
+    expected = (bits[..., None] >= upper[labels]).sum(-1)
+    np.testing.assert_array_equal(noise.corrupt_labels(key, labels, matrix), expected)
+
+
 def test_traced_labels_that_are_no_class_stay():
     matrix = noise.transition_matrix("symmetric_exclusive", 1.0, 3)
     labels = jnp.array([-1, 0, 3, -100, 2, 255])

@@ -104,9 +104,11 @@ def test_at_rate_0_no_label_is_wrong_and_there_is_no_matrix(kind):
     noisy = data.corrupt(dataset, **(NOISE | {"kind": kind, "rate": 0.0})).train
     np.testing.assert_array_equal(noisy.targets, dataset.train.targets)
     assert data.realised_rate(noisy) == 0
-    if kind in labels.OF_MATRIX:
+    if kind in (*labels.OF_MATRIX, "instance_dependent"):
         dataset = dataset._replace(name=next(iter(labels.FLIPS.get(kind, ["cifar10"]))))
-        with pytest.raises(ValueError, match=f"{kind} noise needs a matrix, .* got 100000"):
+        with pytest.raises(
+            ValueError, match=f"{kind} noise needs a table of the classes, .* got 100000"
+        ):
             data.corrupt(dataset, **(NOISE | {"kind": kind}))
 
 
