@@ -6,6 +6,7 @@ before it is known to be a short text or a number, so that time and memory grow 
 """
 
 import pickletools
+from collections.abc import Callable
 from typing import IO, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ LITERALS = {
     "BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
     "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
 }  # fmt: skip
-VALUES = {
+VALUES: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "EMPTY_DICT": dict,
     "EMPTY_LIST": list, "EMPTY_TUPLE": tuple,
 }  # fmt: skip
@@ -51,6 +52,7 @@ def load(stream: IO[bytes]) -> Any:
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[int, Any] = {}
+    argument: Any
     for step, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
         if step == MOST_STEPS:
             raise ValueError(f"it has more than {MOST_STEPS} steps")
