@@ -1,9 +1,16 @@
-"""Caches decoded data sets, so that later starts skip the decoding; verifies them when read."""
+"""Caches decoded data sets, so that later starts skip the decoding; verifies them when read.
 
+The entries used longest ago are removed when all of them are larger than MOST_BYTES. Any number of
+processes may do so at once: an entry that is gone is decoded again.
+"""
+
+import contextlib
 import hashlib
 import os
 import pathlib
+import re
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +20,11 @@ from experiments.progress import console
 
 Arrays = dict[str, np.ndarray]
 
+MOST_BYTES = 2 * 2**30
+ENTRY = re.compile(r"\w+-[0-9a-f]{16}\.npz")
+UNFINISHED = ".part"  # ends the name of an entry while it is written
+STALE = 24 * 3600.0  # seconds after which nobody writes it any more
+
 
 def folder() -> pathlib.Path:
     root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -20,11 +32,12 @@ def folder() -> pathlib.Path:
 
 
 def fingerprint(files: Sequence[pathlib.Path]) -> str:
-    """Hashes the names, sizes and modification times of files, to detect another version."""
+    """Hashes the names and contents of files: copies are the same, another version is not."""
     digest = hashlib.sha256()
-    for file in files:
-        status = file.stat()
-        digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    for path in files:
+        with open(path, "rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.name} {content}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -35,7 +48,10 @@ def cached(name: str, files: Sequence[pathlib.Path], decode: Callable[[], Arrays
     """
     path = folder() / f"{name}-{fingerprint(files)}.npz"
     try:
-        return _read(path)
+        arrays = _read(path)
+        with contextlib.suppress(OSError):  # it may be read-only, or removed by now
+            os.utime(path)  # used now; few file systems note when a file is read
+        return arrays
     except FileNotFoundError:
         pass
     except Exception as error:  # for a damaged file, NumPy raises many types
@@ -43,6 +59,7 @@ def cached(name: str, files: Sequence[pathlib.Path], decode: Callable[[], Arrays
     arrays = decode()
     try:
         _write(path, arrays)
+        _make_room(path)
     except OSError as error:
         console.print(f"cache    cannot write {path}: {error.strerror}")
     return arrays
@@ -67,7 +84,7 @@ def _read(path: pathlib.Path) -> Arrays:
 def _write(path: pathlib.Path, arrays: Arrays) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     content: dict[str, Any] = {"sha256": np.array(_digest(arrays)), **arrays}
-    descriptor, name = tempfile.mkstemp(prefix=".", dir=path.parent)
+    descriptor, name = tempfile.mkstemp(prefix=".", suffix=UNFINISHED, dir=path.parent)
     temporary = pathlib.Path(name)
     try:
         with open(descriptor, "wb") as file:
@@ -77,3 +94,21 @@ def _write(path: pathlib.Path, arrays: Arrays) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _make_room(kept: pathlib.Path) -> None:
+    """Removes the entries used longest ago, except `kept`, and what killed processes left."""
+    entries = []
+    for path in kept.parent.iterdir():
+        with contextlib.suppress(OSError):  # another process may have removed it
+            status = path.lstat()
+            if ENTRY.fullmatch(path.name):
+                entries.append((status.st_mtime_ns, path, status.st_size))
+            elif path.suffix == UNFINISHED and time.time() - status.st_mtime > STALE:
+                path.unlink()
+    total = sum(size for *_, size in entries)
+    for _, path, size in sorted(entries):
+        if total > MOST_BYTES and path != kept:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            total -= size

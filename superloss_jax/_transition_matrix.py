@@ -5,14 +5,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from superloss_jax._checks import ZERO_TO_ONE, check_number
+from superloss_jax._checks import ZERO_TO_ONE, check_integer, check_number
 
 KINDS = ("symmetric_exclusive", "symmetric_inclusive", "pair_flip", "asymmetric")
 
 # Truck to automobile, bird to airplane, deer to horse, cat and dog to each other.
 CIFAR10_FLIPS: Mapping[int, int] = {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}
 
-# The superclass of each of CIFAR-100's classes, as in its coarse labels.
+# The superclass of each of CIFAR-100's classes, as in its coarse labels. Fine labels are in
+# alphabetical order, so that the five of a superclass are not consecutive.
 _CIFAR100_COARSE = (
     4, 1, 14, 8, 0, 6, 7, 7, 18, 3, 3, 14, 9, 18, 7, 11, 3, 9, 7, 11, 6, 11, 5, 10, 7, 6, 13, 15, 3,
     15, 0, 11, 1, 10, 12, 14, 16, 9, 11, 5, 5, 19, 8, 8, 15, 13, 14, 17, 18, 10, 16, 4, 17, 4, 2, 0,
@@ -31,6 +32,9 @@ def _cyclic(groups) -> dict[int, int]:
 
 
 CIFAR100_FLIPS: Mapping[int, int] = _cyclic(_CIFAR100_COARSE)
+# What published code does where papers say "within superclasses": blocks of five consecutive fine
+# labels. Only six of these flips stay within a superclass.
+CIFAR100_BLOCK_FLIPS: Mapping[int, int] = _cyclic([i // 5 for i in range(100)])
 
 
 def transition_matrix(
@@ -52,7 +56,9 @@ def transition_matrix(
       rate: noise rate in [0, 1].
       num_classes: C, at least 2.
       flips: for `asymmetric`, the class that each class is mistaken for: `CIFAR10_FLIPS`,
-        `CIFAR100_FLIPS` (the next class of the superclass), or your own.
+        `CIFAR100_FLIPS` (the next class of the superclass, as papers say),
+        `CIFAR100_BLOCK_FLIPS` (the next of five consecutive labels, as the code behind published
+        numbers does), or your own.
 
     Returns:
       A float64 NumPy array of shape (C, C) whose rows sum to 1.
@@ -82,9 +88,8 @@ def transition_matrix(
         close = difflib.get_close_matches(kind, KINDS, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise ValueError(f"noise kind: expected one of {', '.join(KINDS)}, got {kind!r}{hint}")
-    check_number("rate", rate, ZERO_TO_ONE)
-    if num_classes < 2:
-        raise ValueError(f"num_classes: expected at least 2, got {num_classes}")
+    rate = float(check_number("rate", rate, ZERO_TO_ONE))
+    num_classes = check_integer("num_classes", num_classes, least=2)
     if (flips is not None) != (kind == "asymmetric"):
         raise ValueError(f"flips: expected for asymmetric noise and only there, got {flips!r}")
     same = np.eye(num_classes)

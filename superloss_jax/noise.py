@@ -7,6 +7,7 @@ One key gives the same labels on every platform, whatever `jax_enable_x64` and
 from superloss_jax._noisy_labels import corrupt_labels, instance_dependent_labels, permute_labels
 from superloss_jax._transition_matrix import (
     CIFAR10_FLIPS,
+    CIFAR100_BLOCK_FLIPS,
     CIFAR100_FLIPS,
     KINDS,
     transition_matrix,
@@ -14,6 +15,7 @@ from superloss_jax._transition_matrix import (
 
 __all__ = [
     "CIFAR10_FLIPS",
+    "CIFAR100_BLOCK_FLIPS",
     "CIFAR100_FLIPS",
     "KINDS",
     "corrupt_labels",

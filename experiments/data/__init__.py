@@ -48,7 +48,7 @@ def noise_of(noise) -> dict[str, Any]:
     if noise.kind == "given":
         return {"kind": "given"}
     wanted = {"kind": noise.kind, "rate": noise.rate}
-    if noise.rate or noise.kind == "instance_dependent":
+    if noise.rate:
         wanted |= {"exact": noise.exact, "seed": noise.seed}
     return wanted
 

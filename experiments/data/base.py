@@ -75,12 +75,12 @@ def _examples(what, images, labels, clean_labels, class_names) -> Examples:
                 f"data set {what}: expected {name} as integers of shape ({len(images)},), got"
                 f" {values.dtype} of {values.shape}"
             )
-        # -1 marks an unknown clean label.
         low, high = (-1 if name == "clean_labels" else 0), len(class_names) - 1
         if len(values) and not low <= values.min() <= values.max() <= high:
+            unknown = "; -1 marks an unknown one" if low else ""
             raise ValueError(
                 f"data set {what}: expected {name} from 0 to {high}, got"
-                f" {values.min()} to {values.max()}"
+                f" {values.min()} to {values.max()}{unknown}"
             )
     indices = np.arange(len(images), dtype=np.int32)
     return Examples(images, labels.astype(np.int32), clean_labels.astype(np.int32), indices)

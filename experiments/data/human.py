@@ -7,11 +7,11 @@ directory: `CIFAR-10_human.pt` or `.npy`, or the same arrays as `cifar10_n_label
 
 import io
 import pathlib
-import pickle
 import zipfile
 
 import numpy as np
 
+from experiments.data import pickled
 from experiments.data.base import NotThere
 
 FILES = {
@@ -30,78 +30,52 @@ VARIANTS = {
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 
 
-class _Dtype:
-    """Replaces numpy.dtype while a file is read: it only stores the name and the byte order."""
-
-    def __init__(self, name, *unused):
-        self.name = str(name)
-
-    def __setstate__(self, state):
-        self.order = str(state[1])
-
-    def numpy(self) -> np.dtype:
-        if self.name not in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"):
-            raise ValueError(f"its labels are of type {self.name}, not integers")
-        return np.dtype((">" if getattr(self, "order", "<") == ">" else "<") + self.name)
+def _read(path: pathlib.Path) -> bytes:
+    with open(path, "rb") as file:
+        content = file.read(pickled.MOST_BYTES + 1)
+    if len(content) > pickled.MOST_BYTES:
+        raise ValueError(f"it has more than {pickled.MOST_BYTES} bytes")
+    return content
 
 
-class _Array:
-    """Replaces numpy.ndarray while a file is read: it only stores the array's pickled state."""
-
-    def __init__(self, *unused):
-        self.state: tuple = ()
-
-    def __setstate__(self, state):
-        self.state = state
-
-    def labels(self) -> np.ndarray:
-        _, shape, dtype, _, content = self.state
-        array = np.frombuffer(bytes(content), dtype.numpy())
-        if shape != (len(array),):
-            raise ValueError(f"its labels are of shape {shape}")
-        return array
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    with archive.open(name) as file:
+        content = file.read(pickled.MOST_BYTES + 1)
+    if len(content) > pickled.MOST_BYTES:  # packed, it may be far smaller
+        raise ValueError(f"its {name} has more than {pickled.MOST_BYTES} bytes")
+    return content
 
 
-def _encode(text, encoding="latin1"):
-    return str(text).encode("latin1")
-
-
-# Every global that a pickle of NumPy arrays refers to (NumPy 1 and 2), and our replacement. Any
-# other name is refused before it is called, and no real array is built from forged parts.
-_ADMITTED = {
-    ("numpy", "dtype"): _Dtype, ("numpy", "ndarray"): _Array, ("_codecs", "encode"): _encode,
-    ("numpy.core.multiarray", "_reconstruct"): _Array,
-    ("numpy._core.multiarray", "_reconstruct"): _Array,
-}  # fmt: skip
-
-
-class _ArraysOnly(pickle.Unpickler):
-    def find_class(self, module, name):
-        if (module, name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which label files do not need")
-        return _ADMITTED[module, name]
-
-
-def _unpickle(path: pathlib.Path):
-    content = path.read_bytes()
-    if content.startswith(b"PK"):  # written by torch.save since 1.6
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            (name,) = (n for n in archive.namelist() if n.endswith("/data.pkl"))
-            return _ArraysOnly(io.BytesIO(archive.read(name))).load()
+def _unpickled(content: bytes) -> dict:
+    """Returns the dictionary of a .pt or .npy file."""
     stream = io.BytesIO(content)
-    if content.startswith(b"\x93NUMPY"):
+    if content.startswith(b"PK"):  # written by torch.save since 1.6
+        with zipfile.ZipFile(stream) as archive:
+            (name,) = (n for n in archive.namelist() if n.endswith("/data.pkl"))
+            value = pickled.load(io.BytesIO(_member(archive, name)))
+    elif content.startswith(b"\x93NUMPY"):
         version = np.lib.format.read_magic(stream)
         read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
             version, np.lib.format.read_array_header_2_0
         )
         read(stream)
-        (content,) = _ArraysOnly(stream).load().state[4]  # the array holds a single object
-        return content
-    value = _ArraysOnly(stream).load()
-    if value == _TORCH_MAGIC:  # torch.save before 1.6 writes protocol and system info first
-        for _ in range(3):
-            value = _ArraysOnly(stream).load()
+        value = pickled.contents(pickled.load(stream))
+    else:
+        value = pickled.load(stream)
+        if isinstance(value, int) and value == _TORCH_MAGIC:
+            for _ in range(3):  # torch.save before 1.6 writes protocol and system info first
+                value = pickled.load(stream)
+    if not isinstance(value, dict):
+        raise ValueError(f"it holds {type(value).__name__}, not a dictionary")
     return value
+
+
+def _arrays(content: bytes, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Returns those of the named arrays that an npz file has, and reads no other."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        found = [name for name in names if f"{name}.npy" in archive.namelist()]
+        members = {name: _member(archive, f"{name}.npy") for name in found}
+    return {name: np.load(io.BytesIO(of), allow_pickle=False) for name, of in members.items()}
 
 
 def find(name: str, roots: list[pathlib.Path]) -> pathlib.Path:
@@ -117,20 +91,24 @@ def find(name: str, roots: list[pathlib.Path]) -> pathlib.Path:
 
 def read_labels(path: pathlib.Path, name: str, variant: str) -> tuple[np.ndarray, np.ndarray]:
     """Reads the clean labels and the labels of `variant` from the file."""
-    official = VARIANTS[name]
+    own, official = ("clean", variant), ("clean_label", VARIANTS[name][variant])
     try:
+        content: dict = {}
         if path.suffix == ".npz":
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
-                clean, human = content["clean"], content[variant]
+            content, keys = _arrays(_read(path), own), own
         else:
-            content = _unpickle(path)
-            clean, human = (content[key].labels() for key in ("clean_label", official[variant]))
-        arrays = clean, human
-        if any(array.ndim != 1 or array.dtype.kind not in "iu" for array in arrays):
+            content, keys = _unpickled(_read(path)), official
+        if lacking := [key for key in keys if key not in content]:
+            raise ValueError(f"it has no {' and no '.join(lacking)}")
+        clean, human = (content[key] for key in keys)
+        if path.suffix != ".npz":
+            clean, human = pickled.labels(clean), pickled.labels(human)
+        if any(array.ndim != 1 or array.dtype.kind not in "iu" for array in (clean, human)):
             raise ValueError("its labels are not rows of integers")
-        return arrays
-    except Exception as error:  # pickle, zipfile and NumPy raise many types
-        raise ValueError(f"{path}: not the label file of {name}: {error}") from None
+        return clean, human
+    except Exception as error:  # zipfile, NumPy and torn pickles raise many types
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path}: not the label file of {name}: {said}") from None
 
 
 def checked(path: pathlib.Path, name: str, variant: str, clean_labels: np.ndarray) -> np.ndarray:

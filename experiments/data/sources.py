@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from experiments import cache, checks
-from experiments.data import archives, human
+from experiments.data import archives, human, npz
 from experiments.data.base import Dataset, NotThere, dataset
 from experiments.progress import console, track
 
@@ -57,42 +57,7 @@ def _digits(split_seed, **unused) -> Dataset:
 
 
 def _npz(path, **unused) -> Dataset:
-    """A user's own npz file."""
-    if not path:
-        raise ValueError("config.data.path: npz needs the name of a file")
-    try:
-        with (
-            open(pathlib.Path(path).expanduser(), "rb") as file,
-            np.load(file, allow_pickle=False) as content,
-        ):
-            found = {name: content[name] for name in content.files}
-    except Exception as error:  # zipfile and NumPy raise many types
-        raise ValueError(f"config.data.path: cannot read {path}: {error}") from None
-    allowed = ("images", "labels", "clean_labels", "test_images", "test_labels", "class_names")
-    lacking = {"images", "labels"} - found.keys()
-    tests = {"test_images", "test_labels"}
-    lacking |= tests - found.keys() if tests & found.keys() else set()
-    for name in sorted(found.keys() ^ ({*allowed} & found.keys() | lacking)):
-        verb = "lacks" if name in lacking else "has an unknown"
-        raise ValueError(f"{path}: {verb} array {name}; expected {', '.join(allowed)}")
-    labels = found["labels"]
-    if labels.dtype.kind not in "iu" or labels.ndim != 1 or not len(labels):
-        raise ValueError(f"{path}: expected labels as integers, got {labels.dtype}, {labels.shape}")
-    given = (found[key] for key in ("labels", "clean_labels", "test_labels") if key in found)
-    classes = max(int(a.max(initial=1)) + 1 for a in given if a.dtype.kind in "iu")
-    if classes > 100_000:
-        raise ValueError(f"{path}: expected labels below 100000, got {classes - 1}")
-    names = found.get("class_names", np.arange(classes).astype(str))
-    if names.dtype.kind != "U" or names.ndim != 1:
-        raise ValueError(f"{path}: expected class_names as a row of strings, got {names.dtype}")
-    images = {key: found[key] for key in ("images", "test_images") if key in found}
-    images = {key: a[..., None] if a.ndim == 3 else a for key, a in images.items()}
-    train = images["images"]
-    arrays = {"train_images": train, "train_labels": labels}
-    arrays["test_images"] = images.get("test_images", train[:0])
-    arrays["test_labels"] = found.get("test_labels", labels[:0])
-    arrays["clean_labels"] = found.get("clean_labels", np.full(labels.shape, -1))
-    return dataset("npz", names.tolist(), arrays)
+    return npz.read(path)
 
 
 def _official(name: str):
@@ -178,7 +143,8 @@ def _in_folder(name: str, root: pathlib.Path) -> tuple[list[pathlib.Path], Calla
     prepared = sorted((root / name).glob("*/dataset_info.json"))
     if prepared:
         folder = prepared[-1].parent
-        return sorted(folder.iterdir()), functools.partial(_read_tfds, name, folder)
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+        return files, functools.partial(_read_tfds, name, folder)
     archive = archives.ARCHIVES[name]
     path, pickled = (root / archive.file.replace("binary", kind) for kind in ("binary", "python"))
     if path.is_file():

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from experiments.checks import choose, within
 from experiments.models import cpu
 from experiments.models.batch_norm import BatchNorm
+from experiments.models.sides import check_sides
 
 
 def _conv(*args, **kwargs):
@@ -256,8 +257,7 @@ def make_model(
     choose("config.model.init", init, dict.fromkeys(("flax", "torch")))
     choices: dict[str, Any] = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
     model = model(num_classes, dtype=choose("config.model.dtype", dtype, choices))
-    if name in ("lenet", "convnet") and min(image_shape[:2]) < 16:
-        raise ValueError(f"model {name}: expected images of at least 16x16, got {image_shape}")
+    check_sides(name, image_shape, MODELS)
     if dropout != -1:
         within("config.model.dropout", dropout, 0, 0.99)
         if not hasattr(model, "dropout"):

@@ -110,12 +110,14 @@ def rates_of(of_rows: Lines) -> Iterable[float]:
 def lines_over_noise(found, selection: str) -> dict[Condition, Lines]:
     """The cells that have a score, by kind of noise.
 
-    Without noise its kind makes no difference: such runs belong to every kind.
+    Without noise its kind makes no difference: such runs belong to every kind. Runs whose rate
+    does not say how many targets are wrong have no place here.
     """
     cells = {
         (row, column): cell
         for (row, column), of in runs.by_cell(found).items()
-        if column.noise != "given" and (cell := statistics.make_cell(of, selection)).n
+        if (column.rate or column.noise == "none")
+        and (cell := statistics.make_cell(of, selection)).n
     }
     lines: dict[Condition, Lines] = {}
     for kind in sorted({column._replace(rate=-1.0) for _, column in cells if column.rate}):

@@ -64,8 +64,9 @@ def finished_runs(root: pathlib.Path, columns: str | None = None) -> list[Finish
     """
     found: dict[str, Stored] = {}
     for one in stored.finished_below(root.expanduser()):
-        # A copy of a run must not count as another seed.
+        # A copy of a run must not count as another seed; one with other wrong targets is no copy.
         key = identity.config_sha256(one.results["config"]) + made_with(one.results)
+        key += condition_of(one.results).noise
         found.setdefault(key, one)
     if not found:
         raise ValueError(f"--workdir: no finished run in {root}")
@@ -74,7 +75,7 @@ def finished_runs(root: pathlib.Path, columns: str | None = None) -> list[Finish
     names, more = row_names(configs, keys), column_values(configs, keys)
     runs = [
         FinishedRun(one.path, one.results, row,
-                    condition(one.results["config"])._replace(more=own), settings, one.pack)
+                    condition_of(one.results)._replace(more=own), settings, one.pack)
         for one, (row, settings), own in zip(found.values(), names, more, strict=True)
     ]  # fmt: skip
     if len(scores := sorted({run.score for run in runs})) > 1:
@@ -89,15 +90,25 @@ def made_with(results: dict) -> str:
     return f"{versions}; {results['devices']} of {results['platform']}, x64 {results['x64']}"
 
 
-def condition(config: dict) -> Condition:
+def condition_of(results: dict) -> Condition:
+    return condition(results["config"], results.get("noise", {}).get("realised_rate"))
+
+
+def condition(config: dict, wrong: float | None = None) -> Condition:
+    """The condition of a run; `wrong` is the known share of its targets that are wrong.
+
+    Only a run without wrong targets is without noise, whatever its config asks for.
+    """
     flat = identity.settings(config)
     kind, rate = flat.get("noise.kind", "given"), flat.get("noise.rate", 0.0)
+    if flat.get("noise.kind") == "given":  # reads no rate
+        rate = 0.0
     return Condition(  # with defaults: a user's own task may have none of these
         data=flat.get("data.name", ""),
         variant=flat.get("data.variant") or "",
         model=flat.get("model.name", ""),
         imbalance=flat.get("data.imbalance", 1.0),
-        noise=kind if rate or kind == "given" else "none",
+        noise=kind if rate or wrong or kind == "given" else "none",
         rate=rate,
     )
 
@@ -108,12 +119,13 @@ def heading(column: Condition, columns: list[Condition]) -> str:
         name for i, name in enumerate(Condition._fields) if len({one[i] for one in columns}) > 1
     }
     parts = [getattr(column, name) for name in ("data", "variant", "model") if name in differing]
-    if column.rate and len({one.noise for one in columns if one.rate}) > 1:
+    unsaid = not column.rate and column.noise not in ("none", "given")  # wrong at a rate of 0
+    if unsaid or (column.rate and len({one.noise for one in columns if one.rate}) > 1):
         parts.append(column.noise)
     if column.imbalance != 1 or differing == {"imbalance"}:
         parts.append(f"imbalance {column.imbalance:g}")
     own = [pair for pair in column.more if any(pair not in one.more for one in columns)]
-    said = column.rate or (column.noise != "given" and column.imbalance == 1)
+    said = column.rate or (column.noise == "none" and column.imbalance == 1)
     if said and not (own and "rate" not in differing):
         parts.append(f"noise {column.rate:g}")
     parts += further(column, own)

@@ -22,9 +22,8 @@ def when(key: str, *values) -> Callable[[Flat], bool]:
 
 
 def is_noisy(config: Flat) -> bool:
-    """Whether wrong targets are drawn; instance-dependent noise draws some even at rate 0."""
-    kind, rate = config.get("noise.kind"), config.get("noise.rate")
-    return kind != "given" and (bool(rate) or kind == "instance_dependent")
+    """Whether wrong targets are drawn."""
+    return config.get("noise.kind") != "given" and bool(config.get("noise.rate"))
 
 
 def is_split(config: Flat) -> bool:

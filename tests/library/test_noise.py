@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from superloss_jax import noise
+from superloss_jax import _noisy_labels, _transition_matrix, noise
 
 LABELS = np.arange(60_000, dtype=np.int32) % 10
 
@@ -43,6 +43,11 @@ def test_published_maps():
         assert len(path) == 5
     # The superclass of vehicles 1: bicycle, bus, motorcycle, pickup truck, train.
     assert [noise.CIFAR100_FLIPS[i] for i in (8, 13, 48, 58, 90)] == [13, 48, 58, 90, 8]
+    blocks = noise.CIFAR100_BLOCK_FLIPS  # the formula of the published codes
+    assert blocks == {i: 5 * (i // 5) + (i % 5 + 1) % 5 for i in range(100)}
+    coarse = _transition_matrix._CIFAR100_COARSE
+    assert sum(coarse[i] == coarse[j] for i, j in blocks.items()) == 6
+    assert all(coarse[i] == coarse[j] for i, j in noise.CIFAR100_FLIPS.items())
     pair = noise.transition_matrix("pair_flip", 0.45, 4)
     np.testing.assert_allclose(pair, 0.55 * np.eye(4) + 0.45 * np.roll(np.eye(4), 1, axis=1))
 
@@ -84,7 +89,8 @@ def test_permuted_labels():
 def test_instance_dependent_noise_of_equal_images_is_symmetric():
     """If all images are equal, the scores are 0 and the softmax is uniform."""
     labels = LABELS[:20_000]
-    images = np.full((len(labels), 25), 3.0)  # a shape that other tests compile, too
+    # A shape that other tests compile, too. The mean of so many 0.1 is rounded.
+    images = np.full((len(labels), 25), 0.1)
     noisy = noise.instance_dependent_labels(jax.random.key(0), images, labels, 0.4, 10)
     counts = np.zeros((10, 10))
     np.add.at(counts, (labels, noisy), 1)
@@ -92,18 +98,42 @@ def test_instance_dependent_noise_of_equal_images_is_symmetric():
     assert stats.chisquare(counts.ravel(), (matrix * 2000).ravel()).pvalue > 1e-4
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.1, 0.4, 1.0])
+@pytest.mark.parametrize("rate", [0.0, 0.01, 0.1, 0.4, 0.95, 1.0])
 def test_instance_dependent_rate(rate):
     labels = LABELS[:20_000]
     images = np.random.default_rng(0).integers(0, 256, (20_000, 5, 5, 1), dtype=np.uint8)
     args = images, labels, rate, 10
     noisy = noise.instance_dependent_labels(jax.random.key(0), *args)
     assert noisy.dtype == labels.dtype
-    # The mean of a normal number truncated to [0, 1].
-    expected = stats.truncnorm(-rate / 0.1, (1 - rate) / 0.1, rate, 0.1).mean()
-    np.testing.assert_allclose((noisy != labels).mean(), expected, atol=0.015)
+    # Four standard deviations of the share; at 0 and 1, it is exact.
+    tolerance = 4 * np.sqrt(rate * (1 - rate) / 20_000)
+    np.testing.assert_allclose((noisy != labels).mean(), rate, atol=tolerance)
     again = noise.instance_dependent_labels(jax.random.key(0), *args)
     np.testing.assert_array_equal(noisy, again)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.3, 0.4, 0.9])
+def test_flip_rates_are_normal_numbers_truncated_on_both_sides(rate):
+    drawn = _noisy_labels._flip_rates(jax.random.key(0), rate, 20_000)
+    sigmas = min(rate, 1 - rate) / 0.1
+    expected = stats.truncnorm(-sigmas, sigmas, rate, 0.1)
+    assert stats.kstest(drawn, expected.cdf).pvalue > 1e-3
+    assert expected.mean() == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e308])
+def test_images_that_are_not_finite_are_refused(value):
+    images = np.ones((6, 4, 4))
+    images[2:4, 0, 0] = value
+    got = "larger ones" if value == 1e308 else "NaN or infinity in image 2"
+    with pytest.raises(ValueError, match=f"images: expected finite numbers .*, got {got}"):
+        noise.instance_dependent_labels(jax.random.key(0), images, [0, 1, 2] * 2, 0.4, 3)
+
+
+@pytest.mark.parametrize("images", [np.ones((6, 4)) * 1j, np.array([["a"]] * 6), np.ones((6, 0))])
+def test_images_that_cannot_be_meant_are_refused(images):
+    with pytest.raises(ValueError, match="images: expected"):
+        noise.instance_dependent_labels(jax.random.key(0), images, [0, 1, 2] * 2, 0.4, 3)
 
 
 def test_instance_dependent_noise_depends_on_the_image():
@@ -160,6 +190,75 @@ def test_any_matrix_under_jit():
     np.testing.assert_allclose(realised, matrix, atol=0.03)
 
 
+def all_noise(labels, num_classes):
+    """Labels drawn in every way, by name."""
+    key = jax.random.key(5)
+    matrix = noise.transition_matrix("symmetric_exclusive", 0.6, num_classes)
+    images = np.arange(len(labels) * 4.0).reshape(-1, 4) % 7
+    return {
+        "corrupt": noise.corrupt_labels(key, labels, matrix),
+        "exact": noise.corrupt_labels(key, labels, matrix, exact=True),
+        "permute": noise.permute_labels(key, labels, 0.5),
+        "instance": noise.instance_dependent_labels(key, images, labels, 0.6, num_classes),
+    }
+
+
+@pytest.mark.parametrize(
+    ("dtype", "num_classes"),
+    [("int8", 200), ("int8", 128), ("uint8", 256), ("uint8", 300), ("int16", 300),
+     ("uint16", 300), ("uint32", 300), ("int64", 300), ("uint64", 300), ("uint4", 100)],
+)  # fmt: skip
+def test_every_integer_dtype_gives_the_same_labels(dtype, num_classes):
+    """Also if a dtype cannot hold the number of classes, or the new label."""
+    most = int(jnp.iinfo(dtype).max)
+    labels = np.arange(512) % min(num_classes, most + 1)
+    expected = all_noise(labels.astype(np.int32), num_classes)
+    for given in (labels.astype(jnp.dtype(dtype)), jnp.asarray(labels.astype(jnp.dtype(dtype)))):
+        for kind, noisy in all_noise(given, num_classes).items():
+            found = np.asarray(noisy).astype(np.int32)
+            np.testing.assert_array_equal(found, np.asarray(expected[kind]), kind)
+            holds = kind == "permute" or num_classes - 1 <= most
+            wanted = given.dtype if holds else np.dtype(np.int32)
+            if kind != "instance":  # the others are JAX arrays
+                wanted = jax.dtypes.canonicalize_dtype(wanted)
+            assert noisy.dtype == wanted
+    matrix = noise.transition_matrix("symmetric_exclusive", 0.6, num_classes)
+    jitted = jax.jit(lambda labels: noise.corrupt_labels(jax.random.key(5), labels, matrix))(given)
+    np.testing.assert_array_equal(np.asarray(jitted).astype(np.int32), expected["corrupt"])
+
+
+def test_lists_of_labels():
+    labels = (np.arange(60) % 3).astype(np.int32)
+    expected = all_noise(labels, 3)
+    for kind, noisy in all_noise(labels.tolist(), 3).items():
+        np.testing.assert_array_equal(noisy, expected[kind])
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 8, 9, 17])
+def test_labels_are_the_quantiles_of_their_row(num_classes):
+    """Also where probabilities are 0, so that quantiles are equal."""
+    rng = np.random.default_rng(num_classes)
+    matrix = rng.dirichlet(np.ones(num_classes), num_classes) * rng.integers(0, 2, num_classes)
+    matrix = np.where(matrix.sum(1, keepdims=True), matrix, np.eye(num_classes))
+    matrix /= matrix.sum(1, keepdims=True)
+    labels = np.arange(600).reshape(2, 300) % num_classes
+    key = jax.random.key(1, impl="threefry2x32")
+    with jax.threefry_partitionable(True):
+        bits = np.asarray(jax.random.bits(key, labels.shape, np.uint32)) >> 1
+    upper = np.rint(np.cumsum(matrix, axis=1)[:, :-1] * 2**31)
+    expected = (bits[..., None] >= upper[labels]).sum(-1)
+    np.testing.assert_array_equal(noise.corrupt_labels(key, labels, matrix), expected)
+
+
+def test_traced_labels_that_are_no_class_stay():
+    matrix = noise.transition_matrix("symmetric_exclusive", 1.0, 3)
+    labels = jnp.array([-1, 0, 3, -100, 2, 255])
+    noisy = jax.jit(lambda labels: noise.corrupt_labels(jax.random.key(0), labels, matrix))(labels)
+    np.testing.assert_array_equal(np.asarray(noisy)[[0, 2, 3, 5]], [-1, 3, -100, 255])
+    assert noisy[1] in (1, 2)
+    assert noisy[4] in (0, 1)
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -167,7 +266,7 @@ def test_any_matrix_under_jit():
         (("symetric_inclusive", 0.1, 10), "got 'symetric_inclusive'; did you mean symmetric_inc"),
         (("symmetric_exclusive", 1.01, 10), r"rate: expected a number in \[0, 1\], got 1.01"),
         (("symmetric_exclusive", float("nan"), 10), "rate: .* got nan"),
-        (("symmetric_exclusive", 0.1, 1), "num_classes: expected at least 2, got 1"),
+        (("symmetric_exclusive", 0.1, 1), "num_classes: expected an integer >= 2, got 1"),
     ],
 )
 def test_bad_kinds(args, message):

@@ -82,7 +82,9 @@ SPLIT = {
 
 @pytest.mark.parametrize("kind", labels.KINDS)
 def test_noise_of_the_program(kind):
-    noisy = data.corrupt(toy(), **(NOISE | {"kind": kind})).train
+    dataset = toy()._replace(class_names=("",) * 100) if kind == "asymmetric_blocks" else toy()
+    dataset = dataset._replace(name="cifar100" if kind == "asymmetric_blocks" else "cifar10")
+    noisy = data.corrupt(dataset, **(NOISE | {"kind": kind})).train
     np.testing.assert_array_equal(noisy.clean_targets, np.arange(9000) % 10)
     share = {"symmetric_inclusive": 0.9, "permuted": 0.9, "asymmetric": 0.5, "given": 0}
     expected = 0.4 * share.get(kind, 1)
@@ -90,6 +92,34 @@ def test_noise_of_the_program(kind):
     if kind == "asymmetric":
         flipped = noisy.targets != noisy.clean_targets
         assert set(noisy.targets[flipped & (noisy.clean_targets == 9)]) == {1}
+    if kind == "asymmetric_blocks":
+        flipped = noisy.targets != noisy.clean_targets
+        assert set(noisy.targets[flipped & (noisy.clean_targets == 9)]) == {5}
+
+
+@pytest.mark.parametrize("kind", labels.KINDS)
+def test_at_rate_0_no_label_is_wrong_and_there_is_no_matrix(kind):
+    """A matrix of so many classes would fill 74 GiB."""
+    dataset = toy()._replace(class_names=("",) * 100_000)
+    noisy = data.corrupt(dataset, **(NOISE | {"kind": kind, "rate": 0.0})).train
+    np.testing.assert_array_equal(noisy.targets, dataset.train.targets)
+    assert data.realised_rate(noisy) == 0
+    if kind in (*labels.OF_MATRIX, "instance_dependent"):
+        dataset = dataset._replace(name=next(iter(labels.FLIPS.get(kind, ["cifar10"]))))
+        with pytest.raises(
+            ValueError, match=f"{kind} noise needs a table of the classes, .* got 100000"
+        ):
+            data.corrupt(dataset, **(NOISE | {"kind": kind}))
+
+
+def test_flips_of_cifar100_by_name():
+    of = {kind: data.noise_matrix("cifar100", kind, 0.4, 100) for kind in labels.FLIPS}
+    rows = np.arange(100)
+    blocks = 5 * (rows // 5) + (rows % 5 + 1) % 5
+    np.testing.assert_allclose(of["asymmetric_blocks"][rows, blocks], 0.4)
+    assert (of["asymmetric"][rows, blocks] > 0).sum() < 10
+    with pytest.raises(ValueError, match="no published map for cifar10, only for cifar100"):
+        labels.check_noise("cifar10", "asymmetric_blocks", 0.4)
 
 
 def test_noise_is_drawn_before_the_split():

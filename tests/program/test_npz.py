@@ -53,7 +53,7 @@ def test_npz_with_and_without_clean_labels(tmp_path):
 
 
 def test_noise_is_not_drawn_over_wrong_labels(tmp_path):
-    clean, given = np.arange(30) % 3, np.zeros(30, int)
+    clean, given = np.arange(30) % 3, np.arange(30) // 10
     np.savez(tmp_path / "own.npz", **arrays_of(labels=given, clean_labels=clean))
     config = npz_config(tmp_path / "own.npz")
     with pytest.raises(ValueError, match="the labels are not the clean ones: choose given"):
@@ -85,8 +85,18 @@ def test_npz_in_grey_without_a_test_set(tmp_path):
         ({"images": np.zeros((30, 6, 5, 4), np.uint8)}, r"or 3\), got uint8 of \(30, 6, 5, 4\)"),
         ({"images": None}, "lacks array images"),
         ({"labels": np.arange(29) % 3}, r"shape \(30,\), got int64 of \(29,\)"),
-        ({"labels": np.arange(30) / 3}, "expected labels as integers, got float64"),
+        ({"labels": np.arange(30) / 3}, "labels as integers, one for each image, got float64"),
         ({"labels": np.arange(30) - 1}, "expected labels from 0 to 28, got -1 to 28"),
+        ({"labels": np.arange(30) % 3 + 1}, "got 1, 2, 3; no example is of class 0: renumber"),
+        ({"labels": np.arange(30) % 3 * 500}, "got 0, 500, 1000; no example is of class 1"),
+        ({"labels": np.where(np.arange(30), np.arange(30) % 3, 99_999)}, "is of class 3: renumber"),
+        ({"test_labels": np.full(9, 7)}, "npz test: expected labels from 0 to 2, got 7 to 7"),
+        (
+            {"clean_labels": np.full(30, 255, np.uint8)},
+            "clean_labels from 0 to 2, got 255 to 255; -1 marks an unknown one",
+        ),
+        ({"clean_labels": np.full(30, 3)}, "from 0 to 2, got 3 to 3; -1 marks"),
+        ({"clean_labels": np.full(30, -2)}, "from 0 to 2, got -2 to -2; -1 marks"),
         (
             {"clean_labels": np.full(30, 3), "class_names": ABC},
             "expected clean_labels from 0 to 2, got 3 to 3",
@@ -97,8 +107,20 @@ def test_npz_in_grey_without_a_test_set(tmp_path):
         ),
         ({"test_labels": None}, "lacks array test_labels"),
         ({"test_images": None}, "lacks array test_images"),
-        ({"labels": np.array(3)}, "expected labels as integers, got int64"),
-        ({"labels": np.full(30, 10**9)}, "expected labels below 100000, got 1000000000"),
+        ({"labels": np.array(3)}, "labels as integers, one for each image, got int64"),
+        ({"labels": np.full(30, 10**9)}, "got 1000000000; no example is of class 0"),
+        ({"labels": np.full(30, 2**64 - 1)}, "no example is of class 0"),
+        (
+            {"class_names": np.arange(100_001).astype(str)},
+            "expected at most 100000 classes, got 100001",
+        ),
+        ({"images": np.uint8(3), "test_images": None, "test_labels": None}, r"uint8 of \(\)"),
+        ({"images": np.uint8(3)}, r"uint8 of \(\)"),
+        ({"test_images": np.uint8(3)}, r"npz test: expected uint8 images .* got uint8 of \(\)"),
+        ({"clean_labels": np.int8(3)}, r"clean_labels as integers of shape \(30,\), got int8"),
+        ({"test_labels": np.int8(2)}, r"labels as integers of shape \(9,\), got int8 of \(\)"),
+        ({"class_names": np.array("a")}, r"as a row of strings, got <U1 of \(\)"),
+        ({"labels": np.zeros(0, int)}, r"one for each image, got int64 of \(0,\)"),
         ({"images": np.zeros((30, 0, 5, 3), np.uint8)}, "expected uint8 images"),
         ({"class_names": np.array([b"a", b"b"])}, "class_names as a row of strings"),
         ({"class_names": np.array(["a"]), "labels": np.zeros(30, int)}, "at least 2 classes"),
@@ -114,7 +136,20 @@ def test_npz_that_cannot_be_meant(tmp_path, changes, message):
     assert "\n" not in str(error.value)
 
 
+def test_classes_without_an_example_have_names(tmp_path):
+    labels = np.arange(30) % 2 + 1
+    path = tmp_path / "own.npz"
+    np.savez(path, **arrays_of(labels=labels, class_names=np.array(["none", "cat", "dog", "owl"])))
+    dataset = data.load("npz", path=str(path))
+    np.testing.assert_array_equal(dataset.train.targets, labels)
+    assert len(dataset.class_names) == 4
+
+
 def test_npz_that_is_no_npz(tmp_path):
+    with open(tmp_path / "array.npz", "wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(ValueError, match="holds one array without a name"):
+        data.load("npz", path=str(tmp_path / "array.npz"))
     for name, content in (("none.npz", None), ("torn.npz", b"PK\3\4 torn")):
         if content:
             (tmp_path / name).write_bytes(content)

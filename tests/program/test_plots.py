@@ -50,6 +50,13 @@ def test_accuracy_over_noise_is_the_mean_and_the_band_the_extremes(tmp_path):
         corners = {tuple(np.round(corner, 6)) for corner in band.get_paths()[0].vertices}
         for rate, cell in zip((0, 20, 40), cells, strict=True):
             assert {(rate, round(min(cell), 6)), (rate, round(max(cell), 6))} <= corners
+    # Runs with wrong labels at a rate of 0 are not drawn there.
+    odd = {"noise": {"convention": "x", "realised_rate": 0.08}}
+    make_run(tmp_path, "superloss", 0.0, 9, more=odd, **{"noise.kind": "instance_dependent"})
+    again = runs.finished_runs(tmp_path)
+    assert len(again) == len(found) + 1
+    lines = plots_metrics.lines_over_noise(again, "last")
+    assert lines == plots_metrics.lines_over_noise(found, "last")
     # Without noise, its kind does not matter.
     line = lines_of(titles["noise rate (%), asymmetric"])["superloss"]
     clean = values["superloss", "symmetric_exclusive", 0.0]

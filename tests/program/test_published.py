@@ -124,6 +124,30 @@ def test_labels_of_people():
     assert published.measured_by(other) not in [one.task for one in published.listed(ACCURACY)]
 
 
+def test_numbers_of_blocks_are_not_those_of_superclasses():
+    """On CIFAR-100, two kinds of noise are called asymmetric."""
+    changes = {"data.name": "cifar100", "model.name": "resnet34"}
+    superclasses, blocks = (
+        published.measured_by(run_of(**changes | {"noise.kind": kind}))
+        for kind in ("asymmetric", "asymmetric_blocks")
+    )
+    assert superclasses != blocks
+    assert published._near(superclasses, blocks)  # listed apart, with the reason
+    cells = {("last", "row", "column"): statistics.Cell(
+        [run_of(**changes | {"noise.kind": "asymmetric"})], {(0, 0, 0): 40.0})}  # fmt: skip
+    one = published.Published(blocks, "last10", 41.15, math.nan, 3, "")
+    _, ((*_, why, _),) = published.apart(cells, [one])
+    assert why.startswith("not comparable: noise convention is asymmetric_blocks")
+
+
+def test_wrong_labels_at_rate_0_are_not_compared_with_clean_ones():
+    run = run_of(**{"noise.kind": "instance_dependent", "noise.rate": 0.0})
+    column = condition(run.results["config"], 0.088)
+    assert not published.matches(
+        run._replace(column=column), "best_validation", published.listed(ACCURACY)
+    )
+
+
 def test_the_verdict_needs_three_seeds_and_a_deviation():
     task = published.Measured("cifar10", "lenet", "superloss", "symmetric_exclusive", 0.4)
 

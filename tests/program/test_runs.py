@@ -126,8 +126,22 @@ def test_columns_are_headed_by_what_tells_them_apart():
     assert headings(*models) == ["mlp, noise 0.4", "lenet, noise 0.4"]
     given = {"data.name": "cifar10n", "noise.kind": "given", "noise.rate": 0.0}
     assert headings(given | {"data.variant": "worse"}) == ["given"]
+    assert headings(given | {"noise.rate": 0.4}) == ["given"]  # which is not read
     variants = [given | {"data.variant": name} for name in ("aggre", "worse")]
     assert headings(*variants) == ["aggre", "worse"]
+
+
+def test_wrong_targets_are_never_called_noise_0(tmp_path):
+    """Instance-dependent noise once drew wrong labels at a rate of 0."""
+    changes = {"noise.kind": "instance_dependent", "noise.rate": 0.0}
+    wrong = {"convention": "instance_dependent", "realised_rate": 0.088, "labels_sha256": ""}
+    write(tmp_path, "a", config=config_of(**changes), noise=wrong)
+    write(tmp_path, "b", config=config_of(**changes), noise=wrong | {"realised_rate": 0.0})
+    write(tmp_path, "c", config=config_of(), noise=wrong | {"realised_rate": 0.4})
+    found = runs.finished_runs(tmp_path)
+    columns = [run.column for run in found]
+    of = {run.path.name: runs.heading(run.column, columns) for run in found}
+    assert of == {"a": "instance_dependent", "b": "noise 0", "c": "noise 0.4"}
 
 
 def test_runs_are_read_once_and_copies_are_no_further_seeds(tmp_path):

@@ -36,11 +36,12 @@ def write(root, method, seed, test, score=MAE, **changes):
     ]  # fmt: skip
     (path / files.METRICS).write_text("".join(files.line(row) for row in rows))
     files.write_json(path / files.CONFIG, config.to_dict())
+    rate = config.noise.rate
     files.write_json(path / files.RESULTS, {
         "config": config.to_dict(), "versions": {"jax": "1"}, "devices": 1, "platform": "cpu",
         "x64": False, "score": score._asdict(),
         f"test_{key}": selection.selected_scores(rows, score),
-        "noise": {"convention": config.noise.kind, "realised_rate": config.noise.rate + 0.001},
+        "noise": {"convention": config.noise.kind, "realised_rate": rate + 0.001 * bool(rate)},
     })  # fmt: skip
     return path
 
@@ -66,8 +67,8 @@ def test_the_least_is_best_and_first_and_differences_keep_their_sign(tmp_path, c
     assert lines[2][3] == "**6.1 ± 0.1**"
     assert lines[1][2].startswith("-5.0 [")
     assert text.startswith("Test mean absolute error in years; ")
-    assert "Ages wrong: noise 0: 0.10%; noise 0.4: 40.10%." in text
-    assert "part of wrong ages 0.10% to 40.10%" in text
+    assert "Ages wrong: noise 0: 0.00%; noise 0.4: 40.10%." in text
+    assert "part of wrong ages 0.00% to 40.10%" in text
     best = {(one["row"], one["rate"]): one["best"] for one in lines_of_csv(root, capsys)}
     assert [key for key, said in best.items() if said == "True"] == [
         ("gce", "0.0"), ("superloss", "0.4"),

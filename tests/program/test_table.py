@@ -32,11 +32,12 @@ def write(root, method, seed, test, versions=NUMPY, platform="cpu", validation=N
     path.mkdir(parents=True)
     rows = [{"test_accuracy": value / 100} for value in test]
     (path / files.METRICS).write_text("".join(files.line(row) for row in rows))
+    rate = config.noise.rate
     files.write_json(path / files.RESULTS, {
         "config": config.to_dict(), "versions": {"jax": "0.10.2"} | versions, "devices": 1,
         "platform": platform, "x64": False, "test_accuracy": accuracy,
         "score": ACCURACY._asdict(),
-        "noise": {"convention": config.noise.kind, "realised_rate": config.noise.rate + 0.001},
+        "noise": {"convention": config.noise.kind, "realised_rate": rate + 0.001 * bool(rate)},
     })  # fmt: skip
 
 

@@ -205,7 +205,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         ({"seed": -1}, "config.seed: expected an integer in .*, got -1"),
         ({"batch_size": 9999}, "from 1 to 1297, got 9999"),
         ({"data.split_seed": -1}, "config.data.split_seed: expected an integer in .*, got -1"),
-        ({"model.name": "lenet"}, r"at least 16x16, got \(8, 8, 1\)"),
+        ({"model.name": "lenet"}, "lenet needs images .* got 8x8; pad them to 16x16"),
     ],
 )
 def test_bad_configs_are_refused_before_training(overrides, message):

@@ -1,0 +1,21 @@
+"""Which sizes of images a model takes."""
+
+from collections.abc import Iterable
+
+# The least side of an image, and what its sides must be multiples of; others take any size. Blocks
+# of 2x2 are pooled without a rest, and the vision transformers' patches have 4x4 pixels.
+SIDES = {"lenet": (16, 4), "convnet": (8, 8), "vit_tiny": (4, 4), "vit_curbench": (4, 4)}
+
+
+def check_sides(name: str, image_shape: tuple[int, ...], models: Iterable[str]) -> None:
+    """Raises ValueError if the model cannot take images of this size."""
+    least, step = SIDES.get(name, (1, 1))
+    if all(side >= least and side % step == 0 for side in image_shape[:2]):
+        return
+    got = "x".join(map(str, image_shape[:2]))
+    fitting = "x".join(str(max(least, -(-side // step) * step)) for side in image_shape[:2])
+    free = ", ".join(other for other in models if other not in SIDES)
+    raise ValueError(
+        f"config.model.name: {name} needs images whose sides are multiples of {step}, from {least}"
+        f" on, got {got}; pad them to {fitting}, or choose a model for any size: {free}"
+    )
