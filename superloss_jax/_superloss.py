@@ -221,6 +221,10 @@ def follow(
     new = threshold.update(
         batch.losses, state._replace(step=()), where=batch.where, axis_name=axis_name, **inputs
     )
-    tau = new.tau if new.tau.ndim == 0 else new.tau[inputs["labels"]]
+    if new.tau.ndim and "labels" not in inputs:
+        raise ValueError(
+            "threshold: a tau per class needs Threshold(..., needs={'labels': classes})"
+        )
+    tau = new.tau[inputs["labels"]] if new.tau.ndim else new.tau
     step = () if isinstance(state.step, tuple) else saturating_add(state.step)
     return new._replace(step=step), tau

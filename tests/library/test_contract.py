@@ -9,6 +9,8 @@ import pytest
 
 from superloss_jax import (
     LossTransform,
+    SuperLossState,
+    Threshold,
     chain,
     constant,
     curricula,
@@ -172,6 +174,23 @@ def test_lam_may_be_a_schedule_of_the_step(name):
     chex.assert_trees_all_equal(
         own._replace(step=()), fixed if name != "trend" else fixed.superloss
     )
+
+
+def test_a_users_threshold_says_what_it_needs():
+    def update(losses, state, *, where=None, axis_name=None, labels=None, **others):
+        if labels is None:
+            return state
+        return state._replace(tau=state.tau.at[labels].max(jnp.where(where, losses, 0)))
+
+    first = per_class(2).init()
+    start = SuperLossState(tau=first.tau, count=first.count)
+    transform = superloss(threshold=Threshold(lambda: start, update))
+    with pytest.raises(ValueError, match=r"a tau per class needs Threshold\(..., needs="):
+        transform.update(LOSSES, transform.init(), labels=jnp.array([0, 1, 1]))
+    transform = superloss(threshold=Threshold(lambda: start, update, needs={"labels": 2}))
+    values, state = transform.update(LOSSES, transform.init(), labels=jnp.array([0, 1, 5]))
+    assert state.tau.tolist() == [0.5, 2]
+    np.testing.assert_array_equal(values, [0, 0, np.nan])
 
 
 @once
