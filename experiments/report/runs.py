@@ -103,7 +103,7 @@ def condition(config: dict) -> Condition:
 
 
 def heading(column: Condition, columns: list[Condition]) -> str:
-    """The parts of a condition that tell it from the others."""
+    """The parts of a condition that tell it from the others; "" if nothing need be told."""
     differing = {
         name for i, name in enumerate(Condition._fields) if len({one[i] for one in columns}) > 1
     }
@@ -117,7 +117,7 @@ def heading(column: Condition, columns: list[Condition]) -> str:
     if said and not (own and "rate" not in differing):
         parts.append(f"noise {column.rate:g}")
     parts += further(column, own)
-    return ", ".join(filter(None, parts)) or column.noise
+    return ", ".join(filter(None, parts)) or (f"noise {column.noise}" if differing else "")
 
 
 def further(column: Condition, pairs: Iterable[tuple[str, Any]]) -> list[str]:
@@ -130,7 +130,7 @@ def settings(found: Iterable[FinishedRun]) -> str:
     """The sentence of a caption about settings that rows' names leave out."""
     of_row = {run.row: run.settings for run in found if run.settings}
     texts = [f"{row} with {of_row[row]}" for row in sorted(of_row)]
-    return f"Settings unlike most runs': {'; '.join(texts)}." if texts else ""
+    return f"Some settings are unlike most runs': {'; '.join(texts)}." if texts else ""
 
 
 def by_cell(found: Iterable[FinishedRun]) -> dict[tuple[str, Condition], list[FinishedRun]]:
@@ -206,6 +206,14 @@ def metrics(run: FinishedRun) -> list[dict]:
       ValueError: if they are not there, or torn.
     """
     return stored.metrics_of(run.stored)
+
+
+def fitted(score: Score) -> tuple[str, str]:
+    """What a score on right and on wrong training targets is called: in %, it is their share."""
+    right, wrong = f"right {score.target}s", f"wrong {score.target}s"
+    if score.unit == "%":
+        return f"{right} fitted", f"{wrong} memorised"
+    return f"{score.name} on {right}", f"{score.name} on {wrong}"
 
 
 def with_unit(score: Score) -> str:
