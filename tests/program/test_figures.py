@@ -131,11 +131,15 @@ def test_the_page_of_a_task_of_ones_own_names_only_what_its_runs_have(tmp_path):
     files.write_json(path / files.RESULTS, results | {"config": bare})
     rows = [{"epoch": epoch, "test_mae": 1.0} for epoch in (1, 2)]
     (path / files.METRICS).write_text("".join(map(files.line, rows)))
-    (one,) = [one for one in everything_drawn(tmp_path, 1)]
-    assert [axes.get_title(loc="left") for axes in one.figure.axes] == [""]
+    assert [
+        [axes.get_title(loc="left") for axes in one.figure.axes]
+        for one in everything_drawn(tmp_path, 1)
+    ] == [[""]]
     page.page(argparse.Namespace(**ARGS, workdir=str(tmp_path)))
     content = (tmp_path / "report.html").read_text()
-    assert not re.search(r"accura|label\b|labels|given|error on right|error on wrong", content)
+    read = Reader()
+    read.feed(content)
+    assert not re.search("accura|label|given|error on (right|wrong)", "".join(read.text))
     assert content.count('<line class="') == 1
 
 
@@ -143,9 +147,8 @@ def test_the_quickstart_has_one_legend_and_says_what_is_better(tmp_path, monkeyp
     row = {"test_accuracy": 0.5, "accuracy_wrong": 0.25}
     shown = []
     monkeypatch.setattr(plt, "close", shown.append)
-    quickstart.save_picture(
-        dict.fromkeys(quickstart.METHODS, [({}, [row] * 3)]), tmp_path / "a.png"
-    )
+    known = {method: [({}, [row] * 3)] for method in quickstart.METHODS}
+    quickstart.save_picture(known, tmp_path / "a.png")
     (figure,) = shown
     assert names_in(figure) == ["cross entropy", "SuperLoss"]
     said = {axes.get_ylabel(): axes.get_title() for axes in figure.axes}
