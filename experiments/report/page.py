@@ -189,7 +189,7 @@ def each_run(found: list[FinishedRun], order: list[str]) -> Iterator[str]:
         for run in sorted(same, key=lambda run: (run.column, run.seeds)):
             seeds = run.seeds[:1] if len({*run.seeds}) == 1 else run.seeds
             seed = f"seed {'/'.join(map(str, seeds))}"
-            place = ", ".join(filter(None, (runs.heading(run.column, columns), seed)))
+            place = runs.joined(runs.heading(run.column, columns), seed)
             picture = sparkline(run, low, high)
             yield f'<div class="run"><strong>{text(place)}</strong>\n{picture}</div>'
         yield "</div></details>"

@@ -81,7 +81,7 @@ def setting(kind: Condition) -> str:
     parts = [kind.data, kind.variant, kind.model]
     parts += [f"imbalance {kind.imbalance:g}"] if kind.imbalance != 1 else []
     parts += runs.further(kind, kind.more)
-    return ", ".join(filter(None, parts))
+    return runs.joined(*parts)
 
 
 def history(metrics: list[list[dict]], key: str) -> np.ndarray:
@@ -155,10 +155,7 @@ def titles(shown: list[Condition], every: list[Condition]) -> dict[Condition, st
     """Heads panels by how their conditions differ, or by the condition if there is only one."""
     if len(every) > 1:
         return {column: runs.heading(column, every) for column in shown}
-    return {
-        column: ", ".join(filter(None, (setting(column), runs.heading(column, every))))
-        for column in shown
-    }
+    return {column: runs.joined(setting(column), runs.heading(column, every)) for column in shown}
 
 
 def missing(needs: str, others: list[str]) -> str:
@@ -198,7 +195,7 @@ def draw_panels(places, values, styles, panels, headings) -> Figure:
 def score_axis(text: str, score: Score) -> str:
     """Names the axis of a score, and says so where a small one is good."""
     better = "" if score.larger_is_better else "lower is better"
-    return drawing.axis_name(text, ", ".join(filter(None, (score.unit, better))))
+    return drawing.axis_name(text, runs.joined(score.unit, better))
 
 
 def score_over_epochs(found, order, split) -> Figure:

@@ -117,7 +117,7 @@ def heading(column: Condition, columns: list[Condition]) -> str:
     if said and not (own and "rate" not in differing):
         parts.append(f"noise {column.rate:g}")
     parts += further(column, own)
-    return ", ".join(filter(None, parts)) or (f"noise {column.noise}" if differing else "")
+    return joined(*parts) or (f"noise {column.noise}" if differing else "")
 
 
 def further(column: Condition, pairs: Iterable[tuple[str, Any]]) -> list[str]:
@@ -218,6 +218,10 @@ def fitted(score: Score) -> tuple[str, str]:
 
 def with_unit(score: Score) -> str:
     return f"{score.name} in {score.unit}" if score.unit else score.name
+
+
+def joined(*parts: str) -> str:
+    return ", ".join(filter(None, parts))
 
 
 def capital(text: str) -> str:

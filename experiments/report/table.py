@@ -37,8 +37,8 @@ def table(args) -> None:
         raise ValueError(f"--select: no run in {args.workdir} {said}")
     if not args.mixed:
         for (_, row, column), cell in made.cells.items():
-            where = f"{row}, {runs.heading(column, made.columns)}: --mixed averages them"
-            runs.check_alike(cell.runs, where)
+            where = runs.joined(row, runs.heading(column, made.columns))
+            runs.check_alike(cell.runs, f"{where}: --mixed averages them")
     tables = split(made)
     said = f"{caption(found, made, with_pairs)} {counted(root)}".rstrip()
     # In LaTeX each table floats on its own.
@@ -92,8 +92,7 @@ def grid(made: Table, with_pairs: bool):
     lines = [[row] for row in made.rows]
     for selection, column in itertools.product(made.selections, made.columns):
         condition = runs.heading(column, made.columns)
-        told = [condition] if alone else filter(None, (names[selection], condition))
-        head += [", ".join(told)]
+        head += [condition if alone else runs.joined(names[selection], condition)]
         head += [f"difference to {made.baseline or 'the best'}"] * with_pairs
         known = [row for row in made.rows if made.cells[selection, row, column].n]
         for line, row in zip(lines, made.rows, strict=True):
