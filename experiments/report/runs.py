@@ -264,7 +264,7 @@ def caption(runs: list[FinishedRun]) -> str:
         f"mean ± sample standard deviation over n seeds{' of ' * bool(varied)}{', '.join(varied)}",
         number(len(runs)) + f", {vmapped} of them with other seeds at once" * bool(vmapped),
         *(common(names) for names in subject if names != {""}),  # a user's own task may have none
-        f"{common(epochs)} epochs",
+        f"{(several := common(epochs))} epoch{'s' * (several != '1')}",
         f"noise {common(conventions)}, part of wrong {target}s {wrong}",
         f"jax {common(versions)} on {common(platforms)}",
     )

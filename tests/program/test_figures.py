@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from experiments import quickstart
-from experiments.report import drawing, page, plots, plots_metrics, runs
+from experiments import figures, quickstart
+from experiments.report import detectors, drawing, page, plots, plots_metrics, runs
 from experiments.report.drawing import plt
 from experiments.runs import files
 from tests.program import test_score
@@ -36,9 +36,9 @@ def names_in(figure):
 @pytest.mark.parametrize("epochs", [1, 2, 3, 4, 6, 10, 60, 200])
 def test_epochs_are_whole_numbers(epochs, tmp_path):
     make_run(tmp_path, "superloss", 0.4, 0, epochs=epochs)
-    figures = [one.figure for one in everything_drawn(tmp_path)]
-    assert len(figures) == 3
-    for axes in (axes for figure in figures for axes in figure.axes):
+    drawn = [one.figure for one in everything_drawn(tmp_path)]
+    assert len(drawn) == 3
+    for axes in (axes for figure in drawn for axes in figure.axes):
         low, high = axes.get_xlim()
         ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
         assert ticks, "no tick"
@@ -141,6 +141,22 @@ def test_the_page_of_a_task_of_ones_own_names_only_what_its_runs_have(tmp_path):
     read.feed(content)
     assert not re.search("accura|label|given|error on (right|wrong)", "".join(read.text))
     assert content.count('<line class="') == 1
+
+
+def test_figures_outside_the_report_have_one_legend_and_whole_epochs(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(plt, "close", shown.append)
+    figures.superloss_over_loss(tmp_path / "theory.png")
+    make_run(tmp_path, "superloss", 0.4, 0, ("auroc_loss",), epochs=1)
+    groups = {"superloss": runs.finished_runs(tmp_path)}
+    detectors.draw_areas(groups, "wrong labels found", str(tmp_path / "areas.png"))
+    theory, areas = shown
+    names = [text.get_text() for text in theory.legends[0].get_texts()]
+    assert len(names) == len({*names}) == 5
+    assert not any(axes.get_legend() for axes in theory.axes)
+    (axes,) = areas.axes
+    low, high = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1]
 
 
 def test_the_quickstart_has_one_legend_and_says_what_is_better(tmp_path, monkeypatch):
