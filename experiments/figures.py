@@ -56,8 +56,8 @@ def superloss_over_loss(path: pathlib.Path) -> None:
         axis.annotate("tau = log 10", (tau, axis.get_ylim()[0]), (3, 5),
                       textcoords="offset points", color="0.4", fontsize=9)  # fmt: skip
         axis.set(xlabel="loss l")
-        axis.legend(frameon=False, fontsize=9)
         axis.grid(alpha=0.3)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     save(figure, path)
 
 

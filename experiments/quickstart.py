@@ -23,7 +23,12 @@ from experiments.runs import files, identity
 from experiments.sweep.pool import ONE_THREAD
 
 METHODS = {"cross_entropy": "cross entropy", "superloss": "SuperLoss"}
+PANELS = {
+    "test_accuracy": ("test accuracy", "Higher is better"),
+    "accuracy_wrong": ("wrong labels fitted", "Lower is better"),
+}
 COLOURS = {"cross_entropy": "#D55E00", "superloss": "#0072B2"}  # safe for colour-blind readers
+DASHES = {"cross_entropy": "--", "superloss": "-"}
 
 
 def is_finished(path: pathlib.Path, overrides: dict[str, Any]) -> bool:
@@ -96,7 +101,7 @@ def print_table(runs: dict, seeds: int, epochs: int) -> None:
     columns = {
         "test accuracy": "test_accuracy",
         "fitted clean labels": "accuracy_clean",
-        "fitted wrong labels": "accuracy_wrong",
+        "fitted wrong labels (lower is better)": "accuracy_wrong",
     }
     table.add_column("method")
     for column in columns:
@@ -114,26 +119,25 @@ def save_picture(runs: dict, path: pathlib.Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), constrained_layout=True)
+    from experiments.report import drawing
 
-    def curve(axes, method, key, scale=1.0, **style):
-        values = scale * np.array([[row[key] for row in rows] for _, rows in runs[method]])
-        epochs = np.arange(1, values.shape[1] + 1)
-        axes.plot(epochs, values.mean(0), color=COLOURS[method], **style)
-        axes.fill_between(
-            epochs, values.min(0), values.max(0), color=COLOURS[method], alpha=0.15, lw=0
-        )
-
-    for method, label in METHODS.items():
-        curve(left, method, "test_accuracy", 100, label=label)
-        curve(right, method, "loss_wrong", label=f"{label}, wrong labels", ls="--")
-        curve(right, method, "loss_clean", label=f"{label}, clean labels")
-    left.set(xlabel="epoch", ylabel="test accuracy (%)", title="Digits, 40 % wrong labels")
-    right.set(xlabel="epoch", ylabel="cross entropy", title="Training losses", ylim=(0, 6.5))
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False, fontsize=9)
-    figure.savefig(path, dpi=120)
+    with plt.rc_context(drawing.LOOK):
+        figure, panels = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+        for axes, (key, (name, better)) in zip(panels, PANELS.items(), strict=True):
+            for method, label in METHODS.items():
+                values = 100 * np.array([[row[key] for row in rows] for _, rows in runs[method]])
+                epochs, colour = np.arange(1, values.shape[1] + 1), COLOURS[method]
+                axes.plot(epochs, values.mean(0), DASHES[method], color=colour, label=label)
+                axes.fill_between(
+                    epochs, values.min(0), values.max(0), color=colour, alpha=0.15, lw=0
+                )
+            axes.set(ylabel=f"{name} (%)", title=better)
+            drawing.over_epochs(axes)
+        lines, names = panels[0].get_legend_handles_labels()
+        figure.legend(lines, names, loc="outside upper center", ncols=2, frameon=False,
+                      title="Digits, 40 % of the training labels wrong")  # fmt: skip
+        figure.savefig(path, dpi=120)
+        plt.close(figure)
 
 
 def main() -> None:

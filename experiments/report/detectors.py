@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 
 from experiments.report import runs
-from experiments.report.drawing import COLOURS, plt
+from experiments.report.drawing import COLOURS, over_epochs, plt
 from experiments.report.plots import split_rows
 from experiments.report.runs import FinishedRun
 
@@ -66,7 +66,8 @@ def draw_areas(groups: dict[str, list[FinishedRun]], title: str, output: str) ->
                 text = f"{name}, by {key.partition('_')[2]}"
                 axes.plot(range(1, curves.shape[1] + 1), curves.mean(0), style, color=colour,
                           label=text)  # fmt: skip
-    axes.set(xlabel="epoch", ylabel="AUROC", title=title)
+    over_epochs(axes)
+    axes.set(ylabel="AUROC", title=runs.capital(title))
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     figure.savefig(output, dpi=120)

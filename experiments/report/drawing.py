@@ -4,6 +4,7 @@ import io
 import pathlib
 import re
 import textwrap
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import matplotlib
@@ -48,7 +49,10 @@ def styled(order: list[str], having) -> tuple[dict[str, Style], list[str]]:
 
 def left_out(rows: list[str]) -> str:
     """The sentence of a note about rows without a style."""
-    return f"Not drawn, there being {len(STYLES)} styles: {'; '.join(rows)}." if rows else ""
+    if not rows:
+        return ""
+    is_not = "is" if len(rows) == 1 else "are"
+    return f"As there are {len(STYLES)} styles, {'; '.join(rows)} {is_not} not drawn."
 
 
 def grid(rows: int, columns: int, width=2.9, height=2.5, names=1.5, **more):
@@ -76,6 +80,17 @@ def thinning(lengths, points: int = POINTS) -> str:
     endings = {1: "st", 2: "nd", 3: "rd"}
     texts = [f"{k}{'th' if k // 10 % 10 == 1 else endings.get(k % 10, 'th')}" for k in steps]
     return f"Curves of more than {points} epochs show every {' or '.join(texts)} epoch."
+
+
+def over_epochs(axes) -> None:
+    """Makes x the axis of epochs, which are whole numbers, however few there are."""
+    axes.set_xlabel("epoch")
+    axes.locator_params(axis="x", nbins=5, integer=True, min_n_ticks=1)
+
+
+def axis_name(text: str, unit: str = "") -> str:
+    """What an axis shows and its unit, on as many lines as a panel's height needs."""
+    return textwrap.fill(f"{text} ({unit})" if unit else text, 32)
 
 
 def curve(axes, x, values, style: Style, label: str, middle=np.nanmean) -> None:
@@ -121,6 +136,20 @@ def name_ends(axes, only=None, size: float = 8) -> None:
             name, end, (1.07, place), textcoords="axes fraction", va="center", fontsize=size,
             color="0.15", arrowprops=leader | {"lw": 0.9, "shrinkA": 1}, annotation_clip=False,
         )  # fmt: skip
+
+
+def named_once(panels: Sequence[Collection[str]], wide: int) -> list[set[str]]:
+    """The lines to name in each panel: each once, in the last panel of the first row that has it.
+
+    `panels` are the lines of each, `wide` of them beside each other.
+    """
+    named: list[set[str]] = [set() for _ in panels]
+    for first in range(0, len(panels), wide):
+        done = set().union(*named)
+        beside = range(first, min(first + wide, len(panels)))
+        for line in set().union(*(panels[i] for i in beside)) - done:
+            named[max(i for i in beside if line in panels[i])].add(line)
+    return named
 
 
 def apart(heights: np.ndarray, gap: float) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.report import drawing, plots, runs, statistics, table
-from experiments.report.plots_metrics import foremost, history, metrics_by_run
+from experiments.report.plots_metrics import declared, history, metrics_by_run
 from experiments.report.rows import CONDITIONS
 from experiments.report.runs import FinishedRun
 from experiments.report.unfinished import unfinished
@@ -88,42 +88,45 @@ class Curve(NamedTuple):
 
 
 def curves(score: Score) -> list[Curve]:
+    right, wrong = runs.fitted(score)
     return [
-        Curve("clean", f"{score.key}_clean", f"right {score.target}s fitted"),
-        Curve("wrong", f"{score.key}_wrong", f"wrong {score.target}s memorised"),
+        Curve("clean", f"{score.key}_clean", right),
+        Curve("wrong", f"{score.key}_wrong", wrong),
         Curve("test", f"test_{score.key}", f"test {score.name}"),
     ]
 
 
-def score_table(found: list[FinishedRun]) -> str:
-    made = statistics.make_table(found, (foremost(found),))
-    head, lines = table.grid(made, False)
-    return f'{table_of(head, lines)}\n<p class="soft">{text(table.caption(found, made, False))}</p>'
+def score_tables(found: list[FinishedRun]) -> Iterator[str]:
+    """Yields the tables of every selection that the runs declare, and what is said of them."""
+    made = statistics.make_table(found, declared(found))
+    for part in table.split(made):
+        yield table_of(*table.grid(part, False))
+    yield f'<p class="soft">{text(table.caption(found, made, False))}</p>'
 
 
-def pictures(found: list[FinishedRun], rows: str | None, split: int) -> Iterator[str]:
-    """Yields every figure, or the reason why it cannot be drawn."""
+def pictures(found: list[FinishedRun], rows: str | None, split: int) -> tuple[list[str], list[str]]:
+    """Every figure that can be drawn, and a line about each that cannot."""
+    shown, missing = [], []
     for name, title, figure, reason in plots.drawn(found, rows, split):
         if figure is None:
-            yield f'<p class="soft">{text(title)} Not drawn: {text(reason)}</p>'
+            missing.append(f"{name}: not drawn: {reason}")
             continue
         # Below this width letters are too small: the box scrolls.
         least = f'<svg role="img" aria-label="{text(title)}" style="min-width: '
         least += f'{70 * figure.get_figwidth():.0f}px" '
         picture = drawing.svg(figure, f"{name}-").replace("<svg ", least, 1)
-        yield (
+        shown.append(
             f'<figure><figcaption>{text(title)}</figcaption><div class="scroll">{picture}</div>'
             "</figure>"
         )
+    return shown, missing
 
 
-def limits(found: list[FinishedRun]) -> tuple[float, float]:
+def limits(score: Score, metrics: list[list[dict]]) -> tuple[float, float]:
     """The lowest and highest value in the pictures of runs; those of a share are 0 and 1."""
-    score = found[0].score
     if score.unit == "%":
         return 0.0, 100 / score.scale
-    metrics = [*metrics_by_run(found)[0].values()]
-    values = [history(metrics, curve.key) for curve in curves(score)] if metrics else []
+    values = [history(metrics, curve.key) for curve in curves(score)]
     known = [one[np.isfinite(one)] for one in values]
     seen = np.concatenate([*known, np.zeros(1)])
     return float(seen.min()), float(seen.max()) or 1.0
@@ -153,6 +156,8 @@ def sparkline(run: FinishedRun, low: float, high: float) -> str:
             f"{run.score.scale * values[epochs[-1]]:.{run.score.digits}f} {run.score.unit}".rstrip()
         )
         said.append(f"{curve.name} {last}")
+    if not said:
+        return "No curve: metrics.jsonl has none of these numbers."
     summary = ", ".join(said)
     svg = (
         f'<svg viewBox="0 -2 {WIDTH} {HEIGHT + 4}" role="img" aria-label="{text(summary)}">'
@@ -163,13 +168,16 @@ def sparkline(run: FinishedRun, low: float, high: float) -> str:
 
 def each_run(found: list[FinishedRun], order: list[str]) -> Iterator[str]:
     columns, score = sorted({run.column for run in found}), found[0].score
+    metrics = [*metrics_by_run(found)[0].values()]
+    shown = [one for one in curves(score) if np.isfinite(history(metrics, one.key)).any()]
     names = "".join(
         f'<span><svg viewBox="0 0 40 8"><line class="{curve.kind}" x2="40" y1="4" y2="4"/></svg>'
         f"{text(curve.name)}</span>"
-        for curve in curves(score)
+        for curve in shown
     )
-    yield f'<div class="key">{names}</div>'
-    low, high = limits(found)
+    if shown:
+        yield f'<div class="key">{names}</div>'
+    low, high = limits(score, metrics)
     ends = " to ".join(f"{score.scale * end:.4g}" for end in (low, high))
     unit = f"in {score.unit}, " if score.unit else ""
     told = f"Over epochs, {unit}from {ends}; seeds: training / noise / split."
@@ -180,7 +188,8 @@ def each_run(found: list[FinishedRun], order: list[str]) -> Iterator[str]:
         yield f'<details open><summary>{text(row)} ({len(same)})</summary><div class="grid">'
         for run in sorted(same, key=lambda run: (run.column, run.seeds)):
             seeds = run.seeds[:1] if len({*run.seeds}) == 1 else run.seeds
-            place = f"{runs.heading(run.column, columns)}, seed {'/'.join(map(str, seeds))}"
+            seed = f"seed {'/'.join(map(str, seeds))}"
+            place = runs.joined(runs.heading(run.column, columns), seed)
             picture = sparkline(run, low, high)
             yield f'<div class="run"><strong>{text(place)}</strong>\n{picture}</div>'
         yield "</div></details>"
@@ -216,25 +225,22 @@ def versions(found: list[FinishedRun]) -> str:
     return table_of(["runs", "made with"], lines, "text")
 
 
-def make(
-    found: list[FinishedRun], root: pathlib.Path, command: str, rows: str | None, split: int
-) -> str:
+def make(found: list[FinishedRun], root: pathlib.Path, command: str, figures: list[str]) -> str:
     order = plots.ranked(found)
-    missing = [[*one] for one in unfinished(root)]
+    begun = [[*one] for one in unfinished(root)]
     title = f"superloss_jax: {root.resolve().name}"
     parts = {
-        f"Test {found[0].score.name}": [score_table(found)],
-        "Figures": pictures(found, rows, split),
-        "Runs without a result": [
-            table_of(["directory", "state"], missing, "text") if missing else
-            "<p>None of those that have begun.</p>"
-        ],
+        f"Test {found[0].score.name}": score_tables(found),
+        "Figures": figures,
+        "Runs without a result": [table_of(["directory", "state"], begun, "text")] * bool(begun),
         "Each run": each_run(found, order),
         "Configs": [configs(found, order)],
         "Versions": [versions(found)],
     }  # fmt: skip
     body = "\n".join(
-        f"<h2>{heading}</h2>\n" + "\n".join(content) for heading, content in parts.items()
+        f"<h2>{heading}</h2>\n{content}"
+        for heading, content in ((name, "\n".join(part)) for name, part in parts.items())
+        if content
     )
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -263,11 +269,13 @@ def page(args) -> None:
     command = shlex.join(["python", "-m", "experiments.report", "html", *flags])
     output = pathlib.Path(args.output).expanduser() if args.output else root / "report.html"
     try:
-        content = make(runs.finished_runs(root, args.columns), root, command, args.rows, args.split)
+        found = runs.finished_runs(root, args.columns)
+        figures, missing = pictures(found, args.rows, args.split)
+        content = make(found, root, command, figures)
         output.write_text(content)
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}") from None
-    print(f"{output}: {len(content.encode()) / 1e6:.1f} MB")
+    print("\n".join([*missing, f"{output}: {len(content.encode()) / 1e6:.1f} MB"]))
 
 
 def add_command(commands) -> None:

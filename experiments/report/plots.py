@@ -7,34 +7,44 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from experiments.report import drawing, loss_groups, plots_examples, plots_metrics, runs
+from experiments.report import (
+    drawing,
+    loss_groups,
+    plots_examples,
+    plots_metrics,
+    plots_noise,
+    runs,
+)
 from experiments.report.drawing import STYLES, plt
 from experiments.report.plots_metrics import foremost
 from experiments.report.runs import FinishedRun
 from experiments.report.statistics import make_table
 from experiments.runs import files, packed, samples
 
-# By file name: what is said of each, with a score's key, name and Name in it, and how it is drawn.
+# By file name: what is said of each, with a score's key, name and target, and how it is drawn.
 FIGURES: dict[str, tuple[str, Callable[..., Figure]]] = {
     "{key}_over_noise": (
-        "Test {name} against the rate of noise.",
-        plots_metrics.score_over_noise,
+        "Each line shows a method's test {name} at the rates of noise.",
+        plots_noise.score_over_noise,
     ),
     "{key}_over_epochs": (
-        "{Name} on validation and test examples over epochs.",
+        "Each line shows a method's {name} on validation and on test examples over epochs.",
         plots_metrics.score_over_epochs,
     ),
     "memorisation": (
-        "What is predicted of training examples over epochs, as they are trained on (after ELR).",
+        "The panels show what is predicted of training examples over epochs, as they are trained"
+        " on (after ELR).",
         plots_metrics.memorisation,
     ),
-    "tau": ("SuperLoss's threshold over epochs.", plots_metrics.tau),
+    "tau": ("The lines show SuperLoss's threshold, tau, over epochs.", plots_metrics.tau),
     "sigma_over_loss": (
-        "Weight against loss of training examples in the last epoch, and how many have which loss.",
+        "Each point above is a training example in the last epoch; below stands how many have"
+        " which loss.",
         plots_examples.sigma_over_loss,
     ),
     "losses": (
-        "Losses of easy, hard and wrongly labelled training examples over epochs.",
+        "The lines show the losses of training examples over epochs: of easy and of hard ones,"
+        " and of those with a wrong {target}.",
         plots_examples.losses,
     ),
 }
@@ -88,7 +98,7 @@ def split_rows(text: str, rows: list[str]) -> list[str]:
 def drawn(found: list[FinishedRun], rows: str | None, split: int) -> Iterator[Drawn]:
     """Draws each figure, or says why there is none; closes it when the next is asked for."""
     order, score = chosen(found, rows), found[0].score
-    texts = {"key": score.key, "name": score.name, "Name": runs.capital(score.name)}
+    texts = {"key": score.key, "name": score.name, "target": score.target}
     for template, (caption, draw) in FIGURES.items():
         name, caption = template.format(**texts), caption.format(**texts)
         with plt.rc_context(drawing.LOOK):

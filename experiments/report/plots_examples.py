@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from experiments.report import drawing, loss_groups, runs
 from experiments.report.drawing import STYLES
@@ -77,11 +78,24 @@ def sigma_over_loss(found, order, split) -> Figure:
                            textcoords="offset points", color="0.2")  # fmt: skip
         upper.set(title=run.row, xlim=(0, last), ylabel="weight")
         lower.set(xlabel="loss", ylabel="examples", yscale="log")
-        upper.legend(frameon=False, markerscale=2)
-    place = runs.heading(drawn[0].column, sorted({run.column for run in found}))
-    drawing.note(figure, f"{place}; one run each, last epoch. Above {SEEN} examples at most, "
-                         "below all, up to the loss that 0.5 % exceed.", *unknown)  # fmt: skip
+    lines = legend_of(grid[0])
+    figure.legend([*lines.values()], [*lines], loc="outside upper right", ncols=2, frameon=False,
+                  markerscale=2)  # fmt: skip
+    drawing.note(figure, f"{each_is_a_run(found, drawn[0])}, in its last epoch. The upper panels"
+                         f" show {SEEN} examples at most, and the lower ones all, up to the loss"
+                         " that 0.5 % exceed.", *unknown)  # fmt: skip
     return figure
+
+
+def legend_of(panels) -> dict[str, Line2D]:
+    """What a figure's one legend shows: each name in its panels once."""
+    lines = (line for axes in panels for line in axes.get_lines())
+    return {line.get_label(): line for line in lines if not line.get_label().startswith("_")}
+
+
+def each_is_a_run(found, run: FinishedRun) -> str:
+    place = runs.heading(run.column, sorted({run.column for run in found}))
+    return "Each column is one run" + f" at {place}" * bool(place)
 
 
 def summaries(found, order, split) -> list[tuple[FinishedRun, loss_groups.Summary]]:
@@ -106,15 +120,17 @@ def losses(found, order, split) -> Figure:
             epochs = np.arange(1, len(lines) + 1)
             drawing.curve(axes, epochs, lines[:, 1:4].T, style, group, np.nanmedian)
         axes.axvline(split, color="0.5", ls=":", lw=1)
-        axes.set(title=run.row, xlabel="epoch")
-    for axes in grid[0]:
-        drawing.name_ends(axes)
+        axes.set_title(run.row)
+        drawing.over_epochs(axes)
+    named = drawing.named_once([[*summary] for _, summary in drawn], len(drawn))
+    for axes, names in zip(grid[0], named, strict=True):
+        drawing.name_ends(axes, names)
     grid[0, 0].set_ylabel("loss")
     lengths = [np.isfinite(lines[:, 1:4]).any(1).sum() for _, of in drawn for lines in of.values()]
-    place = runs.heading(drawn[0][0].column, sorted({run.column for run in found}))
     targets = f"{drawn[0][0].score.target}s"
-    drawing.note(figure, f"{place}; one run each. Easy and hard: lowest and highest quarter "
-                         f"of right {targets}' losses in epoch {split} (dotted), each run's own. "
-                         "Line: median; band: 25 to 75 %.",
+    drawing.note(figure, f"{each_is_a_run(found, drawn[0][0])}. Easy and hard examples are those"
+                         f" in the lowest and the highest quarter of its right {targets}' losses"
+                         f" in epoch {split} (dotted). Lines are medians, and bands reach from 25"
+                         " to 75 %.",
                  drawing.thinning(lengths))  # fmt: skip
     return figure

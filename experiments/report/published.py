@@ -182,7 +182,8 @@ def matched(cells: dict, found: dict[tuple, list[Comparison]]):
     for (selection, row, column), some in found.items():
         cell = cells[selection, row, column]
         ours = f"{runs.mean_and_spread([*cell.values.values()], 2)} (n = {cell.n})"
-        where = runs.heading(column, columns), runs.selection_in_full(cell.runs[0], selection)
+        condition = runs.heading(column, columns) or f"noise {column.noise}"
+        where = condition, runs.selection_in_full(cell.runs[0], selection)
         for one in some:
             numbers = _number(one.published), f"{one.difference:+.2f}", VERDICTS[one.within]
             lines.append([row, *where, ours, *numbers, one.published.source])

@@ -114,7 +114,7 @@ def condition(config: dict, wrong: float | None = None) -> Condition:
 
 
 def heading(column: Condition, columns: list[Condition]) -> str:
-    """The parts of a condition that tell it from the others."""
+    """The parts of a condition that tell it from the others; "" if nothing need be told."""
     differing = {
         name for i, name in enumerate(Condition._fields) if len({one[i] for one in columns}) > 1
     }
@@ -129,7 +129,7 @@ def heading(column: Condition, columns: list[Condition]) -> str:
     if said and not (own and "rate" not in differing):
         parts.append(f"noise {column.rate:g}")
     parts += further(column, own)
-    return ", ".join(filter(None, parts)) or column.noise
+    return joined(*parts) or (f"noise {column.noise}" if differing else "")
 
 
 def further(column: Condition, pairs: Iterable[tuple[str, Any]]) -> list[str]:
@@ -142,7 +142,7 @@ def settings(found: Iterable[FinishedRun]) -> str:
     """The sentence of a caption about settings that rows' names leave out."""
     of_row = {run.row: run.settings for run in found if run.settings}
     texts = [f"{row} with {of_row[row]}" for row in sorted(of_row)]
-    return f"Settings unlike most runs': {'; '.join(texts)}." if texts else ""
+    return f"Some settings are unlike most runs': {'; '.join(texts)}." if texts else ""
 
 
 def by_cell(found: Iterable[FinishedRun]) -> dict[tuple[str, Condition], list[FinishedRun]]:
@@ -220,8 +220,20 @@ def metrics(run: FinishedRun) -> list[dict]:
     return stored.metrics_of(run.stored)
 
 
+def fitted(score: Score) -> tuple[str, str]:
+    """What a score on right and on wrong training targets is called: in %, it is their share."""
+    right, wrong = f"right {score.target}s", f"wrong {score.target}s"
+    if score.unit == "%":
+        return f"{right} fitted", f"{wrong} memorised"
+    return f"{score.name} on {right}", f"{score.name} on {wrong}"
+
+
 def with_unit(score: Score) -> str:
     return f"{score.name} in {score.unit}" if score.unit else score.name
+
+
+def joined(*parts: str) -> str:
+    return ", ".join(filter(None, parts))
 
 
 def capital(text: str) -> str:
@@ -264,7 +276,7 @@ def caption(runs: list[FinishedRun]) -> str:
         f"mean ± sample standard deviation over n seeds{' of ' * bool(varied)}{', '.join(varied)}",
         number(len(runs)) + f", {vmapped} of them with other seeds at once" * bool(vmapped),
         *(common(names) for names in subject if names != {""}),  # a user's own task may have none
-        f"{common(epochs)} epochs",
+        f"{(several := common(epochs))} epoch{'s' * (several != '1')}",
         f"noise {common(conventions)}, part of wrong {target}s {wrong}",
         f"jax {common(versions)} on {common(platforms)}",
     )

@@ -37,11 +37,9 @@ def table(args) -> None:
         raise ValueError(f"--select: no run in {args.workdir} {said}")
     if not args.mixed:
         for (_, row, column), cell in made.cells.items():
-            where = f"{row}, {runs.heading(column, made.columns)}: --mixed averages them"
-            runs.check_alike(cell.runs, where)
-    # With several columns a table for each selection: their heads are long enough.
-    several = len(made.columns) > 1
-    tables = [made._replace(selections=(name,)) for name in selections] if several else [made]
+            where = runs.joined(row, runs.heading(column, made.columns))
+            runs.check_alike(cell.runs, f"{where}: --mixed averages them")
+    tables = split(made)
     said = f"{caption(found, made, with_pairs)} {counted(root)}".rstrip()
     # In LaTeX each table floats on its own.
     texts = [said if args.format == "latex" else ""] * (len(tables) - 1) + [said]
@@ -60,6 +58,13 @@ def table(args) -> None:
     if args.published and not any(lines for _, lines, _ in parts[len(tables) :]):
         comment = "% " if args.format == "latex" else "\n"
         print(f"{comment}No published number is of the same data set, model, method and noise.")
+
+
+def split(made: Table) -> list[Table]:
+    """With several columns a table for each selection, as their heads are long enough."""
+    if len(made.columns) == 1:
+        return [made]
+    return [made._replace(selections=(name,)) for name in made.selections]
 
 
 def wanted(found: list[FinishedRun], select: str | None) -> tuple[str, ...]:
@@ -87,7 +92,7 @@ def grid(made: Table, with_pairs: bool):
     lines = [[row] for row in made.rows]
     for selection, column in itertools.product(made.selections, made.columns):
         condition = runs.heading(column, made.columns)
-        head += [condition if alone else f"{names[selection]}, {condition}"]
+        head += [condition if alone else runs.joined(names[selection], condition)]
         head += [f"difference to {made.baseline or 'the best'}"] * with_pairs
         known = [row for row in made.rows if made.cells[selection, row, column].n]
         for line, row in zip(lines, made.rows, strict=True):

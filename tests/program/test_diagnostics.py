@@ -235,9 +235,11 @@ def test_superloss_has_the_base_below_it():
 
 def test_what_is_no_example_or_no_weight_is_not_recorded():
     mixed = step_of(**{"augment.mixup": 1.0})
-    assert np.isnan(np.asarray(mixed.seen["loss"])).all()
+    assert (mixed.seen["loss"] == one_step.UNKNOWN).all()
     focal = step_of(**{"loss.method": "focal"})  # its weight rises with the loss
-    assert np.isnan(np.asarray(focal.seen["weight"])).all()
+    assert (focal.seen["weight"] == one_step.UNKNOWN).all()
+    rows = record.samples_of(build.build_run(config_of()), focal.seen, focal.loss_state)
+    assert np.isnan(rows["weight"]).all()
     assert np.isfinite(np.asarray(focal.seen["loss"])).sum() == 64
     recorded = step_of(**{"loss.method": "loss_memory", "loss.base": "generalized_cross_entropy"})
     run = build.build_run(config_of())

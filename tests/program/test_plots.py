@@ -5,7 +5,15 @@ import argparse
 import numpy as np
 import pytest
 
-from experiments.report import drawing, loss_groups, plots, plots_examples, plots_metrics, runs
+from experiments.report import (
+    drawing,
+    loss_groups,
+    plots,
+    plots_examples,
+    plots_metrics,
+    plots_noise,
+    runs,
+)
 from experiments.report.drawing import STYLES
 from experiments.runs import files
 from tests.program.drawn import ARGS, EPOCHS, closing, lines_of, make_run, note_of, with_examples
@@ -32,7 +40,7 @@ def test_accuracy_over_noise_is_the_mean_and_the_band_the_extremes(tmp_path):
                 make_run(tmp_path, method, rate, seed)
     make_run(tmp_path, "superloss", 0.3, 0, **{"noise.kind": "asymmetric"})
     found = runs.finished_runs(tmp_path)
-    figure = plots_metrics.score_over_noise(found, plots.chosen(found, None), 5)
+    figure = plots_noise.score_over_noise(found, plots.chosen(found, None), 5)
     titles = {axes.get_xlabel(): axes for axes in figure.axes}
     kinds = ["asymmetric", "symmetric_exclusive"]
     assert sorted(titles) == [f"noise rate (%), {kind}" for kind in kinds]
@@ -55,8 +63,8 @@ def test_accuracy_over_noise_is_the_mean_and_the_band_the_extremes(tmp_path):
     make_run(tmp_path, "superloss", 0.0, 9, more=odd, **{"noise.kind": "instance_dependent"})
     again = runs.finished_runs(tmp_path)
     assert len(again) == len(found) + 1
-    lines = plots_metrics.lines_over_noise(again, "last")
-    assert lines == plots_metrics.lines_over_noise(found, "last")
+    lines = plots_noise.lines_over_noise(again, "last")
+    assert lines == plots_noise.lines_over_noise(found, "last")
     # Without noise, its kind does not matter.
     line = lines_of(titles["noise rate (%), asymmetric"])["superloss"]
     clean = values["superloss", "symmetric_exclusive", 0.0]
@@ -67,17 +75,17 @@ def test_accuracy_over_noise_is_the_mean_and_the_band_the_extremes(tmp_path):
 def test_memorisation_shows_what_runs_have(tmp_path):
     path = make_run(tmp_path, "superloss", 0.4, 0)
     figure = plots_metrics.memorisation(runs.finished_runs(tmp_path), ["superloss"], 5)
-    titles = [axes.get_title() for axes in figure.axes]
-    assert titles == ["right labels: fitted", "wrong labels: memorised"]
+    names = [axes.get_ylabel() for axes in figure.axes]
+    assert names == ["right labels fitted (%)", "wrong labels memorised (%)"]
     expected = [100 * row["accuracy_wrong"] for row in files.read_rows(path / files.METRICS)]
     drawn = lines_of(figure.axes[1])["superloss"].get_ydata()
     np.testing.assert_allclose(drawn, expected)
     make_run(tmp_path, "elr", 0.4, 0, ("wrong_correct", "wrong_other"))
     found = runs.finished_runs(tmp_path)
     figure = plots_metrics.memorisation(found, ["superloss", "elr"], 5)
-    drawn = {axes.get_title(): list(lines_of(axes)) for axes in figure.axes}
-    assert drawn["wrong labels: true class predicted"] == ["elr"]
-    assert drawn["wrong labels: memorised"] == ["superloss", "elr"]
+    drawn = {" ".join(axes.get_ylabel().split()): [*lines_of(axes)] for axes in figure.axes}
+    assert drawn["wrong labels: true label predicted (%)"] == ["elr"]
+    assert drawn["wrong labels memorised (%)"] == ["superloss", "elr"]
 
 
 def test_rows_to_draw(tmp_path):
@@ -106,7 +114,7 @@ def test_rows_to_draw(tmp_path):
     lines = lines_of(figure.axes[-1])
     assert [*lines] == order[:6]
     assert [line.get_color() for line in lines.values()] == [one["color"] for one in STYLES]
-    assert f"there being 6 styles: {order[6]}; {order[7]}." in note_of(figure)
+    assert f"As there are 6 styles, {order[6]}; {order[7]} are not drawn." in note_of(figure)
     without = [row for row in order if row not in (both, "superloss")]
     with pytest.raises(ValueError, match=r"without a style have tau \(--rows\): superloss"):
         plots_metrics.tau(found, [*without, "superloss"], 5)
@@ -125,9 +133,9 @@ def test_the_noisiest_conditions_are_shown_by_how_many_labels_are_wrong(tmp_path
     make_run(tmp_path, "superloss", 0.45, 0, more=unknown)
     found = runs.finished_runs(tmp_path)
     figure = plots_metrics.tau(found, ["superloss"], 5)
-    expected = ["noise 0.3", "given", "noise 0.45", "noise 0.5"]
-    assert [axes.get_title() for axes in figure.axes] == [f"tau, {one}" for one in expected]
-    assert note_of(figure).endswith("1 condition not shown: noise 0.1.")
+    expected = ["noise 0.3", "noise given", "noise 0.45", "noise 0.5"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == expected
+    assert note_of(figure).endswith("1 condition is not shown: noise 0.1.")
     for one in (path, next(run.path for run in found if run.column.rate == 0.1)):
         with_examples(one)
     assert [
@@ -143,8 +151,8 @@ def test_of_equally_noisy_conditions_the_first_are_shown(tmp_path):
     figure = plots_metrics.tau(found, ["superloss"], 5)
     columns = sorted(run.column for run in found)
     headings = [runs.heading(column, columns) for column in columns]
-    assert [axes.get_title() for axes in figure.axes] == [f"tau, {one}" for one in headings[:4]]
-    assert f"3 conditions not shown: {'; '.join(headings[4:])}." in note_of(figure)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == headings[:4]
+    assert f"3 conditions are not shown: {'; '.join(headings[4:])}." in note_of(figure)
 
 
 def test_runs_of_the_same_seeds_count_once_and_the_note_says_in_what_they_differ(tmp_path):
@@ -153,7 +161,7 @@ def test_runs_of_the_same_seeds_count_once_and_the_note_says_in_what_they_differ
     for rate in (0.2, 0.4):
         paths[rate] = [make_run(tmp_path, "superloss", rate, seed) for seed in (0, 1)]
     found = runs.finished_runs(tmp_path)
-    for draw in (plots_metrics.tau, plots_metrics.score_over_noise):
+    for draw in (plots_metrics.tau, plots_noise.score_over_noise):
         assert "MIXED" not in note_of(draw(found, ["superloss"], 5))
     path = make_run(tmp_path, "superloss", 0.4, 0, epochs=EPOCHS, more=older)
     rows = [row | {"tau": 3 * row["tau"]} for row in files.read_rows(path / files.METRICS)]
@@ -163,14 +171,14 @@ def test_runs_of_the_same_seeds_count_once_and_the_note_says_in_what_they_differ
     own = next(run for run in results if run.path == path).results
     files.write_json(path / files.RESULTS, own | {"test_accuracy": {"last": 0.01}})
     found = runs.finished_runs(tmp_path)
-    said = "MIXED: averages runs that differ in jax 0.9 / jax 1.0; those of the same seeds"
+    said = "MIXED: the means are of runs that differ in jax 0.9 / jax 1.0; those of the same seeds"
     figure = plots_metrics.tau(found, ["superloss"], 5)
     assert said in note_of(figure)
     first, second = ([row["tau"] for row in files.read_rows(one / files.METRICS)]
                      for one in paths[0.4])  # fmt: skip
     expected = [((a + 3 * a) / 2 + b) / 2 for a, b in zip(first, second, strict=True)] + [9.0]
     np.testing.assert_allclose(lines_of(figure.axes[1])["superloss"].get_ydata(), expected)
-    figure = plots_metrics.score_over_noise(found, ["superloss"], 5)
+    figure = plots_noise.score_over_noise(found, ["superloss"], 5)
     assert said in note_of(figure)
     first, second = (
         100 * files.read_rows(one / files.METRICS)[-1]["test_accuracy"] for one in paths[0.4]
@@ -187,13 +195,13 @@ def test_accuracy_over_noise_is_drawn_of_what_there_is(tmp_path):
         make_run(tmp_path, "elr", rate, 0, more={"test_accuracy": {}})
     make_run(tmp_path, "superloss", 0.3, 0, more={"test_accuracy": {}})
     found = runs.finished_runs(tmp_path)
-    figure = plots_metrics.score_over_noise(found, plots.chosen(found, "superloss,elr"), 5)
+    figure = plots_noise.score_over_noise(found, plots.chosen(found, "superloss,elr"), 5)
     assert [axes.get_title().split(",")[0] for axes in figure.axes] == ["digits"]
     line = lines_of(figure.axes[0])
     assert [*line] == ["superloss"]
     assert [*line["superloss"].get_xdata()] == [20, 40]
     with pytest.raises(ValueError, match="at several rates of noise, got none"):
-        plots_metrics.score_over_noise(found, ["elr"], 5)
+        plots_noise.score_over_noise(found, ["elr"], 5)
 
 
 def test_the_note_names_all_kinds_of_selection(tmp_path):
@@ -209,7 +217,7 @@ def test_the_note_names_all_kinds_of_selection(tmp_path):
     found = runs.finished_runs(tmp_path)
     order = plots.chosen(found, None)
     both = "best epoch on clean validation labels or best epoch on noisy validation labels"
-    assert both in note_of(plots_metrics.score_over_noise(found, order, 5))
+    assert both in note_of(plots_noise.score_over_noise(found, order, 5))
     clean = next(run.row for run in found
                  if run.results["config"]["data"]["validation_labels"] == "clean")  # fmt: skip
-    assert "noisy" not in note_of(plots_metrics.score_over_noise(found, [clean], 5))
+    assert "noisy" not in note_of(plots_noise.score_over_noise(found, [clean], 5))

@@ -133,7 +133,7 @@ def test_runs_whose_metrics_cannot_be_read_are_left_out(tmp_path):
         order = plots.chosen(found, None)
         figure = plots_metrics.tau(found, order, 5)
         np.testing.assert_allclose(lines_of(figure.axes[0])["superloss"].get_ydata(), expected)
-        assert "Without 1 run: " in note_of(figure)
+        assert "1 run is left out: " in note_of(figure)
         assert str(torn / files.METRICS) in note_of(figure).replace(" ", "")
         figure = plots_examples.sigma_over_loss(found, order, 5)
         assert "superloss: tau is not known: " in note_of(figure)
@@ -142,7 +142,7 @@ def test_runs_whose_metrics_cannot_be_read_are_left_out(tmp_path):
     assert not drawn["sigma_over_loss"]
     assert not drawn["losses"]
     for name in ("accuracy_over_epochs", "memorisation", "tau"):
-        assert "Without 2 runs: " in drawn[name]
+        assert "2 runs are left out: " in drawn[name]
         assert str(whole) in drawn[name]
     content = (torn / "samples.npz").read_bytes()
     for length in (0, 10, len(content) // 2, len(content) - 1):

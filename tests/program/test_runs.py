@@ -80,7 +80,7 @@ def test_a_method_of_one_row_has_its_name_and_the_caption_its_settings(tmp_path)
     found = runs.finished_runs(tmp_path)
     assert {run.row for run in found} == chosen.keys()
     assert runs.caption(found).endswith(
-        f" Settings unlike most runs': {GCE} with q 0.2; superloss with lam 0.25."
+        f" Some settings are unlike most runs': {GCE} with q 0.2; superloss with lam 0.25."
     )
     config = config_of(
         **{
@@ -97,7 +97,9 @@ def test_a_method_of_one_row_has_its_name_and_the_caption_its_settings(tmp_path)
         f"{GCE}, q 0.2",
         "cross_entropy",
     }
-    assert runs.caption(found).endswith(" Settings unlike most runs': superloss with lam 0.25.")
+    assert runs.caption(found).endswith(
+        " Some settings are unlike most runs': superloss with lam 0.25."
+    )
     # A setting of all methods is listed with most runs' value; one that a method ignores is not.
     both = {"loss.method": "cross_entropy", "loss.lam": 4.0, "optimizer.learning_rate": 0.5}
     configs = [
@@ -125,8 +127,11 @@ def test_columns_are_headed_by_what_tells_them_apart():
     models = [{"model.name": name} for name in ("mlp", "lenet")]
     assert headings(*models) == ["mlp, noise 0.4", "lenet, noise 0.4"]
     given = {"data.name": "cifar10n", "noise.kind": "given", "noise.rate": 0.0}
-    assert headings(given | {"data.variant": "worse"}) == ["given"]
-    assert headings(given | {"noise.rate": 0.4}) == ["given"]  # which is not read
+    assert headings(given | {"data.variant": "worse"}) == [""]
+    assert headings(given | {"noise.rate": 0.4}) == [""]  # which is not read
+    assert headings(given, {"noise.rate": 0.4, "data.name": "cifar10n"}) == [
+        "noise given", "noise 0.4",
+    ]  # fmt: skip
     variants = [given | {"data.variant": name} for name in ("aggre", "worse")]
     assert headings(*variants) == ["aggre", "worse"]
 

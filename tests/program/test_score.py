@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import digits
-from experiments.report import page, plots, plots_metrics, published, runs, tuning
+from experiments.report import page, plots, plots_metrics, plots_noise, published, runs, tuning
 from experiments.runs import files, selection
 from experiments.sweep import watch
 from experiments.tasks import score_of
@@ -103,13 +103,17 @@ def test_the_setting_of_least_error_is_chosen(tmp_path, capsys):
 def test_figures_and_page_say_what_it_is(tmp_path):
     root = swept(tmp_path / "swept")
     found = runs.finished_runs(root)
-    figure = plots_metrics.score_over_noise(found, plots.chosen(found, None), 5)
+    figure = plots_noise.score_over_noise(found, plots.chosen(found, None), 5)
     (axes,) = figure.axes
-    assert axes.get_ylabel() == "test mean absolute error (years)"
+    assert " ".join(axes.get_ylabel().split()) == (
+        "test mean absolute error (years, lower is better)"
+    )
     np.testing.assert_allclose(lines_of(axes)["gce"].get_ydata(), [4.1, 7.1])
-    assert note_of(figure).startswith("Test mean absolute error, last epoch.")
+    assert note_of(figure).startswith("The test mean absolute error is that of the last epoch.")
     figure = plots_metrics.memorisation(found, plots.chosen(found, None), 2)
-    assert {axes.get_title() for axes in figure.axes} >= {"wrong ages: memorised"}
+    assert {" ".join(axes.get_ylabel().split()) for axes in figure.axes} == {
+        "mean absolute error on right ages (years)", "mean absolute error on wrong ages (years)",
+    }  # fmt: skip
     assert plots.chosen(found, None)[:3] == ["superloss", "cross_entropy", "gce"]
     assert [one.name for one in plots.drawn(found, None, 2)][:2] == [
         "mae_over_noise", "mae_over_epochs",
@@ -117,7 +121,8 @@ def test_figures_and_page_say_what_it_is(tmp_path):
     page.page(argparse.Namespace(**ARGS, workdir=str(root)))
     content = (root / "report.html").read_text()
     assert "<h2>Test mean absolute error</h2>" in content
-    assert "right ages fitted 2.0 years, wrong ages memorised 12.0 years" in content
+    said = "mean absolute error on right ages 2.0 years, mean absolute error on wrong ages 12.0"
+    assert said in content
     assert "Over epochs, in years, from 0 to 45;" in content
     assert not re.search("accura|wrong label|right label", content)
     for y in re.findall(r'points="([^"]*)"', content)[-18:]:
