@@ -250,6 +250,13 @@ def test_what_is_no_example_or_no_weight_is_not_recorded():
     np.testing.assert_allclose(rows["mean_loss"][seen], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["superloss", "focal", "co_teaching"])
+def test_training_holds_no_nan_that_would_stop_who_debugs_them(method):
+    with jax.debug_nans(True):
+        state = step_of(**{"loss.method": method})
+    assert not state.failed
+
+
 def test_lengths_and_thresholds_that_cannot_be_meant():
     for key, value in (
         ("truncated_gce.start", 40.0), ("mentornet.burn_in", 19.0), ("co_teaching.warmup", 10.0),
