@@ -26,6 +26,7 @@ def get_config():
         "active_passive": {"passive": "rce", "alpha": 1.0, "beta": 1.0},  # or mae
         "bootstrap": {"hard": False, "beta": 0.95},  # 0.8 with hard
         "focal": {"gamma": 2.0},
+        "cauchy": {"scale": 1.0},  # in units of the loss
         "self_paced": {  # starts at log 10, grows by 1.3 every tenth of the run
             "weights": "hard", "threshold": 2.3, "growth": 1.3, "every": 0.1,
         },
@@ -41,5 +42,6 @@ def get_config():
         "early_learning": {"lam": 3.0, "beta": 0.7},
         "self_filter": {"decay": 0.9, "start": 0.2},
         "co_teaching": keep,
+        "trimmed": {**keep},
         "jocor": keep | {"lam": 0.9},
     })  # fmt: skip

@@ -52,7 +52,7 @@ def corrupt_labels(
     labels = jnp.asarray(labels)
     dtype = _holding(labels.dtype, len(matrix))
     clean = labels.astype(jnp.int32)  # a narrow dtype may not hold the number of classes
-    bits = _bits(key, clean.shape)
+    bits = random_bits(key, clean.shape)
     if exact:
         return jnp.asarray(_exact(np.asarray(bits), np.asarray(clean), matrix)).astype(dtype)
     # With 31 bits, a probability of 1 is 2**31, which fits into uint32.
@@ -90,7 +90,7 @@ def permute_labels(key: jax.Array, labels: ArrayLike, rate: float) -> jax.Array:
     if not labels.ndim:
         raise ValueError(f"labels: expected shape (N,), got a single {labels.dtype}")
     count = round(rate * labels.shape[0])
-    order = jnp.argsort(_bits(key, (count,)))
+    order = jnp.argsort(random_bits(key, (count,)))
     return jnp.concatenate([labels[:count][order], labels[count:]])
 
 
@@ -144,7 +144,7 @@ def instance_dependent_labels(
     mean, std = _moments(images)
     flip_key, projection_key, draw_key = (jax.random.fold_in(key, i) for i in range(3))
     flip_rates = _flip_rates(flip_key, rate, len(labels))
-    drawn = _uniform(draw_key, labels.shape)
+    drawn = uniform(draw_key, labels.shape)
     clean = labels.astype(np.int64)
     noisy = clean.copy()
     for y in np.unique(clean):
@@ -199,22 +199,22 @@ def _flip_rates(key: jax.Array, rate: float, size: int) -> np.ndarray:
     """Returns numbers of N(rate, 0.1^2), truncated to the same distance on both sides."""
     normal = NormalDist(0, 0.1)
     least = normal.cdf(-min(rate, 1 - rate))
-    quantiles = least + (1 - 2 * least) * _uniform(key, (size,))
+    quantiles = least + (1 - 2 * least) * uniform(key, (size,))
     return np.clip(rate + np.array([*map(normal.inv_cdf, quantiles.tolist())]), 0, 1)
 
 
 def _normal(key: jax.Array, shape: tuple[int, ...]) -> np.ndarray:
     """Returns standard normal float64 numbers, by Box and Muller's formula from threefry bits."""
-    u = _uniform(key, (2, *shape))
+    u = uniform(key, (2, *shape))
     return np.sqrt(-2 * np.log(u[0])) * np.cos(2 * np.pi * u[1])
 
 
-def _uniform(key: jax.Array, shape: tuple[int, ...]) -> np.ndarray:
+def uniform(key: jax.Array, shape: tuple[int, ...]) -> np.ndarray:
     """Returns float64 numbers between 0 and 1, from threefry bits."""
-    return (np.asarray(_bits(key, shape), np.float64) + 0.5) / 2**32
+    return (np.asarray(random_bits(key, shape), np.float64) + 0.5) / 2**32
 
 
-def _bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+def random_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Returns 32 random bits for each element, whatever `jax_threefry_partitionable` says."""
     with jax.threefry_partitionable(True):
         return jax.random.bits(key, shape, jnp.uint32)

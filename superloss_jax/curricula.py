@@ -10,5 +10,6 @@ derivative by the loss is then the weight itself.
 from superloss_jax._generalized_cross_entropy import truncated_gce
 from superloss_jax._mentornet import MentorNetState, mentornet
 from superloss_jax._self_paced import self_paced
+from superloss_jax._trimmed import trimmed
 
-__all__ = ["MentorNetState", "mentornet", "self_paced", "truncated_gce"]
+__all__ = ["MentorNetState", "mentornet", "self_paced", "trimmed", "truncated_gce"]

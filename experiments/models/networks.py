@@ -104,13 +104,14 @@ class ConvNetSmall(nn.Module):
 
     num_classes: int
     dtype: Any = jnp.float32
+    widths: tuple[int, ...] = (32, 64, 128, 256)  # the last one of a dense layer
 
     @nn.compact
     def __call__(self, x, train: bool, mask=None):
-        for features in (32, 64, 128):
+        for features in self.widths[:-1]:
             x = nn.relu(Conv(features, (3, 3), strides=(2, 2), dtype=self.dtype)(x))
         x = x.reshape(x.shape[0], -1)
-        x = nn.relu(nn.Dense(256, dtype=self.dtype)(x))
+        x = nn.relu(nn.Dense(self.widths[-1], dtype=self.dtype)(x))
         return classify(self, x)
 
 
@@ -227,6 +228,7 @@ MODELS = {
     "lenet": LeNet,
     "convnet": ConvNet,
     "convnet_small": ConvNetSmall,
+    "convnet_tiny": functools.partial(ConvNetSmall, widths=(8, 16, 32, 128)),
     "resnet18": ResNet,
     "resnet34": functools.partial(ResNet, depths=(3, 4, 6, 3)),
     "preact_resnet18": preact,

@@ -31,6 +31,12 @@ def is_split(config: Flat) -> bool:
     return not whole or config.get("data.name") == "digits"
 
 
+def is_drawn(config: Flat) -> bool:
+    """Whether the training examples of a regression depend on a seed."""
+    chosen = config.get("data.validation") or config.get("data.examples")
+    return bool(chosen) or config.get("data.name") != "mnist20k"  # which has a test set
+
+
 of_superloss = when("loss.method", "superloss", "trend_superloss")
 
 
@@ -66,7 +72,8 @@ EVERY_RUN: dict[str, Section] = {
         **of("generalized_cross_entropy", "q"), **of("truncated_gce", "q", "k", "start"),
         **of("symmetric_cross_entropy", "alpha", "beta", "log_zero"),
         **of("active_passive", "passive", "alpha", "beta"), **of("bootstrap", "hard", "beta"),
-        **of("focal", "gamma"), **of("self_paced", "weights", "threshold", "growth", "every"),
+        **of("focal", "gamma"), **of("cauchy", "scale"), **of("trimmed", "forget_rate", "warmup"),
+        **of("self_paced", "weights", "threshold", "growth", "every"),
         **of("mentornet", "percentile", "decay", "burn_in", "second", "second_from"),
         **of("data_parameters", "kind", "momentum", "clamp"),
         "data_parameters.class_rate": when("loss.data_parameters.kind", "class", "both"),
@@ -90,6 +97,21 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
             "exact": is_noisy, "seed": is_noisy,
         },
         "model": dict.fromkeys(("name", "init", "dtype", "dropout"), always),
+    },
+    "regression": {
+        "data": {
+            "name": always, "validation": always, "examples": always, "split_seed": is_drawn,
+            **dict.fromkeys(("path", "sha256", "side"), when("data.name", "images")),
+            "pattern": lambda config: bool(config.get("data.pattern")),
+        },
+        "noise": {
+            "kind": always, "rate": lambda config: config.get("noise.kind") != "given",
+            "seed": is_noisy,
+        },
+        "model": dict.fromkeys(("name", "dtype", "dropout"), always),
+        "residual": {
+            "loss": always, "truncation": always, "delta": when("residual.loss", "huber"),
+        },
     },
 }  # fmt: skip
 

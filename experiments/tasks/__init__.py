@@ -6,7 +6,10 @@ from typing import Any
 from experiments.checks import choose
 from experiments.tasks.scores import SCORES, Score
 
-TASKS = {"classification": "experiments.tasks.classification:task"}
+TASKS = {
+    "classification": "experiments.tasks.classification:task",
+    "regression": "experiments.tasks.regression:task",
+}
 DEFAULT = "classification"  # for configs that name no task
 
 

@@ -16,4 +16,5 @@ class Score(NamedTuple):
 
 
 ACCURACY = Score("accuracy", "accuracy", scale=100.0, unit="%", target="label")
-SCORES = {"classification": ACCURACY}
+MAE = Score("mae", "mean absolute error", larger_is_better=False, digits=3)
+SCORES = {"classification": ACCURACY, "regression": MAE}

@@ -58,6 +58,7 @@ def build_run(config, data_dir: str | None = None) -> Run:
     problem = task.build(config, dataset)
     choose("the key of the task's score", task.score.key, {"loss": None, **problem.metrics})
     steps = steps_per_epoch(config, size)
+    methods.check_fits(config.loss, problem.num_classes)
     facts = methods.Facts(
         num_examples=num_examples(dataset),
         num_classes=problem.num_classes,

@@ -50,7 +50,9 @@ class Facts(NamedTuple):
         return self.matrix()
 
 
-def _cross_entropy(loss, own, facts):
+def _plain(loss, own, facts):
+    """The task's own loss, without a method: cross entropy, if its targets are classes."""
+
     def update(losses, state, *, where=None, **extra):
         return (losses if where is None else jnp.where(where, losses, 0)), state
 
@@ -148,8 +150,11 @@ def _self_filter(loss, own, facts):
     return memory.self_filter(**sizes, decay=own.decay, start=facts.share("start", own.start))
 
 
+PLAIN = ("plain", "cross_entropy")
 ROBUST: dict[str, Callable[..., LossTransform]] = {
-    "cross_entropy": _cross_entropy,
+    "plain": _plain,
+    "cross_entropy": _plain,
+    "cauchy": lambda loss, own, facts: robust.cauchy(**own),
     "generalized_cross_entropy": lambda loss, own, facts: robust.generalized_cross_entropy(**own),
     "truncated_gce": _truncated_gce,
     "symmetric_cross_entropy": lambda loss, own, facts: robust.symmetric_cross_entropy(**own),
@@ -168,6 +173,7 @@ PAIRS: dict[str, Callable[..., LossTransform]] = {
 METHODS: dict[str, Callable[..., LossTransform]] = {
     **ROBUST,
     "superloss": _superloss,
+    "trimmed": lambda loss, own, facts: curricula.trimmed(keep=_keep(own, facts)),
     "trend_superloss": _trend_superloss,
     "self_paced": _self_paced,
     "mentornet": _mentornet,
@@ -191,6 +197,11 @@ RENAMED = {  # former names in this program; methods now have the library's name
     "elr": "early_learning",
     "o2u": "loss_memory",
 }
+# These take the loss for a cross entropy, from which they have the probability of the label.
+OF_CROSS_ENTROPY = (
+    "generalized_cross_entropy", "truncated_gce", "symmetric_cross_entropy", "focal",
+    "early_learning", "self_filter", "jocor",
+)  # fmt: skip
 # These are computed from logits, so they have no base loss, nor a weight for it.
 FROM_LOGITS = ("active_passive", "bootstrap", "forward_correction", "backward_correction")
 
@@ -209,7 +220,7 @@ def make_method(loss: Mapping[str, Any], facts: Facts) -> LossTransform:
             said = str(error)
             raise ValueError(said if "config" in said else f"config.loss.{name}: {said}") from None
 
-    if loss["base"] == "cross_entropy":
+    if loss["base"] in PLAIN:
         return named(loss["method"])
     if loss["method"] in (*FROM_LOGITS, "data_parameters"):
         raise ValueError(
@@ -217,6 +228,16 @@ def make_method(loss: Mapping[str, Any], facts: Facts) -> LossTransform:
             " choose cross_entropy"
         )
     return chain(named(loss["base"]), named(loss["method"]))
+
+
+def check_fits(loss: Mapping[str, Any], num_classes: int | None) -> None:
+    """Raises ValueError for a method that needs classes if the task has none."""
+    of_classes = (*OF_CROSS_ENTROPY, *FROM_LOGITS, "data_parameters")
+    for key in ("method", "base"):
+        if num_classes is None and loss[key] in of_classes:
+            fitting = ", ".join(name for name in METHODS if name not in of_classes)
+            said = f"{loss[key]} needs classes, which this task's targets are not"
+            raise ValueError(f"config.loss.{key}: {said}; choose one of {fitting}")
 
 
 def networks(loss) -> int:

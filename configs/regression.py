@@ -1,0 +1,29 @@
+"""What all regressions share: the keys of the task, and defaults for small sets.
+
+`regression_diabetes.py`, `regression_mnist.py`, ... start from this.
+"""
+
+import ml_collections
+from ml_collections import config_dict
+
+from configs import base
+
+
+def get_config():
+    config = base.get_config()
+    config.task = "regression"
+    config.residual = ml_collections.ConfigDict({
+        "loss": "huber",  # or l1 or l2, of standardised residuals
+        "delta": 1.0,  # for huber: where it becomes linear
+        "truncation": 0.0,  # of the truncated error, in the target's unit; 0: a tenth of the range
+    })  # fmt: skip
+    config.data.update({
+        "examples": 0,  # number of training examples, validation included; 0: all
+        "pattern": config_dict.placeholder(str),  # for a folder of images: where names say targets
+        "side": 64,  # of images that are resized, in pixels
+    })  # fmt: skip
+    config.noise.kind = "permute"  # or uniform, or given
+    config.loss.base = "plain"
+    config.loss.lam = 0.1  # losses of standardised targets are near 0.1
+    config.loss.cauchy.scale = 0.01
+    return config

@@ -1,0 +1,88 @@
+"""Images with a number each: a CSV file of paths and targets, or a folder of named files."""
+
+import csv
+import pathlib
+import re
+
+import numpy as np
+
+from experiments import checks
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+
+def read(path: str | None, pattern: str | None, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Reads images, resized to side x side, and their targets.
+
+    Args:
+      path: a CSV file with the columns path and target, whose paths are relative to its folder; or
+        a folder, whose files have the target in their names.
+      pattern: for a folder, a regular expression whose first group is the target: r"^(\\d+)_" for
+        UTKFace's ages.
+      side: of the images in pixels.
+    """
+    if not path:
+        raise ValueError("config.data.path: expected a CSV file or a folder of images, got none")
+    checks.within("config.data.side", side, 8, 1024)
+    place = pathlib.Path(path).expanduser()
+    if place.is_dir():
+        found = _named(place, pattern)
+    elif place.is_file():
+        found = _listed(place)
+    else:
+        raise ValueError(f"config.data.path: {path} is neither a file nor a folder")
+    if not found:
+        raise ValueError(f"config.data.path: {path} has no images")
+    images = np.stack([_image(file, side) for file, _ in found])
+    return images, np.array([target for _, target in found])
+
+
+def _named(folder: pathlib.Path, pattern: str | None) -> list[tuple[pathlib.Path, float]]:
+    try:
+        target = re.compile(pattern or "")
+    except re.error as error:
+        raise ValueError(f"config.data.pattern: {pattern!r}: {error}") from None
+    if target.groups < 1:
+        said = r"expected a regular expression with a group for the target, such as ^(\d+)_"
+        raise ValueError(f"config.data.pattern: {said}, got {pattern!r}")
+    found = []
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() in SUFFIXES:
+            match = target.search(file.name)
+            if not match:
+                raise ValueError(f"config.data.pattern: {pattern!r} is not in {file.name}")
+            found.append((file, _number(match[1], str(file.name))))
+    return found
+
+
+def _listed(table: pathlib.Path) -> list[tuple[pathlib.Path, float]]:
+    try:
+        with open(table, newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"config.data.path: {table} is no CSV file: {error}") from None
+    if lines and not {"path", "target"} <= lines[0].keys():
+        got = ", ".join(map(str, lines[0]))
+        raise ValueError(f"config.data.path: {table}: expected columns path and target, got {got}")
+    return [
+        (table.parent / (line["path"] or ""), _number(line["target"], f"{table}, line {i}"))
+        for i, line in enumerate(lines, start=2)
+    ]
+
+
+def _number(text: str | None, where: str) -> float:
+    try:
+        return float(text or "")
+    except ValueError:
+        raise ValueError(f"config.data.path: {where}: the target {text!r} is no number") from None
+
+
+def _image(path: pathlib.Path, side: int) -> np.ndarray:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
+    except OSError as error:
+        said = error.strerror or "no image that can be read"
+        raise ValueError(f"config.data.path: {path}: {said}") from None

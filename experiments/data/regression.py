@@ -1,0 +1,238 @@
+"""Data sets whose targets are numbers: loading, wrong targets, and the split.
+
+All of it depends only on the arguments. Inputs are images of uint8, or rows of float32 that are
+standardised by the training part.
+"""
+
+import csv
+import gzip
+import hashlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from experiments import checks, rng
+from experiments.data import picture_table, sources
+from experiments.data.base import Examples, NotThere, moments
+from superloss_jax import noise
+
+KINDS = ("permute", "uniform", "given")
+
+
+class Targets(NamedTuple):
+    """A data set of a regression. Targets are float32, in their own unit."""
+
+    name: str
+    train: Examples
+    validation: Examples
+    test: Examples
+    mean: tuple[float, ...]  # of images, per channel; (0,) for rows
+    std: tuple[float, ...]
+    target_mean: float  # of the training targets as they are given, wrong ones included
+    target_std: float
+    low: float  # the range of the clean training targets
+    high: float
+    targets_sha256: str = ""  # of all training targets (noisy), before any split
+
+
+class Source(NamedTuple):
+    """What a loader returns. Without a published test set, a fifth becomes the test set."""
+
+    inputs: np.ndarray | Callable[[np.ndarray], np.ndarray]  # or a function of training positions
+    targets: np.ndarray
+    number: int | None = None  # of published training examples, which come first
+
+
+def _standardised(rows: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns a function that standardises all rows by those of the training part."""
+
+    def fit(train: np.ndarray) -> np.ndarray:
+        mean, std = rows[train].mean(axis=0), rows[train].std(axis=0)
+        return ((rows - mean) / np.where(std > 0, std, 1)).astype(np.float32)
+
+    return fit
+
+
+def _diabetes(**unused) -> Source:
+    """Progression of diabetes after a year (25 to 346), of 442 patients; in scikit-learn."""
+    from sklearn.datasets import load_diabetes
+
+    rows, targets = load_diabetes(return_X_y=True, scaled=False)
+    return Source(_standardised(rows), targets)
+
+
+def _friedman(split_seed, **unused) -> Source:
+    """Friedman's first function of 10 uniform numbers, with normal noise: 5,000 synthetic rows."""
+    from sklearn.datasets import make_friedman1
+
+    rows, targets = make_friedman1(n_samples=5000, noise=1.0, random_state=split_seed)
+    return Source(_standardised(rows), targets)
+
+
+def _mnist(data_dir, **unused) -> Source:
+    """Digit values, from the first 10,000 training images of MNIST and its test set."""
+    path = _find("mnist20k/mnist20k.npz", data_dir)
+    with np.load(path, allow_pickle=False) as arrays:
+        images = np.concatenate([arrays["x_train"], arrays["x_test"]])[..., None]
+        targets = np.concatenate([arrays["y_train"], arrays["y_test"]])
+        return Source(images, targets, number=len(arrays["x_train"]))
+
+
+def _california_housing(data_dir, **unused) -> Source:
+    """Median house values in dollars, capped at 500,001, of 20,640 blocks of the census of 1990."""
+    path = _find("california_housing/housing.csv.gz", data_dir)
+    with gzip.open(path, "rt", newline="") as file:
+        lines = list(csv.DictReader(file))
+    targets = np.array([float(line.pop("median_house_value")) for line in lines])
+    kinds = np.array([line.pop("ocean_proximity") for line in lines])[:, None]
+    numbers = np.array([[float(value or "nan") for value in line.values()] for line in lines])
+
+    def fit(train: np.ndarray) -> np.ndarray:
+        from sklearn.compose import ColumnTransformer
+        from sklearn.impute import SimpleImputer
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+        columns = np.concatenate([numbers.astype(object), kinds.astype(object)], axis=1)
+        known = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+        one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+        number = numbers.shape[1]
+        both = ColumnTransformer(
+            [("numbers", known, [*range(number)]), ("kinds", one_hot, [number])]
+        )
+        return both.fit(columns[train]).transform(columns).astype(np.float32)
+
+    return Source(fit, targets)
+
+
+def _images(path, pattern, side, **unused) -> Source:
+    return Source(*picture_table.read(path, pattern, side))
+
+
+SOURCES: dict[str, Callable[..., Source]] = {
+    "diabetes": _diabetes,
+    "friedman": _friedman,
+    "mnist20k": _mnist,
+    "california_housing": _california_housing,
+    "images": _images,
+}
+
+
+def _find(name: str, data_dir: str | None):
+    """Returns the path of a file of the data directory."""
+    roots = sources.roots(data_dir)
+    for root in roots:
+        if (root / name).is_file():
+            return root / name
+    raise NotThere(f"--data_dir: expected {name} in {roots[0]}")
+
+
+def load(data, noise_config, data_dir: str | None = None) -> Targets:
+    """Returns the data set of `config.data`, with the wrong targets of `config.noise`.
+
+    Raises:
+      ValueError: if a value is out of range, the data set is missing, or its targets cannot be
+        learnt: NaN, infinite, constant, or too few.
+    """
+    checks.choose("config.data.name", data.name, SOURCES)
+    checks.choose("config.noise.kind", noise_config.kind, dict.fromkeys(KINDS))
+    checks.seed("config.data.split_seed", data.split_seed)
+    options = {"path": data.path} if data.name == "images" else {}
+    options |= {"pattern": data.pattern, "side": data.side} if data.name == "images" else {}
+    found = SOURCES[data.name](data_dir=data_dir, split_seed=data.split_seed, **options)
+    targets = _checked(data.name, found.targets)
+    order = _shuffled(data.split_seed, rng.TEST, len(targets))
+    if found.number is None:
+        number = len(targets) // 5
+        train, test = np.sort(order[number:]), np.sort(order[:number])
+    else:
+        train, test = np.arange(found.number), np.arange(found.number, len(targets))
+    inputs = found.inputs(train) if callable(found.inputs) else found.inputs
+    parts = [
+        Examples(inputs[rows], targets[rows], targets[rows], rows.astype(np.int32))
+        for rows in (train, test)
+    ]
+    return _split(data, _corrupted(data.name, parts[0], parts[1], noise_config))
+
+
+def _checked(name: str, targets: np.ndarray) -> np.ndarray:
+    """Returns the targets as float32, or says why they cannot be learnt."""
+    targets = np.asarray(targets, np.float32)
+    bad = np.flatnonzero(~np.isfinite(targets))
+    if len(bad):
+        raise ValueError(f"config.data.name: {name}: target {bad[0]} is {targets[bad[0]]}")
+    if len(targets) < 10:
+        raise ValueError(
+            f"config.data.name: {name}: expected 10 examples or more, got {len(targets)}"
+        )
+    if targets.min() == targets.max():
+        raise ValueError(f"config.data.name: {name}: all targets are {targets[0]:g}")
+    return targets
+
+
+def _corrupted(name: str, train: Examples, test: Examples, noise_config) -> Targets:
+    """Draws wrong targets for the whole training part, in its original order."""
+    clean = train.targets
+    low, high = float(clean.min()), float(clean.max())
+    noisy = clean
+    if noise_config.kind != "given":
+        checks.within("config.noise.rate", noise_config.rate, 0, 1)
+        if noise_config.rate:
+            checks.seed("config.noise.seed", noise_config.seed)
+            key = jax.random.key(noise_config.seed, impl="threefry2x32")
+            if noise_config.kind == "permute":
+                noisy = noise.permute_targets(key, clean, noise_config.rate)
+            else:
+                ends = {"low": low, "high": high}
+                noisy = noise.uniform_targets(key, clean, noise_config.rate, **ends)
+    else:
+        clean = np.full_like(clean, np.nan)  # which are right is not known
+    train = train._replace(targets=noisy, clean_targets=clean)
+    images = train.inputs.dtype == np.uint8
+    mean, std = moments(train.inputs) if images else ((0.0,), (1.0,))
+    digest = hashlib.sha256(noisy.astype("<f4").tobytes()).hexdigest()
+    own = float(noisy.mean(dtype=np.float64)), float(noisy.std(dtype=np.float64))
+    none = train.rows(slice(0))
+    return Targets(name, train, none, test, mean, std, *own, low, high, digest)
+
+
+def _split(data, dataset: Targets) -> Targets:
+    """Keeps `examples` random training examples, and holds out `validation` of them."""
+    total = len(dataset.train.targets)
+    checks.within("config.data.examples", data.examples, 0, total)
+    number = data.examples or total
+    checks.within("config.data.validation", data.validation, 0, number - 1)
+    if not data.examples and not data.validation:
+        return dataset
+    order = _shuffled(data.split_seed, rng.VALIDATION, total)[:number]
+    held_out = dataset.train.rows(np.sort(order[: data.validation]))
+    train = dataset.train.rows(np.sort(order[data.validation :]))
+    return dataset._replace(train=train, validation=held_out)
+
+
+def _shuffled(seed: int, purpose: int, number: int) -> np.ndarray:
+    return np.argsort(np.asarray(rng.bits(rng.key_for(seed, purpose), (number,))), kind="stable")
+
+
+def realised_rate(train: Examples) -> float | None:
+    """Returns the share of wrong targets, or None if the clean ones are not known."""
+    known = np.isfinite(train.clean_targets)
+    wrong = known & (train.clean_targets != train.targets)
+    return float(wrong.sum() / known.sum()) if known.any() else None
+
+
+def described(dataset: Targets, noise_config) -> tuple[str, ...]:
+    """Returns lines for the log."""
+    counts = ", ".join(
+        f"{len(getattr(dataset, part).targets)} {part}" for part in ("train", "validation", "test")
+    )
+    rate = realised_rate(dataset.train)
+    known = "how many are wrong is not known" if rate is None else f"{rate:.2%} are wrong"
+    asked = "" if noise_config.kind == "given" else f", rate {noise_config.rate}"
+    return (
+        f"data     {dataset.name}: {counts} examples, targets from {dataset.low:g} to"
+        f" {dataset.high:g}",
+        f"noise    {noise_config.kind}{asked}: of the training targets, {known}",
+    )
