@@ -1,6 +1,10 @@
-"""Regression on scikit-learn's diabetes, 40 % of whose targets are permuted.
+"""Progression of diabetes in 442 patients (scikit-learn), with wrong targets; needs no data.
 
-python -m experiments.main --config=configs/regression_diabetes.py --workdir=runs/diabetes
+    python -m experiments.main --config=configs/regression_diabetes.py --workdir=runs/diabetes
+    python -m experiments.sweep --config=configs/regression_diabetes.py \\
+        --workdir=results/regression_diabetes
+
+A random fifth of the patients is the test set.
 """
 
 from configs import regression
@@ -16,12 +20,14 @@ def get_config():
 
 
 def sweep():
-    for rate in (0.0, 0.4):
-        for method in ("plain", "superloss", "cauchy", "trimmed"):
-            for seed in range(5):
+    for kind, rate in (("permute", 0.0), ("permute", 0.4), ("uniform", 0.4)):
+        for seed in range(10):
+            for method in ("plain", "superloss", "cauchy", "trimmed"):
                 yield {
+                    "noise.kind": kind,
                     "noise.rate": rate,
                     "loss.method": method,
+                    "loss.trimmed.forget_rate": rate,
                     "seed": seed,
                     "noise.seed": seed,
                     "data.split_seed": seed,

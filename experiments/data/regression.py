@@ -36,6 +36,10 @@ class Targets(NamedTuple):
     high: float
     targets_sha256: str = ""  # of all training targets (noisy), before any split
 
+    @property
+    def is_images(self) -> bool:
+        return self.train.inputs.dtype == np.uint8
+
 
 class Source(NamedTuple):
     """What a loader returns. Without a published test set, a fifth becomes the test set."""

@@ -5,11 +5,12 @@ tau of 1 then means the same for targets in years and in dollars. Metrics are in
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.checks import choose, positive, within
+from experiments.checks import choose, positive
 from experiments.data import Examples, regression
 from experiments.data.regression import Targets
 from experiments.models import networks
@@ -18,15 +19,16 @@ from experiments.tasks.base import At, Batch, Problem, Recorded, Task, Units
 from experiments.tasks.scores import SCORES
 
 
-def losses(kind: str, delta: float) -> Callable:
+def losses(loss: str, delta: float = 1.0, **unused) -> Callable:
     """Returns the loss of a standardised residual."""
+    positive("config.residual.delta", delta)
 
     def huber(residual):
         small = jnp.minimum(jnp.abs(residual), delta)
         return small * (jnp.abs(residual) - 0.5 * small)
 
     table = {"huber": huber, "l1": jnp.abs, "l2": lambda residual: 0.5 * residual**2}
-    return choose("config.residual.loss", kind, table)
+    return choose("config.residual.loss", loss, table)
 
 
 def load(config, data_dir: str | None) -> Targets:
@@ -37,23 +39,15 @@ def load(config, data_dir: str | None) -> Targets:
 
 
 def build(config, dataset: Targets) -> Problem:
-    loss_of = losses(config.residual.loss, config.residual.delta)
-    positive("config.residual.delta", config.residual.delta)
+    loss_of = losses(**config.residual)
     limit = config.residual.truncation or (dataset.high - dataset.low) / 10
-    within("config.residual.truncation", limit, 1e-30, 1e30)
+    positive("config.residual.truncation", limit)
     spread = float(np.var(dataset.test.targets, dtype=np.float64))
-    shape = dataset.train.inputs.shape[1:]
-    rows_of_numbers = len(shape) == 1
-    if rows_of_numbers and config.model.name != "mlp":
-        said = f"{dataset.name} has rows of numbers, not images: choose mlp"
-        raise ValueError(f"config.model.name: {said}, got {config.model.name}")
-    model = networks.make_model(
-        **config.model, num_classes=1, image_shape=(1, 1, *shape) if rows_of_numbers else shape
-    )
+    model = model_of(config, dataset)
 
     def draw(examples: Examples, rows, at: At | None) -> Batch:
         inputs, targets, clean, index = examples.rows(rows)
-        if not rows_of_numbers:
+        if dataset.is_images:
             inputs = images.normalise(inputs, dataset)
         return Batch(inputs, targets, clean, index, rows >= 0)
 
@@ -69,26 +63,62 @@ def build(config, dataset: Targets) -> Problem:
     def predicted(outputs, batch):
         return outputs[..., 0] * dataset.target_std + dataset.target_mean
 
+    def truncated(outputs, batch):
+        return jnp.minimum(error(outputs, batch), limit)
+
+    def explained(outputs, batch):
+        return 1 - error(outputs, batch) ** 2 / spread
+
     return Problem(
         model=model,
         units=units,
         draw=draw,
-        metrics={
-            "mae": error,
-            "truncated": lambda outputs, batch: jnp.minimum(error(outputs, batch), limit),
-            "r2": lambda outputs, batch: 1 - error(outputs, batch) ** 2 / spread,
-        },
+        metrics={"mae": error, "truncated": truncated, "r2": explained},
         groups={"clean": is_clean, "wrong": is_wrong},
         records={"predicted": Recorded(np.float32(-np.inf), predicted)},
-        facts={
-            "noise": {
-                "convention": config.noise.kind,
-                "realised_rate": regression.realised_rate(dataset.train),
-                "targets_sha256": dataset.targets_sha256,
-            }
-        },
+        examine=by_size,
+        facts={"noise": noise_facts(config, dataset)},
         told=regression.described(dataset, config.noise),
     )
+
+
+def model_of(config, dataset: Targets) -> Any:
+    shape = dataset.train.inputs.shape[1:]
+    if dataset.is_images:
+        return networks.make_model(**config.model, num_classes=1, image_shape=shape)
+    if config.model.name != "mlp":
+        said = f"{dataset.name} has rows of numbers, not images: choose mlp"
+        raise ValueError(f"config.model.name: {said}, got {config.model.name}")
+    return networks.make_model(**config.model, num_classes=1, image_shape=(1, *shape, 1))
+
+
+def noise_facts(config, dataset: Targets) -> dict[str, Any]:
+    return {
+        "convention": config.noise.kind,
+        "realised_rate": regression.realised_rate(dataset.train),
+        "targets_sha256": dataset.targets_sha256,
+    }
+
+
+PARTS = 10
+
+
+def by_size(samples) -> dict[str, float]:
+    """Returns error and mean weight by tenths of the training targets that are right, by size.
+
+    Rare targets are hard for a network. What a method does to them shows in the first and the last
+    tenths. NaN before the examples are seen, and {} if fewer than ten targets are known to be right.
+    """
+    right = np.flatnonzero(is_clean(samples["target"], samples["clean_target"]))
+    if len(right) < PARTS:
+        return {}
+    order = right[np.argsort(samples["target"][right], kind="stable")]
+    error = np.abs(samples["predicted"] - samples["target"])
+    found = {}
+    for i, rows in enumerate(np.array_split(order, PARTS), start=1):
+        found[f"tenth_{i}_error"] = float(error[rows].mean())
+        found[f"tenth_{i}_weight"] = float(samples["weight"][rows].mean())
+    return found
 
 
 def is_clean(targets, clean_targets):

@@ -1,0 +1,36 @@
+"""Median house values of California's census blocks, in dollars, with wrong targets.
+
+    python -m experiments.main --config=configs/regression_housing.py --workdir=runs/housing \\
+        --data_dir=DIR
+    python -m experiments.sweep --config=configs/regression_housing.py \\
+        --workdir=results/regression_housing --data_dir=DIR
+
+`DIR/california_housing/housing.csv.gz` has 20,640 rows (Pace and Barry 1997); a random fifth is the
+test set.
+"""
+
+from configs import regression
+
+
+def get_config():
+    config = regression.get_config()
+    config.epochs = 30
+    config.batch_size = 128
+    config.data.name = "california_housing"
+    config.optimizer.schedule = "cosine"
+    return config
+
+
+def sweep():
+    for kind, rate in (("permute", 0.0), ("permute", 0.4), ("uniform", 0.4)):
+        for seed in range(3):
+            for method in ("plain", "superloss", "cauchy", "trimmed"):
+                yield {
+                    "noise.kind": kind,
+                    "noise.rate": rate,
+                    "loss.method": method,
+                    "loss.trimmed.forget_rate": rate,
+                    "seed": seed,
+                    "noise.seed": seed,
+                    "data.split_seed": seed,
+                }
