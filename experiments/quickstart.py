@@ -3,7 +3,6 @@
 python -m experiments.quickstart --workdir=quickstart
 """
 
-import argparse
 import concurrent.futures
 import json
 import os
@@ -21,6 +20,7 @@ from experiments import checks
 from experiments.progress import progress_line
 from experiments.runs import files, identity
 from experiments.sweep.pool import ONE_THREAD
+from experiments.usage import Parser
 
 METHODS = {"cross_entropy": "cross entropy", "superloss": "SuperLoss"}
 COLOURS = {"cross_entropy": "#D55E00", "superloss": "#0072B2"}  # safe for colour-blind readers
@@ -137,7 +137,7 @@ def save_picture(runs: dict, path: pathlib.Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m experiments.quickstart", description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", default="quickstart", help="where runs and picture go")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds (default 3)")
     parser.add_argument("--epochs", type=int, default=60, help="epochs of each run (default 60)")

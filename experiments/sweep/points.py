@@ -6,6 +6,7 @@ import runpy
 import sys
 from typing import Any, NamedTuple
 
+from experiments import keys
 from experiments.progress import console
 from experiments.runs import files, identity
 
@@ -47,6 +48,8 @@ def expand(
     for own in meant:
         full = config.copy_and_resolve_references()
         try:
+            for key in own:
+                keys.check(config, key)
             full.update_from_flattened_dict(given | own)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"--config: sweep() of {file}: {own}: {error}") from None
