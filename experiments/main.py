@@ -111,8 +111,9 @@ def finished() -> list:
     if config.vmap_seeds > 1:
         numbers = range(config.seed, config.seed + config.vmap_seeds)
         wanted = [(number, root / f"seed_{number}") for number in numbers]
-    runs = [stored.finished(path, config.to_dict() | {"seed": seed}) for seed, path in wanted]
-    if BESIDE.value or not all(runs):
+    found = [stored.finished(path, config.to_dict() | {"seed": seed}) for seed, path in wanted]
+    runs = [run for run in found if run is not None]
+    if BESIDE.value or len(runs) < len(wanted):
         return []
     console.print("done     this run has finished before; nothing is trained")
     one = runs[0]
@@ -150,8 +151,10 @@ def claim(stack: contextlib.ExitStack, config, folder: str) -> pathlib.Path:
     from experiments.training import checkpoint
 
     path = files.make_workdir(folder)
-    if not (path / files.CONFIG).exists() and stored.config_of_packed(path) is not None:
-        said = "is packed; python -m experiments.report unpack gives its files back"
+    run = None if (path / files.CONFIG).exists() else stored.packed_at(path)
+    if run is not None:
+        command = f"python -m experiments.report unpack --workdir={run.pack}"
+        said = f"is packed; {command} gives its files back"
         raise ValueError(f"--workdir: the run of {path} {said}")
     stack.enter_context(lock.locked(path))
     if not BESIDE.value or not files.is_done(path, identity.config_sha256(config.to_dict())):

@@ -3,7 +3,7 @@
 python -m experiments.report table --workdir=DIR [--paired[=ROW]] [--published] [--columns=KEY,KEY]
 python -m experiments.report figures --workdir=DIR [--output=DIR] [--rows=a,b]
 python -m experiments.report html --workdir=DIR
-python -m experiments.report detectors --workdir=DIR [--output=detectors.png]
+python -m experiments.report detectors --workdir=DIR [--output=DIR]
 python -m experiments.report choose --workdir=DIR
 python -m experiments.report suspects --workdir=RUN [--number=100] [--data_dir=DIR]
 python -m experiments.report pack --workdir=DIR

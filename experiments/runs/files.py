@@ -207,7 +207,7 @@ def write_aside(path: pathlib.Path, content: bytes) -> None:
 
 
 def put_in_place(path: pathlib.Path) -> None:
-    """Gives the file that was written aside its name."""
+    """Renames the temporary file that `write_aside` wrote to its final name."""
     os.replace(aside(path), path)
     folder = os.open(path.parent, os.O_RDONLY)  # the new name, too, is to outlive a power failure
     try:

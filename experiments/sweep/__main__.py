@@ -133,6 +133,9 @@ def main(argv: list[str]) -> None:
     left = [i for i, found in states.items() if found != "done"]
     print(f"{len(points) - len(left)} of {len(points)} runs are done, in {root}")
     show([points[i] for i in left], {k: states[i] for k, i in enumerate(left)})
+    from experiments.sweep.outcome import print_outcome  # it takes a second to import
+
+    print_outcome(points, root)
     sys.exit(1 if left else 0)
 
 
