@@ -105,6 +105,7 @@ def finished() -> list:
     """The result of a run that has finished before, as `run` returns it, or []: without devices."""
     from experiments.progress import console
     from experiments.runs import files, packed, stored
+    from experiments.tasks import score_of
 
     config, root = CONFIG.value, pathlib.Path(os.path.expanduser(WORKDIR.value)).absolute()
     wanted = [(config.seed, root)]
@@ -117,7 +118,8 @@ def finished() -> list:
         return []
     console.print("done     this run has finished before; nothing is trained")
     one = runs[0]
-    return [(one.results, one.pack / packed.RUNS if one.pack else root / files.RESULTS)]
+    known = {"score": score_of(one.results["config"])._asdict()} | one.results  # older have none
+    return [(known, one.pack / packed.RUNS if one.pack else root / files.RESULTS)]
 
 
 def run_all(stack: contextlib.ExitStack, signal) -> list:

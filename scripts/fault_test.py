@@ -200,10 +200,7 @@ def main():
                 lambda: killed(bench, signal.SIGINT, 3)),
             **{f"newest checkpoint {kind}": (goes_on, lambda kind=kind: damaged(bench, kind))
                for kind in ("truncated", "zeroed", "bit flipped", "missing")},
-            "full disk": (
-                "stops, one line; continues when there is room",
-                lambda: full_disk(bench),
-            ),
+            "full disk": ("stops, one line; continues with room", lambda: full_disk(bench)),
             "read-only work directory": ("refused before training", lambda: read_only(bench)),
             "two processes in one directory": ("one trains", lambda: two_at_once(bench)),
         }  # fmt: skip
