@@ -76,11 +76,11 @@ def expand(
         raise ValueError(f"--config: {why}")
     if left_out := len(swept) - len(meant):
         console.print(f"sweep    without {left_out} points of other values than the command line's")
-    named = labels([*owns.values()])
+    named = names_of([*owns.values()])
     return [one._replace(label=name) for one, name in zip(points.values(), named, strict=True)]
 
 
-def labels(swept: list[dict[str, Any]]) -> list[str]:
+def names_of(swept: list[dict[str, Any]]) -> list[str]:
     """Names points by what differs among them, as shortly as tells them apart.
 
     Keys of the same values throughout, such as several seeds, are named once.

@@ -23,12 +23,12 @@ def test_points_are_labelled_by_what_differs():
     seeds = [{"seed": seed, "noise.seed": seed, "data.split_seed": seed} for seed in (0, 1)]
     swept = [{"noise.rate": 0.4, "loss.method": method, "epochs": 3} | seed
              for method in ("superloss", LONG) for seed in seeds]  # fmt: skip
-    assert points_of.labels(swept) == [
+    assert points_of.names_of(swept) == [
         "superloss seed=0", "superloss seed=1", f"{LONG} seed=0", f"{LONG} seed=1",
     ]  # fmt: skip
     forms = [{"loss.method": "focal"}, {"loss.method": "superloss", "loss.base": "focal"}]
-    assert points_of.labels(forms) == ["focal", "superloss base=focal"]
-    assert points_of.labels([{"seed": 0}]) == [""]
+    assert points_of.names_of(forms) == ["focal", "superloss base=focal"]
+    assert points_of.names_of([{"seed": 0}]) == [""]
 
 
 def test_a_long_name_keeps_a_part_of_each_setting():
