@@ -25,7 +25,7 @@ DATA_DIR = flags.DEFINE_string(
 flags.mark_flag_as_required("config")
 
 HELP = {"--help", "-help", "-h", "-?", "--helpshort"}
-HELP_ON_KEYS = r"--?config((?:\.\w+)*)\.help"
+HELP_ON_KEYS = r"--?config((?:\.\w+)*)\.help(?:=.*)?"
 
 
 def refuse(error: Exception, code: int = 2) -> NoReturn:
@@ -51,7 +51,7 @@ def parse(doc: str, shown: list[str], argv: list[str]) -> list[str]:
     given = argv[1:]
     if not given or HELP & {*given}:
         text = usage.text(doc, [flags.FLAGS[name] for name in shown])
-        print(text, file=sys.stdout if given else sys.stderr)
+        usage.say(text, sys.stdout if given else sys.stderr)
         sys.exit(0 if given else 2)
     asked = {arg: match for arg in given if (match := re.fullmatch(HELP_ON_KEYS, arg))}
     sys.argv = [arg for arg in sys.argv if arg not in asked]  # ml_collections reads it

@@ -2,13 +2,14 @@
 
 import argparse
 import difflib
+import os
 import pathlib
 import re
 import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from experiments import keys
 
@@ -84,7 +85,16 @@ def print_keys(file: str, config, section: str) -> None:
             lines.append((key, told[key]))
     width = max(len(left) for left, _ in lines) + 2
     screen = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000  # one line each
-    print(f"{file}: --config.KEY=VALUE sets another value.\n")
+    text = [f"{file}: --config.KEY=VALUE sets another value.", ""]
     for left, comment in lines:
-        wrapped = textwrap.wrap(comment, max(20, screen - width)) or [""]
-        print(f"{left:{width}}{f'{chr(10)}{chr(32) * width}'.join(wrapped)}".rstrip())
+        first, *rest = textwrap.wrap(comment, max(20, screen - width)) or [""]
+        text += [f"{left:{width}}{first}".rstrip(), *(" " * width + more for more in rest)]
+    say("\n".join(text), sys.stdout)
+
+
+def say(text: str, file: TextIO) -> None:
+    """Prints a whole text, to a reader such as head who may not want all of it."""
+    try:
+        print(text, file=file, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())  # or closing it would raise again

@@ -51,7 +51,7 @@ def scores(found: list[runs.FinishedRun], console: Console) -> tuple[str, Table]
     over = f", mean ± standard deviation over {most} seeds" if most > 1 else ""
     title = f"Test {runs.with_unit(made.score)}{over}:"
     whole = drawn(head, lines)
-    if console.measure(whole).maximum <= console.width:
+    if Console(width=10_000).measure(whole).maximum <= console.width:
         return title, whole
     split = [[line[0], name, cell] for line in lines
              for name, cell in zip(head[1:], line[1:], strict=True)]  # fmt: skip
@@ -61,7 +61,7 @@ def scores(found: list[runs.FinishedRun], console: Console) -> tuple[str, Table]
 def drawn(head: list[str], lines: list[list[str]]) -> Table:
     made = Table(box=None, pad_edge=False)
     for i, name in enumerate(head):
-        made.add_column(Text(name), justify="right" if i else "left")
+        made.add_column(Text(name), justify="right" if i else "left", no_wrap=bool(i))
     for line in lines:
         cells = [Text(cell.strip("*"), "bold" if cell.startswith("**") else "") for cell in line]
         made.add_row(*cells)

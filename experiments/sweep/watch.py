@@ -111,7 +111,9 @@ def shortened(name: str, width: int) -> str:
     """Cuts the longest words of a name until it fits: each of its settings stays recognisable."""
     words = name.split(" ")
     while len(" ".join(words)) > max(width, 12) and max(map(len, words)) > 4:
-        longest = max(range(len(words)), key=lambda i: len(words[i]))
+        # A word by itself first: a part of KEY=VALUE says less.
+        longest = max(range(len(words)), key=lambda i: (
+            len(words[i]) > 4, "=" not in words[i], len(words[i])))  # fmt: skip
         words[longest] = f"{words[longest].removesuffix('…')[:-1]}…"
     return " ".join(words)
 

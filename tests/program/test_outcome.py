@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import itertools
 import json
 
 import pytest
@@ -72,16 +73,16 @@ def test_a_line_says_which_epoch_its_numbers_are_of():
     assert loop.heading(seen, 1, rows, speed) == ended
 
 
-def swept(root):
-    """Four finished runs of two methods as points of a sweep."""
+def swept(root, rates=(0.4,)):
+    """Finished runs of two methods and seeds as points of a sweep."""
     points = []
-    for method in ("superloss", LONG):
-        for seed in (0, 1):
-            path = make(root / f"{method}{seed}", method, seed, **{"noise.seed": 0})
-            results = json.loads((path / files.RESULTS).read_text())
-            results |= {"noise": {"realised_rate": 0.4, "convention": "x"}}
-            files.write_json(path / files.RESULTS, results)
-            points.append(Point(path, results["config_sha256"], []))
+    for rate, method, seed in itertools.product(rates, ("superloss", LONG), (0, 1)):
+        given = {"noise.seed": 0, "noise.rate": rate}
+        path = make(root / f"{method}{seed}_{rate}", method, seed, **given)
+        results = json.loads((path / files.RESULTS).read_text())
+        results |= {"noise": {"realised_rate": 0.4, "convention": "x"}}
+        files.write_json(path / files.RESULTS, results)
+        points.append(Point(path, results["config_sha256"], []))
     return points
 
 
@@ -96,7 +97,7 @@ def test_a_sweep_ends_with_its_table_and_the_next_command(tmp_path, capsys, monk
     assert f"python -m experiments.report html --workdir='{root}'" in loose
     lines = [line.split() for line in loose.splitlines()]
     for method in ("superloss", LONG):
-        last = [100 * stored.at(root / f"{method}{seed}").results["test_accuracy"]["last"]
+        last = [100 * stored.at(root / f"{method}{seed}_0.4").results["test_accuracy"]["last"]
                 for seed in (0, 1)]  # fmt: skip
         spread = abs(last[0] - last[1]) / 2**0.5
         assert [method, f"{sum(last) / 2:.1f}", "±", f"{spread:.1f}"] in lines
@@ -104,11 +105,18 @@ def test_a_sweep_ends_with_its_table_and_the_next_command(tmp_path, capsys, monk
     packing.pack(root)
     outcome.print_outcome(points, root)
     assert capsys.readouterr().out == loose
-    monkeypatch.setenv("COLUMNS", "20")  # too narrow for columns: a line for each
-    outcome.print_outcome(points, root)
-    assert "±" in capsys.readouterr().out
     outcome.print_outcome([Point(root / "none", "0", [])], root)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("width", "lines"), [(80, 2), (60, 8)])
+def test_a_table_too_wide_has_a_line_for_each_cell(tmp_path, capsys, monkeypatch, width, lines):
+    monkeypatch.setenv("COLUMNS", str(width))
+    outcome.print_outcome(swept(tmp_path, (0.1, 0.2, 0.3, 0.4)), tmp_path)
+    shown = [line for line in capsys.readouterr().out.splitlines() if " ± " in line][1:]
+    assert len(shown) == lines
+    assert all(len(line) <= width for line in shown)
+    assert sum(line.count("±") for line in shown) == 8
 
 
 def test_suspects_of_a_sweep_lists_its_runs(tmp_path, capsys):
