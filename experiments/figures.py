@@ -1,6 +1,5 @@
 """Draws the documentation's figures: python -m experiments.figures theory --out=docs"""
 
-import argparse
 import json
 import pathlib
 from collections.abc import Callable
@@ -11,6 +10,7 @@ import matplotlib
 import numpy as np
 
 from experiments.report.drawing import COLOURS
+from experiments.usage import Parser
 from superloss_jax import closed_form, lambertw
 from superloss_jax.confidence import (
     confidence_cross_entropy,
@@ -169,7 +169,7 @@ FIGURES = {"theory": theory, "confidence": confidence}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(prog="python -m experiments.figures", description=__doc__)
     parser.add_argument("figure", choices=FIGURES)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs"))
     args = parser.parse_args()

@@ -3,9 +3,7 @@
 python -m experiments.quickstart --workdir=quickstart
 """
 
-import argparse
 import concurrent.futures
-import json
 import os
 import pathlib
 import subprocess
@@ -19,8 +17,10 @@ from rich.table import Table
 from configs import digits
 from experiments import checks
 from experiments.progress import progress_line
-from experiments.runs import files, identity
+from experiments.report.runs import mean_and_spread
+from experiments.runs import files, identity, stored
 from experiments.sweep.pool import ONE_THREAD
+from experiments.usage import Parser
 
 METHODS = {"cross_entropy": "cross entropy", "superloss": "SuperLoss"}
 PANELS = {
@@ -33,9 +33,10 @@ DASHES = {"cross_entropy": "--", "superloss": "-"}
 
 def is_finished(path: pathlib.Path, overrides: dict[str, Any]) -> bool:
     """Whether the run has results; raises ValueError if config or versions are different ones."""
-    if not (path / files.RESULTS).exists():
+    run = stored.at(path)
+    if run is None:
         return False
-    results = json.loads((path / files.RESULTS).read_text())
+    results = run.results
     config = digits.get_config()
     config.update_from_flattened_dict(overrides)
     expected = identity.plain(config.to_dict()), files.versions()
@@ -56,7 +57,7 @@ def run_one(path: pathlib.Path, overrides: dict[str, Any]) -> None:
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
-        raise ValueError(f"{path.name} ended with code {done.returncode}: {lines[-1]}")
+        raise ChildProcessError(f"{path.name} ended with code {done.returncode}: {lines[-1]}")
 
 
 def run_all(root: pathlib.Path, seeds: int, epochs: int) -> dict:
@@ -81,14 +82,10 @@ def run_all(root: pathlib.Path, seeds: int, epochs: int) -> dict:
             progress(done, "training")
     runs: dict[str, list] = {method: [] for method in METHODS}
     for path, point in points.items():
-        results = json.loads((path / files.RESULTS).read_text())
-        runs[point["loss.method"]].append((results, files.read_rows(path / files.METRICS)))
+        run = stored.at(path)
+        assert run is not None, f"{path} was trained, and has no result"
+        runs[point["loss.method"]].append((run.results, stored.metrics_of(run)))
     return runs
-
-
-def mean_and_spread(values) -> str:
-    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.1f}{spread}"
 
 
 def print_table(runs: dict, seeds: int, epochs: int) -> None:
@@ -108,7 +105,7 @@ def print_table(runs: dict, seeds: int, epochs: int) -> None:
         table.add_column(column, justify="right")
     for method, label in METHODS.items():
         last = [rows[-1] for _, rows in runs[method]]
-        cells = (mean_and_spread([100 * row[key] for row in last]) for key in columns.values())
+        cells = (mean_and_spread([100 * row[key] for row in last], 1) for key in columns.values())
         table.add_row(label, *cells)
     Console(highlight=False).print(table)
 
@@ -141,7 +138,7 @@ def save_picture(runs: dict, path: pathlib.Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m experiments.quickstart", description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", default="quickstart", help="where runs and picture go")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds (default 3)")
     parser.add_argument("--epochs", type=int, default=60, help="epochs of each run (default 60)")
@@ -150,8 +147,9 @@ def main() -> None:
     try:
         checks.within("--seeds", args.seeds, 1, 1000)
         runs = run_all(root, args.seeds, args.epochs)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1 if isinstance(error, OSError) else 2)
     print_table(runs, args.seeds, args.epochs)
     save_picture(runs, root / "quickstart.png")
     print(f"picture: {root / 'quickstart.png'}    runs: {root}")

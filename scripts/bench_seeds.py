@@ -17,7 +17,7 @@ import time
 
 from absl import app, flags, logging
 
-from experiments.flags import CONFIG, DATA_DIR, parse, refuse
+from experiments.flags import CONFIG, DATA_DIR, parser, refuse
 
 NUMBERS = flags.DEFINE_list("numbers", ["2", "4", "8"], "How many runs at once.")
 ROUNDS = flags.DEFINE_integer("rounds", 5, "Of which the median is shown.")
@@ -103,4 +103,5 @@ if __name__ == "__main__":
     program, *given = sys.argv
     named = any(arg.partition("=")[0] == "--config" for arg in given)
     # The default config comes first, so that later arguments can override its values.
+    parse = parser(__doc__, NUMBERS, ROUNDS)
     app.run(main, [program, *([] if named else [DEFAULT]), *given], flags_parser=parse)

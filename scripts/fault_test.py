@@ -188,19 +188,19 @@ def main():
         accuracy = json.loads((bench.straight / "results.json").read_text())["test_accuracy"]
         print(f"undisturbed: {bench.seconds:.0f} s, {accuracy}", flush=True)
         print("| scenario | promise | outcome |\n|---|---|---|")
-        goes_on = "goes on from the newest whole checkpoint, same result"
+        goes_on = "continues from the newest whole checkpoint, same result"
         scenarios = {
             f"SIGKILL at {args.kills} random moments": (
                 goes_on, lambda: killed(bench, signal.SIGKILL, args.kills)),
             f"SIGTERM at {args.kills} random moments": (
-                "saves at the step's boundary, exit 143; goes on there, same result",
+                "saves at the step's boundary, exit 143; continues there, same result",
                 lambda: killed(bench, signal.SIGTERM, args.kills)),
             "Ctrl-C, 3 times": (
-                "saves, exit 130; goes on there, same result",
+                "saves, exit 130; continues there, same result",
                 lambda: killed(bench, signal.SIGINT, 3)),
             **{f"newest checkpoint {kind}": (goes_on, lambda kind=kind: damaged(bench, kind))
                for kind in ("truncated", "zeroed", "bit flipped", "missing")},
-            "full disk": ("stops, one line; goes on when there is room", lambda: full_disk(bench)),
+            "full disk": ("stops, one line; continues with room", lambda: full_disk(bench)),
             "read-only work directory": ("refused before training", lambda: read_only(bench)),
             "two processes in one directory": ("one trains", lambda: two_at_once(bench)),
         }  # fmt: skip

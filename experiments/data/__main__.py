@@ -11,20 +11,20 @@ import sys
 from absl import app, logging
 
 from experiments.data import check, download
+from experiments.usage import Parser
 
 
 def main(argv: list[str]) -> None:
     if argv[1:2] == ["show"]:
         from experiments.data import show
-        from experiments.flags import parse
 
         logging.set_verbosity(logging.WARNING)
-        app.run(show.main, [argv[0], *argv[2:]], flags_parser=parse)
-    parser = argparse.ArgumentParser(
+        app.run(show.main, [argv[0], *argv[2:]], flags_parser=show.parse)
+    parser = Parser(
         prog="python -m experiments.data", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("show", help="a picture of what a config trains on; takes --config")
     for name, text in (
         ("check", "counts, shapes, means and noise rates beside the known ones"),

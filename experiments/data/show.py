@@ -1,14 +1,18 @@
-"""Draws what a config trains on: images with labels, a confusion matrix, and class counts."""
+"""Draws what a config trains on: images with labels, a confusion matrix, and class counts.
+
+python -m experiments.data show --config=configs/digits.py --output=noise.png
+"""
 
 import numpy as np
 from absl import flags
 
 from experiments.data import base, build, labels
-from experiments.flags import CONFIG, DATA_DIR, refuse
+from experiments.flags import CONFIG, DATA_DIR, parser, refuse
 
 MOST_CLASSES = 1000  # of the confusion matrix
 
 OUTPUT = flags.DEFINE_string("output", "noise.png", "Picture file to write.")
+parse = parser(__doc__, OUTPUT)
 
 
 def main(argv: list[str]) -> None:

@@ -3,7 +3,7 @@
 python -m experiments.report table --workdir=DIR [--paired[=ROW]] [--published] [--columns=KEY,KEY]
 python -m experiments.report figures --workdir=DIR [--output=DIR] [--rows=a,b]
 python -m experiments.report html --workdir=DIR
-python -m experiments.report detectors --workdir=DIR [--output=detectors.png]
+python -m experiments.report detectors --workdir=DIR [--output=DIR]
 python -m experiments.report choose --workdir=DIR
 python -m experiments.report suspects --workdir=RUN [--number=100] [--data_dir=DIR]
 python -m experiments.report pack --workdir=DIR
@@ -15,13 +15,15 @@ import os
 import sys
 
 from experiments.report import detectors, pack, page, plots, suspects, table, tuning
+from experiments.usage import Parser
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.report", description=__doc__.splitlines()[0]
-    )
-    commands = parser.add_subparsers(required=True)
+    parser = Parser(
+        prog="python -m experiments.report", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for part in (table, plots, page, detectors, tuning, suspects, pack):
         part.add_command(commands)
     args = parser.parse_args()

@@ -70,17 +70,26 @@ def finished_runs(root: pathlib.Path, columns: str | None = None) -> list[Finish
         found.setdefault(key, one)
     if not found:
         raise ValueError(f"--workdir: no finished run in {root}")
-    configs = [one.results["config"] for one in found.values()]
+    return placed([*found.values()], columns)
+
+
+def placed(found: list[Stored], columns: str | None = None) -> list[FinishedRun]:
+    """Gives runs their rows and columns in a table.
+
+    Raises:
+      ValueError: if no config has a key that `columns` names, or scores differ.
+    """
+    configs = [one.results["config"] for one in found]
     keys = [*dict.fromkeys(columns.split(","))] if columns is not None else []
     names, more = row_names(configs, keys), column_values(configs, keys)
     runs = [
         FinishedRun(one.path, one.results, row,
                     condition_of(one.results)._replace(more=own), settings, one.pack)
-        for one, (row, settings), own in zip(found.values(), names, more, strict=True)
+        for one, (row, settings), own in zip(found, names, more, strict=True)
     ]  # fmt: skip
     if len(scores := sorted({run.score for run in runs})) > 1:
         got = ", ".join(score.key for score in scores)
-        raise ValueError(f"--workdir: expected runs of one score, got {got} in {root}")
+        raise ValueError(f"--workdir: expected runs of one score, got {got}")
     return runs
 
 

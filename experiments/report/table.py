@@ -68,7 +68,7 @@ def split(made: Table) -> list[Table]:
 
 
 def wanted(found: list[FinishedRun], select: str | None) -> tuple[str, ...]:
-    """The selections that --select names, or else those that the runs declare."""
+    """The selections to report: those given by --select, or else those that the runs declare."""
     declared = sorted({runs.declared(run) for run in found} - {()})
     names = tuple(dict.fromkeys(select.split(","))) if select else ()
     if not names and len(declared) > 1:

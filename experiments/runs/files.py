@@ -145,6 +145,13 @@ def _is_of(path: pathlib.Path, config: dict) -> bool:
         return False
 
 
+def is_same(before: dict, now: dict) -> bool:
+    """Whether two configs mean one run; the hash of a file that is gone cannot differ."""
+    old, new = _fixed(before), _fixed(identity.plain(now))
+    gone = {"data.sha256", "data.exclude_sha256"} - {*new}
+    return {key: value for key, value in old.items() if key not in gone} == new
+
+
 def _fixed(config: dict) -> dict[str, Any]:
     """Returns what a resumed run must not change: the keys that it reads, and the selection."""
     declared = identity.flattened(config.get("report", {}), "report.")
@@ -200,7 +207,7 @@ def write_aside(path: pathlib.Path, content: bytes) -> None:
 
 
 def put_in_place(path: pathlib.Path) -> None:
-    """Gives the file that was written aside its name."""
+    """Renames the temporary file that `write_aside` wrote to its final name."""
     os.replace(aside(path), path)
     folder = os.open(path.parent, os.O_RDONLY)  # the new name, too, is to outlive a power failure
     try:

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from experiments import keys as dotted
+
 Flat = Mapping[str, Any]  # from dotted keys to values
 
 
@@ -159,7 +161,8 @@ def check_known(flat: Flat, keys: Iterable[str]) -> None:
         section, name = split(key)
         if section in known and name not in known[section] and is_of_method(key, flat):
             where = "experiments/runs/identity.py"
-            raise ValueError(f"config.{key}: nothing reads it; declare it in {where}")
+            hint = dotted.hint(key, [one for one in flat if one != key])
+            raise ValueError(f"config.{key}: nothing reads it; declare it in {where}{hint}")
 
 
 def is_of_method(key: str, flat: Flat) -> bool:

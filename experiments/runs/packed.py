@@ -203,7 +203,7 @@ def is_packed(folder: pathlib.Path) -> bool:
 
 
 def settle(folder: pathlib.Path) -> None:
-    """Checks the files of a packed sweep; those that were written aside get their names.
+    """Checks the files of a packed sweep, and renames those that a killed `pack` left unnamed.
 
     Raises:
       ValueError: if a file is not the one that config.json names.

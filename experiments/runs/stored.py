@@ -1,5 +1,6 @@
 """Finished runs, whether each has its own files or many are packed into a few."""
 
+import contextlib
 import csv
 import json
 import os
@@ -107,11 +108,38 @@ def config_of(path: pathlib.Path) -> dict:
 
 def config_of_packed(path: pathlib.Path) -> dict | None:
     """The config of a run by its directory, if it is packed there or further up."""
+    run = packed_at(path)
+    return None if run is None else run.results["config"]
+
+
+def packed_at(path: pathlib.Path) -> Stored | None:
+    """The packed run of a directory, whose files lie there or further up."""
     here = path.absolute()
     for pack in (here, *here.parents):
         if packed.is_packed(pack):
             results = packed.results_of(pack).get(here.relative_to(pack).as_posix())
-            return None if results is None else results["config"]
+            return None if results is None else Stored(here, results, pack)
+    return None
+
+
+def at(path: pathlib.Path) -> Stored | None:
+    """The finished run of a directory, with files of its own or packed.
+
+    Raises:
+      ValueError: if a file is torn.
+    """
+    if (path / files.RESULTS).exists():
+        results = loose_results(path)
+        return None if results is None else Stored(path, results)
+    return packed_at(path)
+
+
+def finished(path: pathlib.Path, config: dict) -> Stored | None:
+    """The finished run of a directory if it is whole and of this config."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        run = at(path)
+        if run is not None and files.is_same(run.results["config"], config):
+            return run
     return None
 
 

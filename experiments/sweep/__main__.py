@@ -13,7 +13,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from experiments import checks
-from experiments.flags import CONFIG, DATA_DIR, parse, refuse
+from experiments.flags import CONFIG, DATA_DIR, parser, refuse, stop
 from experiments.runs import files
 from experiments.sweep import slurm, slurm_options, watch
 from experiments.sweep.local import local, stopped_by_signals
@@ -35,6 +35,7 @@ AT_ONCE = flags.DEFINE_integer(
     "seeds_at_once", 1, "Train so many seeds of a point at once, in one process."
 )
 WORKERS = flags.DEFINE_integer("workers", 0, "Runs at a time; 0: one a GPU, or else one a core.")
+parse = parser(__doc__, WORKDIR, LIST, WORKERS, AT_ONCE, BACKEND, SLURM)
 
 
 def show(points: list[Point], states: dict[int, str]) -> None:
@@ -87,7 +88,7 @@ def train_here(points: list[Point], states: dict[int, str], gpus: list[str], num
     with stopped_by_signals(pool):
         local(points, states, pool, number, AT_ONCE.value)
     if pool.stopped.is_set():
-        refuse(InterruptedError("interrupted: saved; the same command goes on"), 130)
+        stop("interrupted: saved; run the same command again to continue", 130)
 
 
 def train_by_slurm(
@@ -128,10 +129,13 @@ def main(argv: list[str]) -> None:
     except (OSError, ValueError) as error:
         refuse(error)
     except KeyboardInterrupt:
-        refuse(InterruptedError("interrupted: the jobs go on; the same command goes on"), 130)
+        stop("interrupted: the jobs stay with Slurm; the same command waits for them again", 130)
     left = [i for i, found in states.items() if found != "done"]
     print(f"{len(points) - len(left)} of {len(points)} runs are done, in {root}")
     show([points[i] for i in left], {k: states[i] for k, i in enumerate(left)})
+    from experiments.sweep.outcome import print_outcome  # it takes a second to import
+
+    print_outcome(points, root)
     sys.exit(1 if left else 0)
 
 

@@ -1,7 +1,7 @@
 """Points of a sweep as tasks of a Slurm job array, through submitit.
 
 A task that is preempted, or near its time limit, saves and is queued again; so is one whose node
-fails, which goes on from its newest checkpoint.
+fails, which continues from its newest checkpoint.
 """
 
 import contextlib

@@ -104,6 +104,18 @@ def headline(points: list[Point], states: dict[int, str], number: int) -> str:
 
 
 SHOWN = 12  # rows of one state
+BESIDE = 42  # what the columns beside a run's name take
+
+
+def shortened(name: str, width: int) -> str:
+    """Cuts the longest words of a name until it fits: each of its settings stays recognisable."""
+    words = name.split(" ")
+    while len(" ".join(words)) > max(width, 12) and max(map(len, words)) > 4:
+        # A word by itself first: a part of KEY=VALUE says less.
+        longest = max(range(len(words)), key=lambda i: (
+            len(words[i]) > 4, "=" not in words[i], len(words[i])))  # fmt: skip
+        words[longest] = f"{words[longest].removesuffix('…')[:-1]}…"
+    return " ".join(words)
 
 
 def view(points: list[Point], states: dict[int, str], number: int) -> Group:
@@ -111,19 +123,21 @@ def view(points: list[Point], states: dict[int, str], number: int) -> Group:
     head = Text(headline(points, states, number), style="bold")
     table = Table(box=None, pad_edge=False)
     table.add_column("state")
-    table.add_column("run", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column("run")
     for name in ("epoch", "loss", "test", "s/epoch"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for state, style in (("running", "cyan"), ("failed", "red"), ("done", "green")):
         named = [i for i, found in states.items() if found == state]
         for i in named[:SHOWN] if state == "running" else named[-SHOWN:]:
-            name = points[i].path.name
+            name = shortened(points[i].label or points[i].path.name, console.width - BESIDE)
             if state == "failed":
-                table.add_row(Text(state, style), f"{name}\n  {reason(points[i])}")
+                table.add_row(Text(state, style), Text(f"{name}\n  {reason(points[i])}"))
                 continue
             one = progress(points[i])
             table.add_row(
-                Text(state, style), name, f"{one.epochs}/{one.of}",
+                Text(state, style),
+                Text(name, no_wrap=True, overflow="ellipsis"),
+                f"{one.epochs}/{one.of}",
                 "" if one.loss is None else f"{one.loss:.3f}",
                 one.test,
                 f"{one.seconds / one.epochs:.1f}" if one.epochs else "",

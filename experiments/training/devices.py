@@ -65,6 +65,11 @@ def _announced() -> tuple[bool, bool]:
     return int(tasks) > 1 and "SLURM_PROCID" in os.environ, "," in hosts
 
 
+def several(number: int | None) -> bool:
+    """Whether several processes train together, found without starting a device."""
+    return number is not None or any(_announced())
+
+
 def of_the_first(tree: Any) -> Any:
     """Returns process 0's value in every process, so that all do the same."""
     if jax.process_count() == 1:
