@@ -9,14 +9,31 @@ from typing import Any
 
 import numpy as np
 
+from experiments import checks
 from experiments.progress import console
 
 Arrays = dict[str, np.ndarray]
 
 
 def folder() -> pathlib.Path:
+    """Returns this program's folder in the user's cache, or in /tmp if there is no such place.
+
+    Raises:
+      OSError: if neither can be written.
+    """
     root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return pathlib.Path(root).expanduser() / "superloss_jax"
+    try:
+        own = checks.path("XDG_CACHE_HOME", root) / "superloss_jax"
+        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=own):  # root ignores mode bits, so try it
+            return own
+    except (OSError, ValueError):  # a home that is read-only, or a user without one
+        own = pathlib.Path(tempfile.gettempdir()) / f"superloss_jax_{os.getuid()}"
+        own.mkdir(mode=0o700, exist_ok=True)
+        if own.is_symlink() or own.stat().st_uid != os.getuid():  # compiled programs are trusted
+            said = "set XDG_CACHE_HOME to a directory that can be written"
+            raise OSError(f"cannot write to {root}, and {own} is another user's: {said}") from None
+        return own
 
 
 def fingerprint(files: Sequence[pathlib.Path]) -> str:

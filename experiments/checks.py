@@ -1,6 +1,8 @@
 """Checks of values. Error messages say what was expected, what was given, and the choices."""
 
 import difflib
+import os
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,16 +17,40 @@ def choose(what: str, name: str, table: Mapping[str, Any]) -> Any:
 
 
 def within(what: str, value, low, high) -> None:
-    """Raises a ValueError unless low <= value <= high; NaN is outside."""
-    if not low <= value <= high:
+    """Raises a ValueError unless low <= value <= high; NaN and what is no number are outside."""
+    if not is_number(value) or not low <= value <= high:
         raise ValueError(f"{what}: expected a number from {low:g} to {high:g}, got {value!r}")
 
 
-def seed(what: str, value: int) -> None:
-    if not 0 <= value < 2**31:
+def integer(what: str, value, low: int, high: int) -> None:
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(f"{what}: expected an integer from {low} to {high}, got {value!r}")
+
+
+def seed(what: str, value) -> None:
+    if type(value) is not int or not 0 <= value < 2**31:
         raise ValueError(f"{what}: expected an integer in [0, 2**31), got {value!r}")
 
 
-def positive(what: str, value: float) -> None:
-    if not 0 < value < float("inf"):  # also rejects NaN
+def positive(what: str, value) -> None:
+    if not is_number(value) or not 0 < value < float("inf"):  # also rejects NaN
         raise ValueError(f"{what}: expected a finite number > 0, got {value!r}")
+
+
+def is_number(value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def path(what: str, text: str | os.PathLike) -> pathlib.Path:
+    """Returns the path that a user means, with ~ and ~user expanded.
+
+    Raises:
+      ValueError: if there is no such user, or no file can have this name.
+    """
+    if "\0" in os.fspath(text):
+        raise ValueError(f"{what}: expected the name of a file, got {text!r}")
+    try:
+        return pathlib.Path(text).expanduser()
+    except RuntimeError:
+        said = "expected a path, got one in the home directory of an unknown user"
+        raise ValueError(f"{what}: {said}: {text}") from None

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 
+from experiments import streams
+from experiments.pictures import plt
 from experiments.report.drawing import COLOURS
 from superloss_jax import closed_form, lambertw
 from superloss_jax.confidence import (
@@ -18,9 +19,6 @@ from superloss_jax.confidence import (
     reliability,
     superloss_objective,
 )
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 
 def halley(z, steps=2):
@@ -169,6 +167,7 @@ FIGURES = {"theory": theory, "confidence": confidence}
 
 
 def main() -> None:
+    streams.keep()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("figure", choices=FIGURES)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs"))

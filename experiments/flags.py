@@ -7,7 +7,7 @@ from typing import NoReturn
 from absl import flags
 from ml_collections import config_flags
 
-from experiments import checks
+from experiments import checks, streams
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Python file with get_config(); --config.x.y=VALUE overrides a value."
@@ -24,6 +24,7 @@ def refuse(error: Exception, code: int = 2) -> NoReturn:
 
 
 def parse(argv: list[str]) -> list[str]:
+    streams.keep()
     try:
         rest = flags.FLAGS(argv)
         CONFIG.value.lock()  # only this loads the file and shows its errors

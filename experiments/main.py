@@ -9,6 +9,7 @@ import pathlib
 
 from absl import app, flags, logging
 
+from experiments import checks
 from experiments.flags import CONFIG, DATA_DIR, parse, refuse
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory for what the run writes.", required=True)
@@ -70,18 +71,20 @@ def wanted() -> list:
 def run(stack: contextlib.ExitStack) -> list:
     """Trains, and returns pairs of results and their path."""
     from experiments.models import cpu
-    from experiments.runs import files, lock
+    from experiments.runs import files, identity, lock
     from experiments.training import build, devices, loop, seeds
 
+    identity.check_complete(CONFIG.value.to_dict())
     files.note_content(CONFIG.value)
     cpu.keep_freed_memory()
     files.compilation_cache()
     devices.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+    stack.enter_context(devices.memory_errors())
     signal = stack.enter_context(lock.signals())  # after JAX, which handles SIGTERM itself
     if BESIDE.value:
         return run_all(stack, signal)
     path = devices.by_the_first(lambda: claim(stack, CONFIG.value, WORKDIR.value))
-    path = path or pathlib.Path(WORKDIR.value).expanduser().absolute()
+    path = path or checks.path("--workdir", WORKDIR.value).absolute()
     member = build.Member(CONFIG.value, built(CONFIG.value), path)
     if CONFIG.value.vmap_seeds > 1:
         return [(seeds.train_seeds(*member, signal), path / files.RESULTS)]
@@ -94,6 +97,7 @@ def run_all(stack: contextlib.ExitStack, signal) -> list:
 
     from experiments.progress import console
     from experiments.runs import files
+    from experiments.runs.reading import json_object
     from experiments.training import build, seeds
 
     if jax.process_count() > 1 or CONFIG.value.vmap_seeds > 1:
@@ -110,7 +114,7 @@ def run_all(stack: contextlib.ExitStack, signal) -> list:
     if errors:
         raise errors[0]
     found = [one.path / files.RESULTS for one in members]
-    return [(json.loads(file.read_text()), file) for file in found]
+    return [(json_object(file), file) for file in found]
 
 
 def claim(stack: contextlib.ExitStack, config, folder: str) -> pathlib.Path:
@@ -118,11 +122,10 @@ def claim(stack: contextlib.ExitStack, config, folder: str) -> pathlib.Path:
     from experiments.runs import files, identity, lock, stored
     from experiments.training import checkpoint
 
-    path = files.make_workdir(folder)
+    path = stack.enter_context(lock.claimed(folder))
     if not (path / files.CONFIG).exists() and stored.config_of_packed(path) is not None:
         said = "is packed; python -m experiments.report unpack gives its files back"
         raise ValueError(f"--workdir: the run of {path} {said}")
-    stack.enter_context(lock.locked(path))
     if not BESIDE.value or not files.is_done(path, identity.config_sha256(config.to_dict())):
         checkpoint.check_config(path, config)
     return path

@@ -5,7 +5,6 @@ python -m experiments.quickstart --workdir=quickstart
 
 import argparse
 import concurrent.futures
-import json
 import os
 import pathlib
 import subprocess
@@ -17,9 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from configs import digits
-from experiments import checks
+from experiments import checks, streams
 from experiments.progress import progress_line
 from experiments.runs import files, identity
+from experiments.runs.reading import json_object
 from experiments.sweep.pool import ONE_THREAD
 
 METHODS = {"cross_entropy": "cross entropy", "superloss": "SuperLoss"}
@@ -28,13 +28,14 @@ COLOURS = {"cross_entropy": "#D55E00", "superloss": "#0072B2"}  # safe for colou
 
 def is_finished(path: pathlib.Path, overrides: dict[str, Any]) -> bool:
     """Whether the run has results; raises ValueError if config or versions are different ones."""
-    if not (path / files.RESULTS).exists():
+    try:
+        results = json_object(path / files.RESULTS)
+    except FileNotFoundError:
         return False
-    results = json.loads((path / files.RESULTS).read_text())
     config = digits.get_config()
     config.update_from_flattened_dict(overrides)
     expected = identity.plain(config.to_dict()), files.versions()
-    if (results["config"], results["versions"]) != expected:
+    if (results.get("config"), results.get("versions")) != expected:
         raise ValueError(
             f"{path} holds a run of another configuration or version; delete {path.parent}"
             " or choose another --workdir"
@@ -51,7 +52,8 @@ def run_one(path: pathlib.Path, overrides: dict[str, Any]) -> None:
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
-        raise ValueError(f"{path.name} ended with code {done.returncode}: {lines[-1]}")
+        said = f"{path.name} ended with code {done.returncode}: {lines[-1]}"
+        raise (ValueError if done.returncode == 2 else OSError)(said)
 
 
 def run_all(root: pathlib.Path, seeds: int, epochs: int) -> dict:
@@ -76,7 +78,7 @@ def run_all(root: pathlib.Path, seeds: int, epochs: int) -> dict:
             progress(done, "training")
     runs: dict[str, list] = {method: [] for method in METHODS}
     for path, point in points.items():
-        results = json.loads((path / files.RESULTS).read_text())
+        results = json_object(path / files.RESULTS)
         runs[point["loss.method"]].append((results, files.read_rows(path / files.METRICS)))
     return runs
 
@@ -109,10 +111,7 @@ def print_table(runs: dict, seeds: int, epochs: int) -> None:
 
 
 def save_picture(runs: dict, path: pathlib.Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from experiments.pictures import plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), constrained_layout=True)
 
@@ -137,16 +136,21 @@ def save_picture(runs: dict, path: pathlib.Path) -> None:
 
 
 def main() -> None:
+    streams.keep()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", default="quickstart", help="where runs and picture go")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds (default 3)")
     parser.add_argument("--epochs", type=int, default=60, help="epochs of each run (default 60)")
     args = parser.parse_args()
-    root = pathlib.Path(args.workdir)
     try:
-        checks.within("--seeds", args.seeds, 1, 1000)
+        root = checks.path("--workdir", args.workdir)
+        checks.integer("--seeds", args.seeds, 1, 1000)
+        checks.integer("--epochs", args.epochs, 1, 100_000)
         runs = run_all(root, args.seeds, args.epochs)
     except ValueError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
         sys.exit(f"error: {error}")
     print_table(runs, args.seeds, args.epochs)
     save_picture(runs, root / "quickstart.png")

@@ -32,10 +32,7 @@ def realised_matrix(examples: base.Examples, num_classes: int) -> np.ndarray:
 def draw_picture(
     dataset: base.Dataset, noise, path: str, columns: int = 10, lines: int = 4
 ) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from experiments.pictures import plt
 
     train, names, wrong = dataset.train, dataset.class_names, base.wrong(dataset.train)
     rate = labels.realised_rate(train)

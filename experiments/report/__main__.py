@@ -11,13 +11,14 @@ python -m experiments.report unpack --workdir=DIR [--output=DIR]
 """
 
 import argparse
-import os
 import sys
 
+from experiments import streams
 from experiments.report import detectors, pack, page, plots, suspects, table, tuning
 
 
 def main() -> None:
+    streams.keep()
     parser = argparse.ArgumentParser(
         prog="python -m experiments.report", description=__doc__.splitlines()[0]
     )
@@ -27,11 +28,10 @@ def main() -> None:
     args = parser.parse_args()
     try:
         args.call(args)
-    except BrokenPipeError:  # read by head, which has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    streams.check_output()
 
 
 if __name__ == "__main__":

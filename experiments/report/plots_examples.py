@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from experiments.pictures import Figure
 from experiments.report import drawing, loss_groups, runs
 from experiments.report.drawing import STYLES
 from experiments.report.plots_metrics import wrong_rate

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from experiments.pictures import Figure
 from experiments.report import drawing, runs, statistics
 from experiments.report.runs import Condition, FinishedRun
 from experiments.report.statistics import Cell

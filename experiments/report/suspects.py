@@ -6,7 +6,7 @@ import pathlib
 import ml_collections
 import numpy as np
 
-from experiments import data
+from experiments import checks, data
 from experiments.report.drawing import plt
 from experiments.runs import files, samples, stored
 from experiments.tasks import score_of
@@ -14,7 +14,7 @@ from experiments.tasks import score_of
 
 def suspects(args) -> None:
     """The training examples whose targets a run trusts least: a list, and a picture."""
-    path = pathlib.Path(args.workdir).expanduser()
+    path = checks.path("--workdir", args.workdir)
     try:
         config = ml_collections.ConfigDict(stored.config_of(path))
         rows = samples.read_samples(path)

@@ -17,10 +17,11 @@ import hashlib
 import io
 import json
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from experiments.runs import files, identity
+from experiments.runs.reading import as_object, json_object
 
 RUNS, METRICS = "runs.jsonl", "metrics.csv"
 HASH = "config_sha256"  # of results: computed when read, since what it covers may change
@@ -152,6 +153,8 @@ def decode_results(config: bytes, lines: bytes) -> dict[str, dict]:
     found = {}
     for line in map(json.loads, lines.decode().splitlines()):
         results = merged(common, line["results"])
+        if not identity.is_config(results["config"]):
+            raise ValueError(f"{line['directory']} has no config")
         results[HASH] = identity.config_sha256(results["config"])
         found[line["directory"]] = results
     return found
@@ -195,11 +198,18 @@ def decode(content: dict[str, bytes]) -> list[Record]:
 
 
 def is_packed(folder: pathlib.Path) -> bool:
-    """Whether a directory's config.json is that of a packed sweep, and not a run's own."""
+    """Whether a directory's config.json is that of a packed sweep."""
     try:
-        return {"sha256", "common", "timing"} <= {*json.loads((folder / files.CONFIG).read_text())}
-    except (OSError, ValueError, TypeError):
+        return {"sha256", "common", "timing"} <= {*json_object(folder / files.CONFIG)}
+    except (OSError, ValueError):
         return False
+
+
+def sha256s(folder: pathlib.Path, config: bytes) -> dict[str, str]:
+    """The hashes of the other files, by name, as config.json has them."""
+    with torn(folder):
+        hashes = as_object(config, files.CONFIG)["sha256"]
+        return {name: hashes[name] for name in (RUNS, METRICS, files.LOSSES) if name in hashes}
 
 
 def settle(folder: pathlib.Path) -> None:
@@ -208,7 +218,7 @@ def settle(folder: pathlib.Path) -> None:
     Raises:
       ValueError: if a file is not the one that config.json names.
     """
-    for name, expected in json.loads((folder / files.CONFIG).read_text())["sha256"].items():
+    for name, expected in sha256s(folder, (folder / files.CONFIG).read_bytes()).items():
         path = folder / name
         if sha256_of(path) == expected:
             continue
@@ -241,7 +251,7 @@ def contents(folder: pathlib.Path) -> dict[str, bytes]:
         config = (folder / files.CONFIG).read_bytes()
         try:
             settle(folder)
-            found = {name: (folder / name).read_bytes() for name in json.loads(config)["sha256"]}
+            found = {name: (folder / name).read_bytes() for name in sha256s(folder, config)}
         except (OSError, ValueError):
             if (folder / files.CONFIG).read_bytes() == config:
                 raise
@@ -267,7 +277,8 @@ def results_of(folder: pathlib.Path) -> dict[str, dict]:
 @functools.lru_cache(maxsize=64)
 def _results_of(folder: pathlib.Path, stamp: Stamp) -> dict[str, dict]:
     found = contents(folder)
-    return decode_results(found[files.CONFIG], found[RUNS])
+    with torn(folder):
+        return decode_results(found[files.CONFIG], found[RUNS])
 
 
 def records_of(folder: pathlib.Path) -> dict[str, Record]:
@@ -277,4 +288,15 @@ def records_of(folder: pathlib.Path) -> dict[str, Record]:
 
 @functools.lru_cache(maxsize=64)
 def _records_of(folder: pathlib.Path, stamp: Stamp) -> dict[str, Record]:
-    return {one.directory: one for one in decode(contents(folder))}
+    found = contents(folder)
+    with torn(folder):
+        return {one.directory: one for one in decode(found)}
+
+
+@contextlib.contextmanager
+def torn(folder: pathlib.Path) -> Iterator[None]:
+    """Says which files hold what `encode` has not made."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"--workdir: the packed sweep of {folder} is torn: {error!r}") from None

@@ -1,12 +1,13 @@
 """Finished runs, whether each has its own files or many are packed into a few."""
 
 import csv
-import json
 import os
 import pathlib
+import reprlib
 from typing import Any, NamedTuple
 
-from experiments.runs import files, packed
+from experiments.runs import files, identity, packed
+from experiments.runs.reading import json_object
 
 
 class Stored(NamedTuple):
@@ -53,10 +54,29 @@ def loose_results(path: pathlib.Path) -> dict | None:
       ValueError: if it is torn.
     """
     try:
-        results = json.loads((path / files.RESULTS).read_text())
+        results = json_object(path / files.RESULTS)
+        if "seeds" in results and "config" not in results:
+            return None
+        check_results(results)
     except ValueError as error:
-        raise ValueError(f"--workdir: {path / files.RESULTS} is torn: {error}") from None
-    return results if "config" in results else None
+        said = str(error).removeprefix(f"{path / files.RESULTS} is torn: ")
+        raise ValueError(f"--workdir: {path / files.RESULTS} is torn: {said}") from None
+    return results
+
+
+# What reports read of every results.json; some of it is not in those of older versions.
+SHAPES = {"versions": dict, "devices": int, "platform": str, "x64": bool}
+LATER = {"noise": dict, "score": dict, "detectors": dict, "last_epoch": dict}
+
+
+def check_results(results: dict) -> None:
+    """Raises ValueError if a result lacks what every run's has."""
+    if not identity.is_config(results.get("config")):
+        raise ValueError("expected a run's config")
+    for name, kind in (SHAPES | LATER).items():
+        value = results.get(name)
+        if not isinstance(value, kind) and (name in SHAPES or name in results):
+            raise ValueError(f"expected {kind.__name__} as {name}, got {reprlib.repr(value)}")
 
 
 def record_of(run: Stored) -> packed.Record:
@@ -76,8 +96,10 @@ def metrics_of(run: Stored) -> list[dict]:
     path = run.path / files.METRICS
     try:
         return files.read_rows(path)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"--workdir: {path}: {error}") from None
+    except OSError as error:
+        raise ValueError(f"--workdir: {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"--workdir: {error}") from None
 
 
 def losses_of(run: Stored) -> list[list[str]]:
@@ -102,7 +124,7 @@ def config_of(path: pathlib.Path) -> dict:
         config = config_of_packed(path)
         if config is not None:
             return config
-    return json.loads(own.read_text())
+    return files.read_config(own)
 
 
 def config_of_packed(path: pathlib.Path) -> dict | None:

@@ -1,0 +1,62 @@
+"""Reads JSON files that may be damaged: one kind of error, with the file's name, whatever it is."""
+
+import contextlib
+import json
+import pathlib
+import reprlib
+from typing import Any
+
+
+def json_object(path: pathlib.Path) -> dict[str, Any]:
+    """Reads a file that holds one JSON object.
+
+    Raises:
+      ValueError: if it holds anything else.
+      OSError: if it cannot be read.
+    """
+    return as_object(path.read_bytes(), path)
+
+
+def as_object(content: bytes, name: Any) -> dict[str, Any]:
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:  # not UTF-8, among others; nested too deeply
+        raise ValueError(f"{name} is torn: {error}") from None
+    if not isinstance(value, dict):
+        said = f"expected a JSON object, got {reprlib.repr(value)}"
+        raise ValueError(f"{name} is torn: {said}")
+    return value
+
+
+def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Reads a file of a row an epoch.
+
+    Raises:
+      ValueError: if a line is no such row.
+      OSError: if it cannot be read.
+    """
+    return rows_of(path.read_bytes(), path)
+
+
+def rows_of(content: bytes, name: Any) -> list[dict[str, Any]]:
+    lines = content.splitlines()
+    return [_row(line, f"{name}, line {number},") for number, line in enumerate(lines, 1)]
+
+
+def whole_rows(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Reads a file that may be growing, or whose run was killed; skips lines that are no rows."""
+    found = []
+    for line in path.read_bytes().splitlines():
+        with contextlib.suppress(ValueError):
+            found.append(_row(line, path))
+    return found
+
+
+def _row(line: bytes, name: Any) -> dict[str, Any]:
+    row = as_object(line, name)
+    if type(row.get("epoch")) is not int:
+        raise ValueError(f"{name} is torn: expected a row of an epoch, got {reprlib.repr(row)}")
+    for key, value in row.items():
+        if value is not None and not isinstance(value, int | float):
+            raise ValueError(f"{name} is torn: expected a number as {key}, got {value!r:.40}")
+    return row
