@@ -20,6 +20,8 @@ import time
 
 import numpy as np
 
+from experiments import streams
+
 # One thread, and freed memory is kept, because new pages cost more than the arithmetic.
 QUIET = {
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
@@ -247,6 +249,7 @@ def show(dtype: str, sizes: dict) -> None:
 
 
 def main() -> None:
+    streams.keep()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--rivals", action="store_true", help="also what needs its own environment")

@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 
+from experiments import streams
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 JAX = [
     "lenet 128", "lenet 128, plain", "lenet 128, scan", "lenet 128, crop", "lenet 128, superloss",
@@ -160,6 +162,7 @@ def show_loader(speeds):
 
 
 def main():
+    streams.keep()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--torch_python", help="interpreter with torch and torchvision")
     parser.add_argument("--rounds", type=int, default=7)

@@ -1,6 +1,6 @@
 """Interrupts and damages a run in many ways, and prints a table of whether anything was lost.
 
-    python scripts/fault_test.py [--data_dir=DIR] [--kills=20] [--config=configs/cifar10.py]
+    python -m scripts.fault_test [--data_dir=DIR] [--kills=20] [--config=configs/cifar10.py]
         [--only=SIGTERM]
 
 Trains one configuration undisturbed, then again with each fault, restarting it until it finishes.
@@ -19,6 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+from experiments import streams
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FILES = ("config.json", "metrics.jsonl", "results.json", "samples.npz")
@@ -166,6 +168,7 @@ def two_at_once(bench):
 
 
 def main():
+    streams.keep()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="configs/cifar10.py")
     parser.add_argument("--data_dir")

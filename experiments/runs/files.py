@@ -134,7 +134,7 @@ def check_unchanged(path: pathlib.Path, config: dict, resumable: bool) -> None:
         old = json_object(path / CONFIG)
     except FileNotFoundError:
         if resumable or (path / RESULTS).exists():
-            said = f"holds a run without its {CONFIG}; choose another directory"
+            said = f"holds a run without a whole {CONFIG}; choose another directory"
             raise ValueError(f"--workdir: {path} {said}") from None
         return
     except ValueError:

@@ -173,7 +173,7 @@ def check_complete(config: Mapping[str, Any]) -> None:
     """Raises ValueError if the config lacks a key that its run reads."""
     flat = flattened(config)
     task = flat.get("task", BEFORE["task"])
-    declared = dict.fromkeys(CARRIED_OUT, always)
+    declared: Section = dict.fromkeys(CARRIED_OUT, always)
     for table in (EVERY_RUN, READS.get(task, {}) if isinstance(task, str) else {}):
         for section, names in table.items():
             declared |= {f"{section}.{name}".lstrip("."): own for name, own in names.items()}

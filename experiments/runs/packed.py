@@ -17,11 +17,11 @@ import hashlib
 import io
 import json
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from experiments.runs import files, identity
-from experiments.runs.reading import as_object, json_object
+from experiments.runs.reading import as_object, check_results, json_object, torn
 
 RUNS, METRICS = "runs.jsonl", "metrics.csv"
 HASH = "config_sha256"  # of results: computed when read, since what it covers may change
@@ -153,8 +153,7 @@ def decode_results(config: bytes, lines: bytes) -> dict[str, dict]:
     found = {}
     for line in map(json.loads, lines.decode().splitlines()):
         results = merged(common, line["results"])
-        if not identity.is_config(results["config"]):
-            raise ValueError(f"{line['directory']} has no config")
+        check_results(results)
         results[HASH] = identity.config_sha256(results["config"])
         found[line["directory"]] = results
     return found
@@ -270,7 +269,7 @@ def stamp(folder: pathlib.Path) -> Stamp:
 
 
 def results_of(folder: pathlib.Path) -> dict[str, dict]:
-    """The results of a packed sweep's runs by directory."""
+    """Results by directory."""
     return _results_of(folder, stamp(folder))
 
 
@@ -291,12 +290,3 @@ def _records_of(folder: pathlib.Path, stamp: Stamp) -> dict[str, Record]:
     found = contents(folder)
     with torn(folder):
         return {one.directory: one for one in decode(found)}
-
-
-@contextlib.contextmanager
-def torn(folder: pathlib.Path) -> Iterator[None]:
-    """Says which files hold what `encode` has not made."""
-    try:
-        yield
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"--workdir: the packed sweep of {folder} is torn: {error!r}") from None

@@ -3,8 +3,12 @@
 import contextlib
 import json
 import pathlib
+import re
 import reprlib
+from collections.abc import Iterator
 from typing import Any
+
+from experiments.runs import identity
 
 
 def json_object(path: pathlib.Path) -> dict[str, Any]:
@@ -52,11 +56,41 @@ def whole_rows(path: pathlib.Path) -> list[dict[str, Any]]:
     return found
 
 
+# Numbers in every row that has them; what else a task records may be anything.
+MEASURED = re.compile("(train|test|validation)_|(tau|seconds)$")
+
+
 def _row(line: bytes, name: Any) -> dict[str, Any]:
     row = as_object(line, name)
     if type(row.get("epoch")) is not int:
         raise ValueError(f"{name} is torn: expected a row of an epoch, got {reprlib.repr(row)}")
     for key, value in row.items():
-        if value is not None and not isinstance(value, int | float):
+        number = value is None or isinstance(value, int | float)
+        if MEASURED.match(key) and not number:
             raise ValueError(f"{name} is torn: expected a number as {key}, got {value!r:.40}")
     return row
+
+
+# What reports read of every result; some of it is not in those of older versions.
+SHAPES = {"versions": dict, "devices": int, "platform": str, "x64": bool}
+LATER = {"noise": dict, "score": dict, "detectors": dict, "last_epoch": dict}
+
+
+def check_results(results: dict) -> None:
+    """Raises ValueError if a result lacks what every run's has."""
+    if not identity.is_config(results.get("config")):
+        raise ValueError("expected a run's config")
+    for name, kind in (SHAPES | LATER).items():
+        value = results.get(name)
+        if not isinstance(value, kind) and (name in SHAPES or name in results):
+            raise ValueError(f"expected {kind.__name__} as {name}, got {reprlib.repr(value)}")
+
+
+@contextlib.contextmanager
+def torn(folder: pathlib.Path) -> Iterator[None]:
+    """Says of a packed sweep with other contents than a sweep's where it is."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        said = f"expected the files of a packed sweep ({error!r})"
+        raise ValueError(f"--workdir: {folder} is torn: {said}") from None

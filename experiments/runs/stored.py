@@ -3,11 +3,10 @@
 import csv
 import os
 import pathlib
-import reprlib
 from typing import Any, NamedTuple
 
-from experiments.runs import files, identity, packed
-from experiments.runs.reading import json_object
+from experiments.runs import files, packed
+from experiments.runs.reading import check_results, json_object
 
 
 class Stored(NamedTuple):
@@ -62,21 +61,6 @@ def loose_results(path: pathlib.Path) -> dict | None:
         said = str(error).removeprefix(f"{path / files.RESULTS} is torn: ")
         raise ValueError(f"--workdir: {path / files.RESULTS} is torn: {said}") from None
     return results
-
-
-# What reports read of every results.json; some of it is not in those of older versions.
-SHAPES = {"versions": dict, "devices": int, "platform": str, "x64": bool}
-LATER = {"noise": dict, "score": dict, "detectors": dict, "last_epoch": dict}
-
-
-def check_results(results: dict) -> None:
-    """Raises ValueError if a result lacks what every run's has."""
-    if not identity.is_config(results.get("config")):
-        raise ValueError("expected a run's config")
-    for name, kind in (SHAPES | LATER).items():
-        value = results.get(name)
-        if not isinstance(value, kind) and (name in SHAPES or name in results):
-            raise ValueError(f"expected {kind.__name__} as {name}, got {reprlib.repr(value)}")
 
 
 def record_of(run: Stored) -> packed.Record:

@@ -157,7 +157,7 @@ def check_inputs(method: LossTransform, networks: int, problem: Problem) -> None
     extra = {name: jax.ShapeDtypeStruct(*kinds[name]) for name in problem.extra}
     losses = jax.ShapeDtypeStruct(shape, jnp.float32)
     try:
-        jax.eval_shape(lambda: method.update(losses, method.init(), **extra))
+        jax.eval_shape(method.update, losses, jax.eval_shape(method.init), **extra)
     except ValueError as error:
         mixed = not problem.rows_are_examples
         said = "config.augment.mixup: a mixture has a loss alone" if mixed else "config.loss.method"

@@ -113,7 +113,8 @@ def start_processes(coordinator: str | None, number: int | None, index: int | No
             raise ValueError("--coordinator, --num_processes, --process_id: expected all or none")
         integer("--num_processes", number, 1, 100_000)
         integer("--process_id", index, 0, number - 1)
-        _connect(f"{number} processes at {coordinator}", coordinator, number, index)
+        where = {"num_processes": number, "process_id": index}
+        _connect(f"{number} processes at {coordinator}", coordinator_address=coordinator, **where)
     elif tasks := _tasks():
         _connect(f"the {tasks} tasks of this step of Slurm")
     elif "," in os.environ.get("TPU_WORKER_HOSTNAMES", ""):
@@ -136,7 +137,7 @@ def _tasks() -> int:
     return 0
 
 
-def _connect(others: str, *where) -> None:
+def _connect(others: str, **where) -> None:
     """Waits for the other processes of a run.
 
     Raises:
@@ -144,7 +145,7 @@ def _connect(others: str, *where) -> None:
     """
     console.print(f"start    waiting for {others}")
     try:
-        jax.distributed.initialize(*where, initialization_timeout=PATIENCE)
+        jax.distributed.initialize(**where, initialization_timeout=PATIENCE)
     except (jax.errors.JaxRuntimeError, ValueError) as error:
         said = (str(error).splitlines() or [repr(error)])[0]
         raise OSError(f"cannot connect to {others}: {said}") from None
