@@ -1,5 +1,6 @@
 """Checks of values. Error messages say what was expected, what was given, and the choices."""
 
+import argparse
 import difflib
 import os
 import pathlib
@@ -27,6 +28,13 @@ def integer(what: str, value, low: int, high: int) -> None:
         raise ValueError(f"{what}: expected an integer from {low} to {high}, got {value!r}")
 
 
+def natural(text: str) -> int:
+    """An argparse type: an integer from 1."""
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected an integer from 1, got {text!r}")
+    return int(text)
+
+
 def seed(what: str, value) -> None:
     if type(value) is not int or not 0 <= value < 2**31:
         raise ValueError(f"{what}: expected an integer in [0, 2**31), got {value!r}")
@@ -52,5 +60,4 @@ def path(what: str, text: str | os.PathLike) -> pathlib.Path:
     try:
         return pathlib.Path(text).expanduser()
     except RuntimeError:
-        said = "expected a path, got one in the home directory of an unknown user"
-        raise ValueError(f"{what}: {said}: {text}") from None
+        raise ValueError(f"{what}: the home directory in {text} is not known") from None

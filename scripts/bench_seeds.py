@@ -20,7 +20,7 @@ from absl import app, flags, logging
 from experiments.flags import CONFIG, DATA_DIR, parse, refuse
 
 NUMBERS = flags.DEFINE_list("numbers", ["2", "4", "8"], "How many runs at once.")
-ROUNDS = flags.DEFINE_integer("rounds", 5, "Of which the median is shown.")
+ROUNDS = flags.DEFINE_integer("rounds", 5, "Of which the median is shown.", lower_bound=1)
 DEFAULT = "--config=configs/digits.py"
 SECONDS = 0.3  # least duration of one timing
 SAME = 0.05  # smaller differences of the ratio from 1 are noise on a shared machine

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-from experiments import streams
+from experiments import checks, streams
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 JAX = [
@@ -165,7 +165,7 @@ def main():
     streams.keep()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--torch_python", help="interpreter with torch and torchvision")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=checks.natural, default=7)
     parser.add_argument("--core", type=int, default=0, help="the core that all steps run on")
     parser.add_argument("--data_dir", help="measure the time to the first step, with this CIFAR-10")
     parser.add_argument("--output", help="JSON file to write")

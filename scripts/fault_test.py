@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 
-from experiments import streams
+from experiments import checks, streams
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FILES = ("config.json", "metrics.jsonl", "results.json", "samples.npz")
@@ -168,13 +168,12 @@ def two_at_once(bench):
 
 
 def main():
-    streams.keep()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="configs/cifar10.py")
     parser.add_argument("--data_dir")
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills", type=checks.natural, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=4, help="at least 3 (default 4)")
+    parser.add_argument("--epochs", type=checks.natural, default=4, help="at least 3 (default 4)")
     parser.add_argument("--only", default="", help="scenarios whose name has this in it")
     parser.add_argument("overrides", nargs="*", help="--config.x=VALUE, after --")
     args = parser.parse_args()
@@ -216,4 +215,5 @@ def main():
 
 
 if __name__ == "__main__":
+    streams.keep()
     main()

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-from experiments import streams
+from experiments import checks, streams
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONFIG = """
@@ -85,7 +85,7 @@ def main() -> None:
     streams.keep()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=checks.natural, default=20)
     args = parser.parse_args()
     rng = random.Random(args.seed)
     failures = 0

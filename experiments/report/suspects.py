@@ -77,5 +77,7 @@ def add_command(commands) -> None:
     command = commands.add_parser("suspects", help=suspects.__doc__)
     command.add_argument("--workdir", required=True, help="directory of a finished run")
     command.add_argument("--data_dir", help="directory with data sets")
-    command.add_argument("--number", type=int, default=100, help="how many (default 100)")
+    command.add_argument(
+        "--number", type=checks.natural, default=100, help="how many (default 100)"
+    )
     command.set_defaults(call=suspects)

@@ -64,7 +64,9 @@ def train_all(members: list[Member], signal: Callable[[], int | None] = lambda: 
         except NothingInCommon:
             pass
         except MemoryError as error:
-            raise MemoryError(f"no memory for {len(left)} runs at once: train fewer; {error}") from None
+            raise MemoryError(
+                f"no memory for {len(left)} runs at once: train fewer; {error}"
+            ) from None
     failures = []
     for one in left:
         try:
