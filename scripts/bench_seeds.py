@@ -88,6 +88,8 @@ def main(argv: list[str]) -> None:
         loaded = steps.load(config, DATA_DIR.value)
     except ValueError as error:
         refuse(error)
+    except OSError as error:  # no device, say
+        refuse(error, 1)
     one = steps.Steps(loaded)
     name, batch = config.model.name, config.batch_size
     device = f"{jax.devices()[0].device_kind}, jax {jax.__version__}"

@@ -18,6 +18,8 @@ def main(argv: list[str]) -> None:
         draw_picture(dataset, config.noise, OUTPUT.value)
     except (OSError, ValueError) as error:
         refuse(error)
+    except (AttributeError, KeyError) as error:  # a key that a user's config lacks
+        refuse(ValueError(f"--config: {' '.join(map(str, error.args))}"))
     print(f"picture: {OUTPUT.value}")
 
 

@@ -77,12 +77,12 @@ def claimed(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
     path = checks.path("--workdir", folder).absolute()
     made = [one for one in (path, *path.parents) if not one.exists()]
     path = files.make_workdir(folder)
-    found = (path / LOCK).exists()
+    found, begun = ((path / name).exists() for name in (LOCK, files.CONFIG))
     with locked(path):
         try:
             yield path
         finally:
-            if not found and not (path / files.CONFIG).exists():
+            if not found and (begun or not (path / files.CONFIG).exists()):
                 with contextlib.suppress(OSError):  # others may have put something there
                     (path / LOCK).unlink(missing_ok=True)
                     for one in made:
