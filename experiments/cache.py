@@ -16,24 +16,35 @@ Arrays = dict[str, np.ndarray]
 
 
 def folder() -> pathlib.Path:
-    """Returns this program's folder in the user's cache, or in /tmp if there is no such place.
-
-    Raises:
-      OSError: if neither can be written.
-    """
     root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     try:
-        own = checks.path("XDG_CACHE_HOME", root) / "superloss_jax"
+        return checks.path("XDG_CACHE_HOME", root) / "superloss_jax"
+    except ValueError:  # a user without a home
+        return _temporary()
+
+
+def writable_folder() -> pathlib.Path:
+    """Makes and returns the folder, or one in /tmp if it cannot be written.
+
+    Raises:
+      OSError: if neither can be used.
+    """
+    own = folder()
+    try:
         own.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=own):  # root ignores mode bits, so try it
             return own
-    except (OSError, ValueError):  # a home that is read-only, or a user without one
-        own = pathlib.Path(tempfile.gettempdir()) / f"superloss_jax_{os.getuid()}"
-        own.mkdir(mode=0o700, exist_ok=True)
-        if own.is_symlink() or own.stat().st_uid != os.getuid():  # compiled programs are trusted
-            said = "set XDG_CACHE_HOME to a directory that can be written"
-            raise OSError(f"cannot write to {root}, and {own} is another user's: {said}") from None
-        return own
+    except OSError as error:
+        other = _temporary()
+        other.mkdir(mode=0o700, exist_ok=True)
+        if other.is_symlink() or other.stat().st_uid != os.getuid():
+            said = f"cannot write to {own}: {error.strerror}; {other} is another user's"
+            raise OSError(f"{said}: set XDG_CACHE_HOME to a directory of yours") from None
+        return other
+
+
+def _temporary() -> pathlib.Path:
+    return pathlib.Path(tempfile.gettempdir()) / f"superloss_jax_{os.getuid()}"
 
 
 def fingerprint(files: Sequence[pathlib.Path]) -> str:

@@ -188,7 +188,9 @@ def compilation_cache() -> None:
     import jax  # not above: a sweep is submitted to Slurm without it
 
     if not jax.config.values["jax_compilation_cache_dir"]:
-        jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "compiled"))
+        with contextlib.suppress(OSError):  # nowhere to keep them
+            own = cache.writable_folder() / "compiled"
+            jax.config.update("jax_compilation_cache_dir", str(own))
 
 
 def versions() -> dict[str, str]:

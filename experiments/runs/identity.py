@@ -103,7 +103,7 @@ CARRIED_OUT = (
 # Keys that a user's own config may lack: what reads them has a value for that.
 OPTIONAL = (
     "task", "data.exclude", "data.exclude_rate", "data.exclude_sha256", "data.sha256",
-    "data.device_budget_mb", "model.bn_groups", "noise.rate", "report.losses",
+    "data.device_budget_mb", "model.bn_groups",
 )  # fmt: skip
 
 # Keys that are newer than some results, with the value that gives the old behaviour.

@@ -99,11 +99,14 @@ def check_held(workdir: pathlib.Path) -> None:
     Raises:
       OSError: if it was removed; another run may be in its place.
     """
+    if not files.first_process():  # it does not write
+        return
     try:
         holder = (workdir / LOCK).read_text(errors="replace")
     except FileNotFoundError:  # one of several seeds, say, whose common directory is locked
         holder = ""
-    if not (workdir / files.CONFIG).exists() or holder not in ("", _holder()):
+    begun = (workdir / name for name in (files.CONFIG, files.METRICS))
+    if not all(path.exists() for path in begun) or holder not in ("", _holder()):
         raise OSError(f"{workdir} was removed during training: nothing more is written there")
 
 

@@ -148,7 +148,7 @@ def one_of(gpus: list[str], stopped: Callable[[], bool]) -> Iterator[tuple[str |
     """Waits for a GPU that no run of this user's sweeps has; yields it and its lock's file."""
     # What a Slurm step calls its first GPU is another than the next step's.
     step = [os.environ.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID")]
-    locks = cache.folder()
+    locks = cache.writable_folder()
     while not stopped():
         for gpu in gpus:
             name = re.sub(r"\W", "_", "_".join(["gpu", socket.gethostname(), *step, gpu]))

@@ -63,7 +63,7 @@ def check_memory(state: Any, layout: Layout, number: int = 1) -> None:
         jax.tree_util.keystr(path): math.prod(leaf.shape) * leaf.dtype.itemsize
         for path, leaf in jax.tree.leaves_with_path(state)
     }
-    device = layout.whole.mesh.devices.flat[0]
+    device = layout.whole.mesh.local_devices[0]
     limit, copies = (device.memory_stats() or {}).get("bytes_limit", 0), 1
     if not limit and device.platform == "cpu":
         limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -104,7 +104,8 @@ def test_the_quickstart(tmp_path, content):
 def saved(tmp_path_factory):
     """A run's directory with the checkpoints of steps 1 and 2."""
     path = tmp_path_factory.mktemp("run")
-    (path / files.CONFIG).touch()
+    for name in (files.CONFIG, files.METRICS):
+        (path / name).touch()
     save(path, 1)
     save(path, 2)
     return path

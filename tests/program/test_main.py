@@ -44,6 +44,13 @@ def test_mistakes(tmp_path):
     file = tmp_path / "file"
     file.touch()
     digits, good = "--config=configs/digits.py", f"--workdir={tmp_path / 'unused'}"
+    piecewise = "--config.optimizer.schedule=piecewise"
+    lacking = tmp_path / "lacking.py"
+    lacking.write_text(
+        "from configs import digits\n"
+        "def get_config():\n    config = digits.get_config()\n    del config.vmap_seeds\n"
+        "    return config\n"
+    )
     cases = {
         (digits, good, "--config.nois.rate=0.4"): "got 'nois'; did you mean noise?",
         (digits, good, "--config.noise.rat=0.4"): "one of exact, kind, rate, seed, got 'rat'",
@@ -52,6 +59,10 @@ def test_mistakes(tmp_path):
         (digits, f"--workdir={file}"): "expected a directory, got a file",
         (digits, "--workdir=/proc/run"): "cannot write to /proc/run",
         (digits, good, "extra"): "extra",
+        (digits, good, "--config.vmap_seeds=2", "--config.seed=2147483647"): "the last of vmap_",
+        (digits, good, piecewise, "--config.optimizer.boundaries=(1e308,)"): "from 0 to 100000,",
+        ("--config=configs/cifar10.py", good, "--data_dir=~nouser/x"): "--data_dir: the home",
+        (f"--config={lacking}", good): "config.vmap_seeds: the config lacks it",
         (
             digits,
             good,
@@ -66,7 +77,7 @@ def test_mistakes(tmp_path):
         assert expected in said, (args, said)
         assert said.count("\n") == 1, (args, said)
         assert out == ""
-    assert not os.path.exists(tmp_path / "unused" / "config.json")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "lacking.py"}  # nothing is left
 
 
 FORKED = """
