@@ -10,7 +10,7 @@ from typing import Any
 
 def choose(what: str, name: str, table: Mapping[str, Any]) -> Any:
     """Returns `table[name]`, or raises a ValueError that lists the choices."""
-    if name in table:
+    if isinstance(name, str | None) and name in table:
         return table[name]
     close = difflib.get_close_matches(str(name), table, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""

@@ -19,7 +19,7 @@ def main(argv: list[str]) -> None:
     except (OSError, ValueError) as error:
         refuse(error)
     except (AttributeError, KeyError) as error:  # a key that a user's config lacks
-        refuse(ValueError(f"--config: {' '.join(map(str, error.args))}"))
+        refuse(ValueError(f"--config: it lacks {' '.join(map(str, error.args))}"))
     print(f"picture: {OUTPUT.value}")
 
 

@@ -30,7 +30,7 @@ def main() -> None:
         args.call(args)
     except (OSError, ValueError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, ValueError) else 1)
     streams.check_output()
 
 

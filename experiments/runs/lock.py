@@ -75,18 +75,27 @@ def claimed(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
       ValueError, OSError: as `files.make_workdir` and `locked` do.
     """
     path = checks.path("--workdir", folder).absolute()
-    made = [one for one in (path, *path.parents) if not one.exists()]
+    made = [one for one in (path, *path.parents) if not os.path.exists(one)]
     path = files.make_workdir(folder)
     found, begun = ((path / name).exists() for name in (LOCK, files.CONFIG))
-    with locked(path):
+
+    def undo():
+        if not found and (begun or not (path / files.CONFIG).exists()):
+            with contextlib.suppress(OSError):  # others may have put something there
+                (path / LOCK).unlink(missing_ok=True)
+                for one in made:
+                    one.rmdir()
+
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(path))
+        except OSError:  # a file system without locks
+            undo()
+            raise
         try:
             yield path
         finally:
-            if not found and (begun or not (path / files.CONFIG).exists()):
-                with contextlib.suppress(OSError):  # others may have put something there
-                    (path / LOCK).unlink(missing_ok=True)
-                    for one in made:
-                        one.rmdir()
+            undo()
 
 
 def _holder() -> str:

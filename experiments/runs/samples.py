@@ -130,7 +130,7 @@ def check_examples(path: pathlib.Path, train: Examples, resumed: bool) -> None:
     """
     sha256 = hashlib.sha256(train.index.astype("<i4").tobytes()).hexdigest()
     file = path / "examples.sha256"
-    if resumed and file.exists() and file.read_text() != sha256:
+    if resumed and file.exists() and file.read_bytes() != sha256.encode():
         raise ValueError(f"--workdir: {path} holds a run on other examples; config.data.exclude")
     files.replace(file, sha256.encode())
 

@@ -7,6 +7,9 @@ import contextlib
 import itertools
 import math
 import os
+import re
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -111,6 +114,8 @@ def start_processes(coordinator: str | None, number: int | None, index: int | No
     if any(value is not None for value in (coordinator, number, index)):
         if coordinator is None or number is None or index is None:
             raise ValueError("--coordinator, --num_processes, --process_id: expected all or none")
+        if not re.fullmatch(r"\S+:\d+", coordinator):
+            raise ValueError(f"--coordinator: expected HOST:PORT, got {coordinator!r}")
         integer("--num_processes", number, 1, 100_000)
         integer("--process_id", index, 0, number - 1)
         where = {"num_processes": number, "process_id": index}
@@ -138,17 +143,31 @@ def _tasks() -> int:
 
 
 def _connect(others: str, **where) -> None:
-    """Waits for the other processes of a run.
+    """Waits for the other processes of a run; ends this one with a line if some do not come.
+
+    JAX would end it in the midst of C++, with a page of its stack, and holds back Ctrl-C.
 
     Raises:
-      OSError: if some do not come.
+      OSError: if they cannot be found.
     """
     console.print(f"start    waiting for {others}")
+    alarm = threading.Timer(PATIENCE, _give_up, [others])
+    alarm.daemon = True
+    alarm.start()
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        jax.distributed.initialize(**where, initialization_timeout=PATIENCE)
+        jax.distributed.initialize(**where, initialization_timeout=2 * PATIENCE)
     except (jax.errors.JaxRuntimeError, ValueError) as error:
         said = (str(error).splitlines() or [repr(error)])[0]
         raise OSError(f"cannot connect to {others}: {said}") from None
+    finally:
+        alarm.cancel()
+        signal.signal(signal.SIGINT, before)
+
+
+def _give_up(others: str) -> None:
+    console.print(f"error: cannot connect to {others}: not all came in {PATIENCE} s")
+    os._exit(1)  # the main thread waits in C++; nothing has begun
 
 
 def of_the_first(tree: Any) -> Any:

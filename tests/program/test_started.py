@@ -6,6 +6,8 @@ import fcntl
 import os
 import shutil
 import signal
+import subprocess
+import sys
 
 import jax
 import pytest
@@ -15,6 +17,7 @@ from experiments import cache
 from experiments.runs import files, identity, lock
 from experiments.training import build, devices, optimizers, seeds, step
 from tests.program.running import train_one
+from tests.program.test_main import ROOT
 
 
 def config_of(**overrides):
@@ -49,6 +52,9 @@ def test_a_refused_start_leaves_nothing(tmp_path):
     with lock.claimed(path):
         pass
     assert {one.name for one in path.iterdir()} == {files.CONFIG, lock.LOCK}
+    for name in ("x" * 300, "~no_such_user/x", "a\0b"):
+        with pytest.raises(ValueError, match=r"^--workdir: "):
+            lock.claimed(tmp_path / name if name[0] == "x" else name).__enter__()
 
 
 @pytest.mark.parametrize("when", ["at a save", "between saves", "by another run"])
@@ -91,7 +97,8 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, number):
     monkeypatch.setattr(fcntl, "flock", flock)
     expected = rf"cannot lock .*{lock.LOCK}: {os.strerror(number)}; .* choose a directory on"
     with pytest.raises(OSError, match=expected):
-        lock.locked(tmp_path).__enter__()
+        lock.claimed(tmp_path / "a" / "b").__enter__()
+    assert not [*tmp_path.iterdir()]
 
 
 # --- Signals. -------------------------------------------------------------------------------------
@@ -130,7 +137,8 @@ def test_boundaries(schedule, value):
 
 
 TRENDS = "loss.trend_superloss.window"
-SIZES = [("epochs", 10**9), ("epochs", 2.5), ("epochs", None), ("epochs", True), ("devices", 0.5),
+SIZES = [("task", 3), ("model.name", ["mlp"]), ("loss.method", None),
+         ("epochs", 10**9), ("epochs", 2.5), ("epochs", None), ("epochs", True), ("devices", 0.5),
          ("batch_size", 0), ("batch_size", "64"), ("checkpoint.keep", 2.5), ("seed", 2**31),
          ("seed", 0.0), ("vmap_seeds", 1.5), ("model.bn_groups", 1.5), (TRENDS, 10**8),
          ("loss.window", 0.5), ("checkpoint.every_minutes", None), ("report.selection", 3),
@@ -146,7 +154,8 @@ def test_sizes_that_cannot_be_meant(key, value):
     for part in filter(None, section.split(".")):
         at = at[part]
     with config.unlocked():
-        del at[name]
+        if name in at:
+            del at[name]
         at[name] = value
     with pytest.raises(ValueError, match=rf"^config\.{key}: expected "):
         build.build_run(config)
@@ -258,3 +267,15 @@ def test_a_home_that_cannot_be_written_has_a_substitute(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/none")
     with pytest.raises(OSError, match="set XDG_CACHE_HOME to"):
         cache.writable_folder()
+
+
+def test_who_waits_in_vain_ends_with_a_line():
+    code = "from experiments.training import devices; devices.PATIENCE = 1\n"
+    code += "devices.start_processes('localhost:1', 2, 1)"  # where nobody is
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    assert done.returncode == 1
+    said = "start    waiting for 2 processes at localhost:1\n"
+    assert done.stderr == said + (
+        "error: cannot connect to 2 processes at localhost:1: not all came in 1 s\n"
+    )
