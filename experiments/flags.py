@@ -5,7 +5,7 @@ import sys
 from typing import NoReturn
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from experiments import checks, streams
 
@@ -27,10 +27,10 @@ def parse(argv: list[str]) -> list[str]:
     streams.keep()
     try:
         rest = flags.FLAGS(argv)
-        if not isinstance(CONFIG.value, ConfigDict):
+        if not hasattr(CONFIG.value, "lock"):  # only this loads the file and shows its errors
             said = f"expected get_config() to return a ConfigDict, got {CONFIG.value!r:.40}"
             raise TypeError(said)
-        CONFIG.value.lock()  # only this loads the file and shows its errors
+        CONFIG.value.lock()
         return rest
     except flags.Error as error:
         head, traceback, _ = str(error).partition("Traceback")

@@ -28,10 +28,10 @@ def unfinished(root: pathlib.Path) -> list[tuple[str, str]]:
 def is_of_a_run(path: pathlib.Path) -> bool:
     """Whether a config.json is that of one run of this program, not of several seeds."""
     try:
-        files.read_config(path)
+        config = json_object(path)
     except (OSError, ValueError):
         return False
-    return not any(path.parent.glob("seed_*"))
+    return {"loss", "epochs"} <= {*config} and not any(path.parent.glob("seed_*"))
 
 
 def left_over(path: pathlib.Path) -> bool:

@@ -265,7 +265,7 @@ def begin(path: pathlib.Path, config: dict, epochs: int, metrics: str, alone: bo
     write_json(path / CONFIG, config)
     replace(path / METRICS, metrics.encode())
     timing = whole_rows(path / TIMING) if (path / TIMING).exists() else []
-    kept = "".join(line(row) for row in timing if row["epoch"] <= epochs)
+    kept = "".join(line(row) for row in timing if row.get("epoch", epochs + 1) <= epochs)
     replace(path / TIMING, kept.encode())
     for name in (FAILED, REASON):  # an earlier attempt
         (path / name).unlink(missing_ok=True)

@@ -44,7 +44,7 @@ def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
 
 def rows_of(content: bytes, name: Any) -> list[dict[str, Any]]:
     lines = content.splitlines()
-    return [_row(line, f"{name}, line {number},") for number, line in enumerate(lines, 1)]
+    return [_row(line, f"{name}: line {number}") for number, line in enumerate(lines, 1)]
 
 
 def whole_rows(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -57,12 +57,13 @@ def whole_rows(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 # Numbers in every row that has them; what else a task records may be anything.
-MEASURED = re.compile("(train|test|validation)_|(tau|seconds)$")
+MEASURED = re.compile("(train|test|validation|auroc)_|(tau|seconds)$")
 
 
 def _row(line: bytes, name: Any) -> dict[str, Any]:
     row = as_object(line, name)
-    if type(row.get("epoch")) is not int:
+    whole = type(row["epoch"]) is int if "epoch" in row else any(map(MEASURED.match, row))
+    if not whole:
         raise ValueError(f"{name} is torn: expected a row of an epoch, got {reprlib.repr(row)}")
     for key, value in row.items():
         number = value is None or isinstance(value, int | float)

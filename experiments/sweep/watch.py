@@ -14,6 +14,7 @@ from rich.text import Text
 
 from experiments.progress import console
 from experiments.runs import files, stored
+from experiments.runs.reading import json_object
 from experiments.sweep.points import Point
 from experiments.tasks import score_of
 from experiments.tasks.scores import Score
@@ -34,7 +35,7 @@ def progress(point: Point) -> Progress:
             record = stored.record_of(run)
             config, metrics, timing = record.results["config"], record.metrics, record.timing
         else:
-            config = files.read_config(point.path / files.CONFIG)
+            config = json_object(point.path / files.CONFIG)
             metrics, timing = (_rows(point.path / name) for name in (files.METRICS, files.TIMING))
         last, score = metrics[-1] if metrics else {}, score_of(config)
         seconds, loss = sum(row["seconds"] for row in timing), last.get("train_loss")

@@ -44,7 +44,7 @@ def test_reports_and_sweeps(tmp_path, name, content):
     if name == files.METRICS and content:
         with pytest.raises(ValueError, match=r"^--workdir: .* is torn") as caught:
             runs.metrics(found[path])
-        one_line(caught, "damaged/metrics.jsonl, line 1,")
+        one_line(caught, "damaged/metrics.jsonl: line 1 is torn: ")
     (path / files.RESULTS).unlink(missing_ok=True)
     states = dict(unfinished.unfinished(tmp_path))
     assert {*states} <= {"damaged"}
@@ -190,8 +190,13 @@ def test_what_is_not_the_runs_own_is_left_alone(saved, tmp_path):
 def test_a_number_of_epoch_is_needed_and_numbers_where_they_are_measured():
     rows = reading.rows_of(b'{"epoch": 1, "test_a": null, "what": "x"}\n{"epoch": 2}', "x")
     assert rows == [{"epoch": 1, "test_a": None, "what": "x"}, {"epoch": 2}]
-    for line in (b'{"epoch": true}', b'{"epoch": 1.0}', b'{"epoch": 1, "test_a": "0.5"}'):
-        with pytest.raises(ValueError, match="x, line 2, is torn"):
+    for line in (
+        b'{"epoch": true}',
+        b'{"a": 1}',
+        b'{"epoch": 1.0}',
+        b'{"epoch": 1, "test_a": "0.5"}',
+    ):
+        with pytest.raises(ValueError, match="x: line 2 is torn"):
             reading.rows_of(b'{"epoch": 1}\n' + line, "x")
 
 
