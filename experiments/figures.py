@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 
+from experiments import streams
+from experiments.pictures import plt
 from experiments.report.drawing import COLOURS
 from experiments.usage import Parser
 from superloss_jax import closed_form, lambertw
@@ -18,9 +19,6 @@ from superloss_jax.confidence import (
     reliability,
     superloss_objective,
 )
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 
 def halley(z, steps=2):
@@ -169,6 +167,7 @@ FIGURES = {"theory": theory, "confidence": confidence}
 
 
 def main() -> None:
+    streams.keep()
     parser = Parser(prog="python -m experiments.figures", description=__doc__)
     parser.add_argument("figure", choices=FIGURES)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs"))

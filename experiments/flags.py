@@ -13,7 +13,7 @@ from typing import NoReturn
 from absl import flags
 from ml_collections import config_flags
 
-from experiments import keys, usage
+from experiments import keys, streams, usage
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Python file with get_config(). --config.KEY=VALUE sets one of its values;"
@@ -48,6 +48,7 @@ def parser(doc: str, *own: flags.FlagHolder) -> Callable[[list[str]], list[str]]
 
 
 def parse(doc: str, shown: list[str], argv: list[str]) -> list[str]:
+    streams.keep()
     given = argv[1:]
     if not given or HELP & {*given}:
         text = usage.text(doc, [flags.FLAGS[name] for name in shown])

@@ -5,12 +5,11 @@ python -m experiments.main --config=configs/digits.py --config.noise.rate=0.4 --
 
 import contextlib
 import json
-import os
 import pathlib
 
 from absl import app, flags, logging
 
-from experiments import keys
+from experiments import checks, keys
 from experiments.flags import CONFIG, DATA_DIR, parser, refuse, stop
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory for what the run writes.", required=True)
@@ -76,9 +75,10 @@ def run(stack: contextlib.ExitStack) -> list:
     import numpy as np
 
     from experiments.models import cpu
-    from experiments.runs import files, lock
+    from experiments.runs import files, identity, lock
     from experiments.training import build, devices, loop, seeds
 
+    identity.check_complete(CONFIG.value.to_dict())
     files.note_content(CONFIG.value)
     # One process needs no device for it; of several, the first alone is sure to see the files.
     if not devices.several(NUM_PROCESSES.value) and (found := finished()):
@@ -90,11 +90,12 @@ def run(stack: contextlib.ExitStack) -> list:
         found = devices.by_the_first(finished)
         if devices.of_the_first(np.int32(bool(found))):
             return found or []
+    stack.enter_context(devices.memory_errors())
     signal = stack.enter_context(lock.signals())  # after JAX, which handles SIGTERM itself
     if BESIDE.value:
         return run_all(stack, signal)
     path = devices.by_the_first(lambda: claim(stack, CONFIG.value, WORKDIR.value))
-    path = path or pathlib.Path(WORKDIR.value).expanduser().absolute()
+    path = path or checks.path("--workdir", WORKDIR.value).absolute()
     member = build.Member(CONFIG.value, built(CONFIG.value), path)
     if CONFIG.value.vmap_seeds > 1:
         return [(seeds.train_seeds(*member, signal), path / files.RESULTS)]
@@ -107,7 +108,7 @@ def finished() -> list:
     from experiments.runs import files, packed, stored
     from experiments.tasks import score_of
 
-    config, root = CONFIG.value, pathlib.Path(os.path.expanduser(WORKDIR.value)).absolute()
+    config, root = CONFIG.value, checks.path("--workdir", WORKDIR.value).absolute()
     wanted = [(config.seed, root)]
     if config.vmap_seeds > 1:
         numbers = range(config.seed, config.seed + config.vmap_seeds)
@@ -128,6 +129,7 @@ def run_all(stack: contextlib.ExitStack, signal) -> list:
 
     from experiments.progress import console
     from experiments.runs import files
+    from experiments.runs.reading import json_object
     from experiments.training import build, seeds
 
     if jax.process_count() > 1 or CONFIG.value.vmap_seeds > 1:
@@ -144,7 +146,7 @@ def run_all(stack: contextlib.ExitStack, signal) -> list:
     if errors:
         raise errors[0]
     found = [one.path / files.RESULTS for one in members]
-    return [(json.loads(file.read_text()), file) for file in found]
+    return [(json_object(file), file) for file in found]
 
 
 def claim(stack: contextlib.ExitStack, config, folder: str) -> pathlib.Path:
@@ -152,13 +154,12 @@ def claim(stack: contextlib.ExitStack, config, folder: str) -> pathlib.Path:
     from experiments.runs import files, identity, lock, stored
     from experiments.training import checkpoint
 
-    path = files.make_workdir(folder)
+    path = stack.enter_context(lock.claimed(folder))
     run = None if (path / files.CONFIG).exists() else stored.packed_at(path)
     if run is not None:
         command = f"python -m experiments.report unpack --workdir={run.pack}"
         said = f"is packed; {command} gives its files back"
         raise ValueError(f"--workdir: the run of {path} {said}")
-    stack.enter_context(lock.locked(path))
     if not BESIDE.value or not files.is_done(path, identity.config_sha256(config.to_dict())):
         checkpoint.check_config(path, config)
     return path

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from configs import digits
-from experiments import checks
+from experiments import checks, streams
 from experiments.progress import progress_line
 from experiments.report.runs import mean_and_spread
 from experiments.runs import files, identity, stored
@@ -40,7 +40,7 @@ def is_finished(path: pathlib.Path, overrides: dict[str, Any]) -> bool:
     config = digits.get_config()
     config.update_from_flattened_dict(overrides)
     expected = identity.plain(config.to_dict()), files.versions()
-    if (results["config"], results["versions"]) != expected:
+    if (results.get("config"), results.get("versions")) != expected:
         raise ValueError(
             f"{path} holds a run of another configuration or version; delete {path.parent}"
             " or choose another --workdir"
@@ -57,7 +57,8 @@ def run_one(path: pathlib.Path, overrides: dict[str, Any]) -> None:
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
-        raise ChildProcessError(f"{path.name} ended with code {done.returncode}: {lines[-1]}")
+        said = f"{path.name} ended with code {done.returncode}: {lines[-1]}"
+        raise (ValueError if done.returncode == 2 else OSError)(said)
 
 
 def run_all(root: pathlib.Path, seeds: int, epochs: int) -> dict:
@@ -111,11 +112,7 @@ def print_table(runs: dict, seeds: int, epochs: int) -> None:
 
 
 def save_picture(runs: dict, path: pathlib.Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
+    from experiments.pictures import plt
     from experiments.report import drawing
 
     with plt.rc_context(drawing.LOOK):
@@ -138,18 +135,22 @@ def save_picture(runs: dict, path: pathlib.Path) -> None:
 
 
 def main() -> None:
+    streams.keep()
     parser = Parser(prog="python -m experiments.quickstart", description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", default="quickstart", help="where runs and picture go")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds (default 3)")
     parser.add_argument("--epochs", type=int, default=60, help="epochs of each run (default 60)")
     args = parser.parse_args()
-    root = pathlib.Path(args.workdir)
     try:
-        checks.within("--seeds", args.seeds, 1, 1000)
+        root = checks.path("--workdir", args.workdir)
+        checks.integer("--seeds", args.seeds, 1, 1000)
+        checks.integer("--epochs", args.epochs, 1, 100_000)
         runs = run_all(root, args.seeds, args.epochs)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1 if isinstance(error, OSError) else 2)
+    except ValueError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        sys.exit(f"error: {error}")
     print_table(runs, args.seeds, args.epochs)
     save_picture(runs, root / "quickstart.png")
     print(f"picture: {root / 'quickstart.png'}    runs: {root}")

@@ -1,6 +1,6 @@
 """Interrupts and damages a run in many ways, and prints a table of whether anything was lost.
 
-    python scripts/fault_test.py [--data_dir=DIR] [--kills=20] [--config=configs/cifar10.py]
+    python -m scripts.fault_test [--data_dir=DIR] [--kills=20] [--config=configs/cifar10.py]
         [--only=SIGTERM]
 
 Trains one configuration undisturbed, then again with each fault, restarting it until it finishes.
@@ -19,6 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+from experiments import checks, streams
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FILES = ("config.json", "metrics.jsonl", "results.json", "samples.npz")
@@ -169,9 +171,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="configs/cifar10.py")
     parser.add_argument("--data_dir")
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills", type=checks.natural, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=4, help="at least 3 (default 4)")
+    parser.add_argument("--epochs", type=checks.natural, default=4, help="at least 3 (default 4)")
     parser.add_argument("--only", default="", help="scenarios whose name has this in it")
     parser.add_argument("overrides", nargs="*", help="--config.x=VALUE, after --")
     args = parser.parse_args()
@@ -213,4 +215,5 @@ def main():
 
 
 if __name__ == "__main__":
+    streams.keep()
     main()

@@ -24,6 +24,8 @@ def main(argv: list[str]) -> None:
         draw_picture(dataset, config.noise, OUTPUT.value)
     except (OSError, ValueError) as error:
         refuse(error)
+    except (AttributeError, KeyError) as error:  # a key that a user's config lacks
+        refuse(ValueError(f"--config: it lacks {' '.join(map(str, error.args))}"))
     print(f"picture: {OUTPUT.value}")
 
 
@@ -38,10 +40,7 @@ def realised_matrix(examples: base.Examples, num_classes: int) -> np.ndarray:
 def draw_picture(
     dataset: base.Dataset, noise, path: str, columns: int = 10, lines: int = 4
 ) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from experiments.pictures import plt
 
     train, names, wrong = dataset.train, dataset.class_names, base.wrong(dataset.train)
     rate = labels.realised_rate(train)

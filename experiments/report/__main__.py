@@ -11,14 +11,15 @@ python -m experiments.report unpack --workdir=DIR [--output=DIR]
 """
 
 import argparse
-import os
 import sys
 
+from experiments import streams
 from experiments.report import detectors, pack, page, plots, suspects, table, tuning
 from experiments.usage import Parser
 
 
 def main() -> None:
+    streams.keep()
     parser = Parser(
         prog="python -m experiments.report", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -29,11 +30,10 @@ def main() -> None:
     args = parser.parse_args()
     try:
         args.call(args)
-    except BrokenPipeError:  # read by head, which has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, ValueError) else 1)
+    streams.check_output()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments import checks
 from experiments.report.rows import column_values, row_names
 from experiments.runs import files, identity, stored
 from experiments.runs.files import SEEDS
@@ -63,7 +64,7 @@ def finished_runs(root: pathlib.Path, columns: str | None = None) -> list[Finish
       ValueError: if there is none, a file is torn, no config has such a key, or scores differ.
     """
     found: dict[str, Stored] = {}
-    for one in stored.finished_below(root.expanduser()):
+    for one in stored.finished_below(checks.path("--workdir", root)):
         # A copy of a run must not count as another seed; one with other wrong targets is no copy.
         key = identity.config_sha256(one.results["config"]) + made_with(one.results)
         key += condition_of(one.results).noise

@@ -7,7 +7,7 @@ import shlex
 import ml_collections
 import numpy as np
 
-from experiments import data
+from experiments import checks, data
 from experiments.report.drawing import plt
 from experiments.runs import files, packed, samples, stored
 from experiments.tasks import score_of
@@ -15,7 +15,7 @@ from experiments.tasks import score_of
 
 def suspects(args) -> None:
     """The training examples whose targets a run trusts least: a list, and a picture."""
-    path = pathlib.Path(args.workdir).expanduser()
+    path = checks.path("--workdir", args.workdir)
     refuse_several(path, args)
     try:
         config = ml_collections.ConfigDict(stored.config_of(path))
@@ -97,5 +97,7 @@ def add_command(commands) -> None:
     command = commands.add_parser("suspects", help=suspects.__doc__)
     command.add_argument("--workdir", required=True, help="directory of a finished run")
     command.add_argument("--data_dir", help="directory with data sets")
-    command.add_argument("--number", type=int, default=100, help="how many (default 100)")
+    command.add_argument(
+        "--number", type=checks.natural, default=100, help="how many (default 100)"
+    )
     command.set_defaults(call=suspects)

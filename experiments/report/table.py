@@ -7,7 +7,6 @@ python -m experiments.report table --workdir=DIR [--select=last,best_validation]
 import csv
 import itertools
 import math
-import pathlib
 import re
 import sys
 
@@ -23,7 +22,7 @@ BEST = "best"  # what --paired alone is
 
 def table(args) -> None:
     """Test scores of all runs below a directory: mean and standard deviation over seeds."""
-    root = pathlib.Path(args.workdir).expanduser()
+    root = checks.path("--workdir", args.workdir)
     found = runs.finished_runs(root, args.columns)
     selections = wanted(found, args.select)
     with_pairs = args.paired is not None

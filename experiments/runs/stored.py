@@ -2,12 +2,12 @@
 
 import contextlib
 import csv
-import json
 import os
 import pathlib
 from typing import Any, NamedTuple
 
 from experiments.runs import files, packed
+from experiments.runs.reading import check_results, json_object
 
 
 class Stored(NamedTuple):
@@ -54,10 +54,14 @@ def loose_results(path: pathlib.Path) -> dict | None:
       ValueError: if it is torn.
     """
     try:
-        results = json.loads((path / files.RESULTS).read_text())
+        results = json_object(path / files.RESULTS)
+        if "seeds" in results and "config" not in results:
+            return None
+        check_results(results)
     except ValueError as error:
-        raise ValueError(f"--workdir: {path / files.RESULTS} is torn: {error}") from None
-    return results if "config" in results else None
+        said = str(error).removeprefix(f"{path / files.RESULTS} is torn: ")
+        raise ValueError(f"--workdir: {path / files.RESULTS} is torn: {said}") from None
+    return results
 
 
 def record_of(run: Stored) -> packed.Record:
@@ -77,8 +81,10 @@ def metrics_of(run: Stored) -> list[dict]:
     path = run.path / files.METRICS
     try:
         return files.read_rows(path)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"--workdir: {path}: {error}") from None
+    except OSError as error:
+        raise ValueError(f"--workdir: {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"--workdir: {error}") from None
 
 
 def losses_of(run: Stored) -> list[list[str]]:
@@ -103,7 +109,7 @@ def config_of(path: pathlib.Path) -> dict:
         config = config_of_packed(path)
         if config is not None:
             return config
-    return json.loads(own.read_text())
+    return files.read_config(own)
 
 
 def config_of_packed(path: pathlib.Path) -> dict | None:

@@ -8,11 +8,12 @@ import pathlib
 import shlex
 import signal
 import sys
+from typing import NoReturn
 
 from absl import app, flags
 from ml_collections import config_flags
 
-from experiments import checks
+from experiments import checks, streams
 from experiments.flags import CONFIG, DATA_DIR, parser, refuse, stop
 from experiments.runs import files
 from experiments.sweep import slurm, slurm_options, watch
@@ -103,8 +104,8 @@ def train_by_slurm(
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         refuse(ValueError(f"unexpected argument {argv[1]!r}: values are given as --name=value"))
-    root = pathlib.Path(WORKDIR.value).expanduser()
     try:
+        root = checks.path("--workdir", WORKDIR.value)
         points, options = asked_for(root)
         gpus, number = places_here()
         states = slurm.states(points)
@@ -116,18 +117,25 @@ def main(argv: list[str]) -> None:
         show(points, states)
         running = [*states.values()].count("running")  # in Slurm, say: more than there are here
         print(watch.headline(points, states, max(number, running)))
-        return
-    if BACKEND.value == "print":
+    elif BACKEND.value == "print":
         print_commands(points, states)
+    else:
+        train(points, states, options, root, (gpus, number))
         return
+    streams.check_output()
+
+
+def train(points, states, options, root: pathlib.Path, places: tuple[list[str], int]) -> NoReturn:
     try:
         files.make_workdir(root)
         if BACKEND.value == "slurm":
             states = train_by_slurm(points, options, root)
         else:
-            train_here(points, states, gpus, number)
-    except (OSError, ValueError) as error:
+            train_here(points, states, *places)
+    except ValueError as error:
         refuse(error)
+    except OSError as error:
+        refuse(error, 1)
     except KeyboardInterrupt:
         stop("interrupted: the jobs stay with Slurm; the same command waits for them again", 130)
     left = [i for i, found in states.items() if found != "done"]

@@ -57,9 +57,10 @@ def expand(
             raise ValueError(f"--config: sweep() of {file}: {own}: {error}") from None
         if any(own[key] is None and default.get(key) is not None for key in own):  # no flag says so
             raise ValueError(f"--config: sweep() of {file}: None in {own}: set it in get_config()")
-        if full.vmap_seeds > 1:
+        if full.get("vmap_seeds", 1) != 1:
             raise ValueError("--config: a sweep has one seed a point: vmap_seeds must be 1")
         # Points that differ in an unknown key alone would be taken for one.
+        identity.check_complete(full.to_dict())
         identity.check_known(identity.flattened(full.to_dict()), given | own)
         files.note_content(full)
         sha256 = identity.config_sha256(full.to_dict())

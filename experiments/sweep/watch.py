@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import json
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from experiments.progress import console
 from experiments.runs import files, stored
+from experiments.runs.reading import json_object
 from experiments.sweep.points import Point
 from experiments.tasks import score_of
 from experiments.tasks.scores import Score
@@ -35,7 +35,7 @@ def progress(point: Point) -> Progress:
             record = stored.record_of(run)
             config, metrics, timing = record.results["config"], record.metrics, record.timing
         else:
-            config = json.loads((point.path / files.CONFIG).read_text())
+            config = json_object(point.path / files.CONFIG)
             metrics, timing = (_rows(point.path / name) for name in (files.METRICS, files.TIMING))
         last, score = metrics[-1] if metrics else {}, score_of(config)
         seconds, loss = sum(row["seconds"] for row in timing), last.get("train_loss")
@@ -94,7 +94,7 @@ def counts(states: dict[int, str]) -> str:
 
 def reason(point: Point) -> str:
     with contextlib.suppress(OSError):
-        return (point.path / files.REASON).read_text().strip()
+        return files.reason(point.path)
     return ""
 
 

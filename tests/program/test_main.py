@@ -27,17 +27,26 @@ def test_a_run_from_the_command_line_and_the_same_command_again(tmp_path):
         "--config=configs/digits.py", "--config.epochs=1", "--config.noise.rate=0",
         "--config.loss.threshold=constant", "--config.loss.tau=2.3", f"--workdir={relative}",
     )  # fmt: skip
-    done = main(*given)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("epoch 1/1") == 1
-    assert "device   " in done.stderr
-    assert "of the training labels, 0.00% are wrong" in done.stderr
+    process = subprocess.Popen(
+        [sys.executable, "-m", "experiments.main", *given],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    said = ""
+    while "of the training labels, 0.00% are wrong" not in said and process.poll() is None:
+        said += process.stderr.readline()
+    process.stderr.close()  # nobody looks any longer, but the run goes on
+    out = process.stdout.read()
+    process.stdout.close()
+    assert process.wait() == 0, said
+    assert "device   " in said
     results = json.loads((path / "results.json").read_text())
-    assert f"test accuracy {results['test_accuracy']['last']:.2%}" in done.stdout
+    assert f"test accuracy {results['test_accuracy']['last']:.2%}" in out
     assert json.loads((path / "config.json").read_text())["loss"]["tau"] == 2.3
     before = {file: file.stat().st_mtime_ns for file in path.rglob("*")}
     again = main(*given, "--data_dir=/no/such", JAX_PLATFORMS="cuda")  # needs neither
-    assert (again.returncode, again.stdout) == (0, done.stdout), again.stderr
+    assert (again.returncode, again.stdout) == (0, out), again.stderr
     assert again.stderr == "done     this run has finished before; nothing is trained\n"
     assert {file: file.stat().st_mtime_ns for file in path.rglob("*")} == before
 
@@ -51,6 +60,13 @@ def test_mistakes(tmp_path):
         "    config.los.method = 'superloss'\n    return config\n"
     )
     digits, good = "--config=configs/digits.py", f"--workdir={tmp_path / 'unused'}"
+    piecewise = "--config.optimizer.schedule=piecewise"
+    lacking = tmp_path / "lacking.py"
+    lacking.write_text(
+        "from configs import digits\n"
+        "def get_config():\n    config = digits.get_config()\n    del config.vmap_seeds\n"
+        "    return config\n"
+    )
     cases = {
         (digits, good, "--config.nois.rate=0.4"): "got 'nois'; did you mean config.noise.rate?",
         (
@@ -74,6 +90,10 @@ def test_mistakes(tmp_path):
         (digits, f"--workdir={file}"): "expected a directory, got a file",
         (digits, "--workdir=/proc/run"): "cannot write to /proc/run",
         (digits, good, "extra"): "extra",
+        (digits, good, "--config.vmap_seeds=2", "--config.seed=2147483647"): "the last of vmap_",
+        (digits, good, piecewise, "--config.optimizer.boundaries=(1e308,)"): "from 0 to 100000,",
+        ("--config=configs/cifar10.py", good, "--data_dir=~nouser/x"): "--data_dir: the home",
+        (f"--config={lacking}", good): "config.vmap_seeds: the config lacks it",
         (
             digits,
             good,
@@ -88,7 +108,11 @@ def test_mistakes(tmp_path):
         assert expected in said, (args, said)
         assert said.count("\n") == 1, (args, said)
         assert out == ""
-    assert not os.path.exists(tmp_path / "unused" / "config.json")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "file",
+        "lacking.py",
+        "own.py",
+    }  # nothing is left
 
 
 def test_help(tmp_path):
