@@ -12,45 +12,56 @@ from configs import losses
 def get_config():
     config = ml_collections.ConfigDict()
     config.seed = 0  # initial parameters, batch order, augmentation
-    config.epochs = 60
-    config.batch_size = 64
+    config.epochs = 60  # times that each training example is seen
+    config.batch_size = 64  # examples of a step, over all devices
     config.devices = 0  # number of this machine's devices; 0: all
     config.vmap_seeds = 1  # number of seeds, from `seed` up, to train in one run
-    config.checkpoint = ml_collections.ConfigDict(
-        {"every_epochs": 0, "every_minutes": 5.0, "keep": 2}  # 0: off
-    )
+    config.checkpoint = ml_collections.ConfigDict({
+        "every_epochs": 0,  # epochs between two checkpoints; 0: off
+        "every_minutes": 5.0,  # minutes between two checkpoints; 0: off
+        "keep": 2,  # number of checkpoints that stay
+    })  # fmt: skip
     config.data = ml_collections.ConfigDict({
-        "name": "digits",
+        "name": "digits",  # or cifar10, npz, ...: docs/data.md
         "path": config_dict.placeholder(str),  # for npz: the file
         "variant": config_dict.placeholder(str),  # for human labels: which set
-        "split_seed": 0,
+        "split_seed": 0,  # which examples are held out; of digits, for the test, too
         "validation": 0,  # number of training examples to hold out
-        "validation_labels": "noisy",
+        "validation_labels": "noisy",  # or clean
         "imbalance": 1.0,  # size of the first class over size of the last
-        "imbalance_exact": False,
-        "exclude": config_dict.placeholder(str),  # a finished run, whose most suspect examples
-        "exclude_rate": 0.0,  # are left out: this share of the training examples
+        "imbalance_exact": False,  # exact sizes of the classes, instead of expected ones
+        "exclude": config_dict.placeholder(str),  # directory of a finished run: its most suspect
+        # examples are left out
+        "exclude_rate": 0.0,  # share of the training examples that `exclude` leaves out
         "device_budget_mb": 0.0,  # larger training sets are streamed from the host; 0: no limit
     })  # fmt: skip
-    config.augment = ml_collections.ConfigDict({"pad": 0, "flip": False, "cutout": 0, "mixup": 0.0})
-    config.noise = ml_collections.ConfigDict(
-        {"kind": "symmetric_exclusive", "rate": 0.4, "exact": False, "seed": 0}
-    )
+    config.augment = ml_collections.ConfigDict({
+        "pad": 0,  # pixels of margin for random crops
+        "flip": False,  # mirror half of the images
+        "cutout": 0,  # side of a square of pixels that is set to the mean
+        "mixup": 0.0,  # alpha of mixup; 0: off
+    })  # fmt: skip
+    config.noise = ml_collections.ConfigDict({
+        "kind": "symmetric_exclusive",  # or another: docs/data.md
+        "rate": 0.4,  # share of the training labels that are made wrong
+        "exact": False,  # an exact number of wrong labels, instead of an expected one
+        "seed": 0,  # which labels are made wrong
+    })  # fmt: skip
     config.model = ml_collections.ConfigDict({
-        "name": "mlp",
+        "name": "mlp",  # or another: docs/training.md
         "init": "flax",  # or torch
-        "dtype": "float32",  # for the arithmetic; parameters and losses are float32
-        "dropout": -1.0,  # -1: the model's default
+        "dtype": "float32",  # or bfloat16, for the arithmetic; parameters and losses are float32
+        "dropout": -1.0,  # rate of dropout; -1: the model's default
         "bn_groups": 1,  # parts of the batch that BatchNorm normalises separately
     })  # fmt: skip
     config.optimizer = ml_collections.ConfigDict({
-        "name": "adam",
-        "learning_rate": 1e-3,
+        "name": "adam",  # or adamw, sgd
+        "learning_rate": 1e-3,  # the largest one, where it changes
         "momentum": 0.9,  # for sgd
-        "nesterov": False,
-        "weight_decay": 0.0,
-        "schedule": "constant",
-        "warmup_epochs": 0.0,
+        "nesterov": False,  # for sgd
+        "weight_decay": 0.0,  # times the parameters, added to the gradient; adamw: to the step
+        "schedule": "constant",  # of the learning rate; or cosine, piecewise, cyclic
+        "warmup_epochs": 0.0,  # epochs in which the learning rate rises linearly
         "boundaries": (0.0,),  # epochs; for piecewise; for cyclic, the first is a cycle's length
         "factor": 0.1,  # multiplies the learning rate there; for cyclic, over a cycle
     })  # fmt: skip

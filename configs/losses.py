@@ -11,20 +11,32 @@ from ml_collections import config_dict
 
 
 def get_config():
-    keep = {"forget_rate": 0.4, "warmup": 0.05}  # the noise rate; 10 of 200 epochs
+    keep = {
+        "forget_rate": 0.4,  # the noise rate
+        "warmup": 0.05,  # share of the run; 10 of 200 epochs
+    }
     return ml_collections.ConfigDict({
-        "method": "superloss",
-        "base": "cross_entropy",
-        "lam": 1.0,
-        "threshold": "ema",
+        "method": "superloss",  # or a rival: docs/methods.md
+        "base": "cross_entropy",  # the loss that the method transforms: docs/methods.md
+        "lam": 1.0,  # SuperLoss's lambda: smaller, and weights are further from 1
+        "threshold": "ema",  # SuperLoss's tau: ema, running_mean, constant, windowed, per_class
         "decay": 0.9,  # for ema and per_class
         "tau": config_dict.placeholder(float),  # for constant
         "window": 50,  # for windowed, in steps
         "generalized_cross_entropy": {"q": 0.7},
-        "truncated_gce": {"q": 0.7, "k": 0.5, "start": 1 / 3},  # after epoch 40 of 120
+        "truncated_gce": {
+            "q": 0.7, "k": 0.5,
+            "start": 1 / 3,  # share of the run; after epoch 40 of 120
+        },
         "symmetric_cross_entropy": {"alpha": 0.1, "beta": 1.0, "log_zero": -4.0},
-        "active_passive": {"passive": "rce", "alpha": 1.0, "beta": 1.0},  # or mae
-        "bootstrap": {"hard": False, "beta": 0.95},  # 0.8 with hard
+        "active_passive": {
+            "passive": "rce",  # or mae
+            "alpha": 1.0, "beta": 1.0,
+        },
+        "bootstrap": {
+            "hard": False,
+            "beta": 0.95,  # 0.8 with hard
+        },
         "focal": {"gamma": 2.0},
         "cauchy": {"scale": 1.0},  # in units of the loss
         "self_paced": {  # starts at log 10, grows by 1.3 every tenth of the run

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments import checks
 from experiments.progress import console
 
 Arrays = dict[str, np.ndarray]
@@ -28,7 +29,34 @@ STALE = 24 * 3600.0  # seconds after which nobody writes it any more
 
 def folder() -> pathlib.Path:
     root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return pathlib.Path(root).expanduser() / "superloss_jax"
+    try:
+        return checks.path("XDG_CACHE_HOME", root) / "superloss_jax"
+    except ValueError:  # a user without a home
+        return _temporary()
+
+
+def writable_folder() -> pathlib.Path:
+    """Makes and returns the folder, or one in /tmp if it cannot be written.
+
+    Raises:
+      OSError: if neither can be used.
+    """
+    own = folder()
+    try:
+        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=own):  # root ignores mode bits, so try it
+            return own
+    except OSError as error:
+        other = _temporary()
+        other.mkdir(mode=0o700, exist_ok=True)
+        if other.is_symlink() or other.stat().st_uid != os.getuid():
+            said = f"cannot write to {own}: {error.strerror}; {other} is another user's"
+            raise OSError(f"{said}: set XDG_CACHE_HOME to a directory of yours") from None
+        return other
+
+
+def _temporary() -> pathlib.Path:
+    return pathlib.Path(tempfile.gettempdir()) / f"superloss_jax_{os.getuid()}"
 
 
 def fingerprint(files: Sequence[pathlib.Path]) -> str:

@@ -1,16 +1,17 @@
 """Draws the documentation's figures: python -m experiments.figures theory --out=docs"""
 
-import argparse
 import json
 import pathlib
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 
+from experiments import streams
+from experiments.pictures import plt
 from experiments.report.drawing import COLOURS
+from experiments.usage import Parser
 from superloss_jax import closed_form, lambertw
 from superloss_jax.confidence import (
     confidence_cross_entropy,
@@ -18,9 +19,6 @@ from superloss_jax.confidence import (
     reliability,
     superloss_objective,
 )
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 
 def halley(z, steps=2):
@@ -169,7 +167,8 @@ FIGURES = {"theory": theory, "confidence": confidence}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    streams.keep()
+    parser = Parser(prog="python -m experiments.figures", description=__doc__)
     parser.add_argument("figure", choices=FIGURES)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs"))
     args = parser.parse_args()

@@ -9,7 +9,8 @@ import pathlib
 
 from absl import app, flags, logging
 
-from experiments.flags import CONFIG, DATA_DIR, parse, refuse
+from experiments import checks, keys
+from experiments.flags import CONFIG, DATA_DIR, parser, refuse, stop
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory for what the run writes.", required=True)
 COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0 of several.")
@@ -18,6 +19,7 @@ PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, fr
 BESIDE = flags.DEFINE_multi_string(
     "beside", [], "A sweep's: workdir and seeds, as JSON, of one more run to train with this one."
 )
+parse = parser(__doc__, WORKDIR, COORDINATOR, NUM_PROCESSES, PROCESS_ID)
 
 
 def main(argv: list[str]) -> None:
@@ -31,9 +33,9 @@ def main(argv: list[str]) -> None:
         try:
             trained = run(stack)
         except lock.Stopped as stopped:
-            refuse(InterruptedError(f"{stopped}: saved; the same command goes on"), stopped.code)
+            stop(f"{stopped}: saved; run the same command again to continue", stopped.code)
         except KeyboardInterrupt:  # before anything was trained
-            refuse(InterruptedError("interrupted"), code=130)
+            stop("interrupted before anything was trained", 130)
         except (FloatingPointError, MemoryError, OSError) as error:
             refuse(error, code=1)
         except (ValueError, TypeError) as error:
@@ -69,23 +71,56 @@ def wanted() -> list:
 
 def run(stack: contextlib.ExitStack) -> list:
     """Trains, and returns pairs of results and their path."""
+    import jax
+    import numpy as np
+
     from experiments.models import cpu
-    from experiments.runs import files, lock
+    from experiments.runs import files, identity, lock
     from experiments.training import build, devices, loop, seeds
 
+    identity.check_complete(CONFIG.value.to_dict())
     files.note_content(CONFIG.value)
+    # One process needs no device for it; of several, the first alone is sure to see the files.
+    if not devices.several(NUM_PROCESSES.value) and (found := finished()):
+        return found
     cpu.keep_freed_memory()
     files.compilation_cache()
     devices.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+    if jax.process_count() > 1:
+        found = devices.by_the_first(finished)
+        if devices.of_the_first(np.int32(bool(found))):
+            return found or []
+    stack.enter_context(devices.memory_errors())
     signal = stack.enter_context(lock.signals())  # after JAX, which handles SIGTERM itself
     if BESIDE.value:
         return run_all(stack, signal)
     path = devices.by_the_first(lambda: claim(stack, CONFIG.value, WORKDIR.value))
-    path = path or pathlib.Path(WORKDIR.value).expanduser().absolute()
+    path = path or checks.path("--workdir", WORKDIR.value).absolute()
     member = build.Member(CONFIG.value, built(CONFIG.value), path)
     if CONFIG.value.vmap_seeds > 1:
         return [(seeds.train_seeds(*member, signal), path / files.RESULTS)]
     return [(loop.train([member], signal)[0], path / files.RESULTS)]
+
+
+def finished() -> list:
+    """The result of a run that has finished before, as `run` returns it, or []: without devices."""
+    from experiments.progress import console
+    from experiments.runs import files, packed, stored
+    from experiments.tasks import score_of
+
+    config, root = CONFIG.value, checks.path("--workdir", WORKDIR.value).absolute()
+    wanted = [(config.seed, root)]
+    if config.vmap_seeds > 1:
+        numbers = range(config.seed, config.seed + config.vmap_seeds)
+        wanted = [(number, root / f"seed_{number}") for number in numbers]
+    found = [stored.finished(path, config.to_dict() | {"seed": seed}) for seed, path in wanted]
+    runs = [run for run in found if run is not None]
+    if BESIDE.value or len(runs) < len(wanted):
+        return []
+    console.print("done     this run has finished before; nothing is trained")
+    one = runs[0]
+    known = {"score": score_of(one.results["config"])._asdict()} | one.results  # older have none
+    return [(known, one.pack / packed.RUNS if one.pack else root / files.RESULTS)]
 
 
 def run_all(stack: contextlib.ExitStack, signal) -> list:
@@ -94,6 +129,7 @@ def run_all(stack: contextlib.ExitStack, signal) -> list:
 
     from experiments.progress import console
     from experiments.runs import files
+    from experiments.runs.reading import json_object
     from experiments.training import build, seeds
 
     if jax.process_count() > 1 or CONFIG.value.vmap_seeds > 1:
@@ -110,7 +146,7 @@ def run_all(stack: contextlib.ExitStack, signal) -> list:
     if errors:
         raise errors[0]
     found = [one.path / files.RESULTS for one in members]
-    return [(json.loads(file.read_text()), file) for file in found]
+    return [(json_object(file), file) for file in found]
 
 
 def claim(stack: contextlib.ExitStack, config, folder: str) -> pathlib.Path:
@@ -118,11 +154,12 @@ def claim(stack: contextlib.ExitStack, config, folder: str) -> pathlib.Path:
     from experiments.runs import files, identity, lock, stored
     from experiments.training import checkpoint
 
-    path = files.make_workdir(folder)
-    if not (path / files.CONFIG).exists() and stored.config_of_packed(path) is not None:
-        said = "is packed; python -m experiments.report unpack gives its files back"
+    path = stack.enter_context(lock.claimed(folder))
+    run = None if (path / files.CONFIG).exists() else stored.packed_at(path)
+    if run is not None:
+        command = f"python -m experiments.report unpack --workdir={run.pack}"
+        said = f"is packed; {command} gives its files back"
         raise ValueError(f"--workdir: the run of {path} {said}")
-    stack.enter_context(lock.locked(path))
     if not BESIDE.value or not files.is_done(path, identity.config_sha256(config.to_dict())):
         checkpoint.check_config(path, config)
     return path
@@ -134,7 +171,7 @@ def built(config):
     try:
         return build.build_run(config, DATA_DIR.value)
     except (AttributeError, KeyError) as error:  # e.g. a key that a user's config lacks
-        raise ValueError(f"--config: {' '.join(map(str, error.args))}") from error
+        raise ValueError(f"--config: {keys.in_words(error)}") from error
 
 
 if __name__ == "__main__":

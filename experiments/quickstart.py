@@ -3,9 +3,7 @@
 python -m experiments.quickstart --workdir=quickstart
 """
 
-import argparse
 import concurrent.futures
-import json
 import os
 import pathlib
 import subprocess
@@ -17,10 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from configs import digits
-from experiments import checks
+from experiments import checks, streams
 from experiments.progress import progress_line
-from experiments.runs import files, identity
+from experiments.report.runs import mean_and_spread
+from experiments.runs import files, identity, stored
 from experiments.sweep.pool import ONE_THREAD
+from experiments.usage import Parser
 
 METHODS = {"cross_entropy": "cross entropy", "superloss": "SuperLoss"}
 PANELS = {
@@ -33,13 +33,14 @@ DASHES = {"cross_entropy": "--", "superloss": "-"}
 
 def is_finished(path: pathlib.Path, overrides: dict[str, Any]) -> bool:
     """Whether the run has results; raises ValueError if config or versions are different ones."""
-    if not (path / files.RESULTS).exists():
+    run = stored.at(path)
+    if run is None:
         return False
-    results = json.loads((path / files.RESULTS).read_text())
+    results = run.results
     config = digits.get_config()
     config.update_from_flattened_dict(overrides)
     expected = identity.plain(config.to_dict()), files.versions()
-    if (results["config"], results["versions"]) != expected:
+    if (results.get("config"), results.get("versions")) != expected:
         raise ValueError(
             f"{path} holds a run of another configuration or version; delete {path.parent}"
             " or choose another --workdir"
@@ -56,7 +57,8 @@ def run_one(path: pathlib.Path, overrides: dict[str, Any]) -> None:
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
-        raise ValueError(f"{path.name} ended with code {done.returncode}: {lines[-1]}")
+        said = f"{path.name} ended with code {done.returncode}: {lines[-1]}"
+        raise (ValueError if done.returncode == 2 else OSError)(said)
 
 
 def run_all(root: pathlib.Path, seeds: int, epochs: int) -> dict:
@@ -81,14 +83,10 @@ def run_all(root: pathlib.Path, seeds: int, epochs: int) -> dict:
             progress(done, "training")
     runs: dict[str, list] = {method: [] for method in METHODS}
     for path, point in points.items():
-        results = json.loads((path / files.RESULTS).read_text())
-        runs[point["loss.method"]].append((results, files.read_rows(path / files.METRICS)))
+        run = stored.at(path)
+        assert run is not None, f"{path} was trained, and has no result"
+        runs[point["loss.method"]].append((run.results, stored.metrics_of(run)))
     return runs
-
-
-def mean_and_spread(values) -> str:
-    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.1f}{spread}"
 
 
 def print_table(runs: dict, seeds: int, epochs: int) -> None:
@@ -108,17 +106,13 @@ def print_table(runs: dict, seeds: int, epochs: int) -> None:
         table.add_column(column, justify="right")
     for method, label in METHODS.items():
         last = [rows[-1] for _, rows in runs[method]]
-        cells = (mean_and_spread([100 * row[key] for row in last]) for key in columns.values())
+        cells = (mean_and_spread([100 * row[key] for row in last], 1) for key in columns.values())
         table.add_row(label, *cells)
     Console(highlight=False).print(table)
 
 
 def save_picture(runs: dict, path: pathlib.Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
+    from experiments.pictures import plt
     from experiments.report import drawing
 
     with plt.rc_context(drawing.LOOK):
@@ -141,16 +135,21 @@ def save_picture(runs: dict, path: pathlib.Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    streams.keep()
+    parser = Parser(prog="python -m experiments.quickstart", description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", default="quickstart", help="where runs and picture go")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds (default 3)")
     parser.add_argument("--epochs", type=int, default=60, help="epochs of each run (default 60)")
     args = parser.parse_args()
-    root = pathlib.Path(args.workdir)
     try:
-        checks.within("--seeds", args.seeds, 1, 1000)
+        root = checks.path("--workdir", args.workdir)
+        checks.integer("--seeds", args.seeds, 1, 1000)
+        checks.integer("--epochs", args.epochs, 1, 100_000)
         runs = run_all(root, args.seeds, args.epochs)
     except ValueError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
         sys.exit(f"error: {error}")
     print_table(runs, args.seeds, args.epochs)
     save_picture(runs, root / "quickstart.png")

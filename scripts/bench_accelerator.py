@@ -15,6 +15,7 @@ import time
 import jax
 import jax.numpy as jnp
 
+from experiments import checks, streams
 from scripts import random_images, steps
 
 # FLOPs per image, forward and backward: three times those of the forward pass.
@@ -53,10 +54,13 @@ def matrix_rate(size=8192, count=20):
 
 
 def main() -> None:
+    streams.keep()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--torch_python", help="interpreter with torch, to compare")
-    parser.add_argument("--batch", type=int, default=1024, help="of ResNet-18; WRN-28-10: half")
-    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument(
+        "--batch", type=checks.natural, default=1024, help="of ResNet-18; WRN-28-10: half"
+    )
+    parser.add_argument("--steps", type=checks.natural, default=50)
     args = parser.parse_args()
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}", flush=True)
     small = args.batch < 64  # a quick trial

@@ -16,6 +16,7 @@ os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
 import jax
 import jax.numpy as jnp
 
+from experiments import streams
 from experiments.models import cpu, networks
 from experiments.tasks.classification import cross_entropy
 from scripts.bench_train import Worker, theirs
@@ -65,6 +66,7 @@ def forms() -> collections.Counter:
 
 
 def main() -> None:
+    streams.keep()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--torch_python", help="interpreter with torch, to compare")
     args = parser.parse_args()

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import time
 
+from experiments import checks, streams
+
 LAYOUTS = [(1, 1), (2, 1), (4, 1), (8, 1), (2, 2), (8, 2)]  # devices in total, processes
 CASES = {"digits, MLP, batch 64": 200, "CIFAR-10's size, LeNet, batch 128": 30}  # and steps to take
 
@@ -66,8 +68,9 @@ def measure(devices: int, processes: int) -> dict:
 
 
 def main() -> None:
+    streams.keep()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=checks.natural, default=3)
     parser.add_argument("--worker", nargs=3, type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import rng
+from experiments import rng, streams
 from experiments.tasks import images
 from experiments.training.order import epoch_order
 from scripts import random_images
@@ -160,6 +160,7 @@ def show(speeds: dict[str, float]) -> None:
 
 
 def main():
+    streams.keep()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--torch_python", help="interpreter with torchvision")
     parser.add_argument("--output", help="JSON file to write")

@@ -11,6 +11,7 @@ import argparse
 import statistics
 import sys
 
+from experiments import checks, streams
 from experiments.training.methods import METHODS
 from scripts.bench_train import OURS, Worker
 
@@ -18,8 +19,9 @@ KINDS = ("lenet 128", "bare 4096")
 
 
 def main() -> None:
+    streams.keep()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=checks.natural, default=5)
     parser.add_argument("--core", type=int, default=0, help="the core that all runs on")
     parser.add_argument("methods", nargs="*", help="default: all")
     args = parser.parse_args()

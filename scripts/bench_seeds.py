@@ -17,10 +17,10 @@ import time
 
 from absl import app, flags, logging
 
-from experiments.flags import CONFIG, DATA_DIR, parse, refuse
+from experiments.flags import CONFIG, DATA_DIR, parser, refuse
 
 NUMBERS = flags.DEFINE_list("numbers", ["2", "4", "8"], "How many runs at once.")
-ROUNDS = flags.DEFINE_integer("rounds", 5, "Of which the median is shown.")
+ROUNDS = flags.DEFINE_integer("rounds", 5, "Of which the median is shown.", lower_bound=1)
 DEFAULT = "--config=configs/digits.py"
 SECONDS = 0.3  # least duration of one timing
 SAME = 0.05  # smaller differences of the ratio from 1 are noise on a shared machine
@@ -88,6 +88,8 @@ def main(argv: list[str]) -> None:
         loaded = steps.load(config, DATA_DIR.value)
     except ValueError as error:
         refuse(error)
+    except OSError as error:  # no device, say
+        refuse(error, 1)
     one = steps.Steps(loaded)
     name, batch = config.model.name, config.batch_size
     device = f"{jax.devices()[0].device_kind}, jax {jax.__version__}"
@@ -103,4 +105,5 @@ if __name__ == "__main__":
     program, *given = sys.argv
     named = any(arg.partition("=")[0] == "--config" for arg in given)
     # The default config comes first, so that later arguments can override its values.
+    parse = parser(__doc__, NUMBERS, ROUNDS)
     app.run(main, [program, *([] if named else [DEFAULT]), *given], flags_parser=parse)

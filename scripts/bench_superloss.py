@@ -20,6 +20,8 @@ import time
 
 import numpy as np
 
+from experiments import checks, streams
+
 # One thread, and freed memory is kept, because new pages cost more than the arithmetic.
 QUIET = {
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
@@ -247,8 +249,9 @@ def show(dtype: str, sizes: dict) -> None:
 
 
 def main() -> None:
+    streams.keep()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--rounds", type=checks.natural, default=21)
     parser.add_argument("--rivals", action="store_true", help="also what needs its own environment")
     parser.add_argument("--out", type=pathlib.Path, help="where to write the times as JSON, too")
     parser.add_argument(

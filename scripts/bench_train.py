@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 
+from experiments import checks, streams
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 JAX = [
     "lenet 128", "lenet 128, plain", "lenet 128, scan", "lenet 128, crop", "lenet 128, superloss",
@@ -160,9 +162,10 @@ def show_loader(speeds):
 
 
 def main():
+    streams.keep()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--torch_python", help="interpreter with torch and torchvision")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=checks.natural, default=7)
     parser.add_argument("--core", type=int, default=0, help="the core that all steps run on")
     parser.add_argument("--data_dir", help="measure the time to the first step, with this CIFAR-10")
     parser.add_argument("--output", help="JSON file to write")

@@ -1,6 +1,6 @@
 """Interrupts and damages a run in many ways, and prints a table of whether anything was lost.
 
-    python scripts/fault_test.py [--data_dir=DIR] [--kills=20] [--config=configs/cifar10.py]
+    python -m scripts.fault_test [--data_dir=DIR] [--kills=20] [--config=configs/cifar10.py]
         [--only=SIGTERM]
 
 Trains one configuration undisturbed, then again with each fault, restarting it until it finishes.
@@ -19,6 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+from experiments import checks, streams
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FILES = ("config.json", "metrics.jsonl", "results.json", "samples.npz")
@@ -169,9 +171,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="configs/cifar10.py")
     parser.add_argument("--data_dir")
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills", type=checks.natural, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=4, help="at least 3 (default 4)")
+    parser.add_argument("--epochs", type=checks.natural, default=4, help="at least 3 (default 4)")
     parser.add_argument("--only", default="", help="scenarios whose name has this in it")
     parser.add_argument("overrides", nargs="*", help="--config.x=VALUE, after --")
     args = parser.parse_args()
@@ -188,19 +190,19 @@ def main():
         accuracy = json.loads((bench.straight / "results.json").read_text())["test_accuracy"]
         print(f"undisturbed: {bench.seconds:.0f} s, {accuracy}", flush=True)
         print("| scenario | promise | outcome |\n|---|---|---|")
-        goes_on = "goes on from the newest whole checkpoint, same result"
+        goes_on = "continues from the newest whole checkpoint, same result"
         scenarios = {
             f"SIGKILL at {args.kills} random moments": (
                 goes_on, lambda: killed(bench, signal.SIGKILL, args.kills)),
             f"SIGTERM at {args.kills} random moments": (
-                "saves at the step's boundary, exit 143; goes on there, same result",
+                "saves at the step's boundary, exit 143; continues there, same result",
                 lambda: killed(bench, signal.SIGTERM, args.kills)),
             "Ctrl-C, 3 times": (
-                "saves, exit 130; goes on there, same result",
+                "saves, exit 130; continues there, same result",
                 lambda: killed(bench, signal.SIGINT, 3)),
             **{f"newest checkpoint {kind}": (goes_on, lambda kind=kind: damaged(bench, kind))
                for kind in ("truncated", "zeroed", "bit flipped", "missing")},
-            "full disk": ("stops, one line; goes on when there is room", lambda: full_disk(bench)),
+            "full disk": ("stops, one line; continues with room", lambda: full_disk(bench)),
             "read-only work directory": ("refused before training", lambda: read_only(bench)),
             "two processes in one directory": ("one trains", lambda: two_at_once(bench)),
         }  # fmt: skip
@@ -213,4 +215,5 @@ def main():
 
 
 if __name__ == "__main__":
+    streams.keep()
     main()

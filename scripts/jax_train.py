@@ -19,6 +19,7 @@ import jax
 import numpy as np
 
 from configs import digits
+from experiments import streams
 from experiments.models import cpu
 from experiments.tasks.classification import cross_entropy
 from experiments.training import methods
@@ -110,6 +111,7 @@ for method in methods.METHODS:
 
 
 def main() -> None:
+    streams.keep()
     cpu.keep_freed_memory()  # as the program does
     made: dict[str, Take] = {}
     for line in sys.stdin:

@@ -291,7 +291,9 @@ def equal(path, other):
 
 def last(runs):
     lines = runs.with_suffix(".log").read_text().splitlines()
-    return next(line for line in reversed(lines) if re.search("^error:|runs are done", line))
+    return next(
+        line for line in reversed(lines) if re.search("^error:|^stopped |runs are done", line)
+    )
 
 
 if __name__ == "__main__":

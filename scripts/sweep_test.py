@@ -1,6 +1,6 @@
 """Kills a sweep three times, runs two sweeps in one directory, and checks that the table is right.
 
-    python scripts/sweep_test.py [--seed=0] [--epochs=20]
+    python -m scripts.sweep_test [--seed=0] [--epochs=20]
 
 It trains the same twelve digits runs three times: undisturbed; by a sweep that is killed at random
 moments and restarted (once with all its runs, once alone, once by Ctrl-C); and by two sweeps at
@@ -17,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+from experiments import checks, streams
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONFIG = """
@@ -80,9 +82,10 @@ def first_steps(runs: pathlib.Path) -> list[int]:
 
 
 def main() -> None:
+    streams.keep()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=checks.natural, default=20)
     args = parser.parse_args()
     rng = random.Random(args.seed)
     failures = 0

@@ -10,21 +10,23 @@ import sys
 
 from absl import app, logging
 
+from experiments import streams
 from experiments.data import check, download
+from experiments.usage import Parser
 
 
 def main(argv: list[str]) -> None:
+    streams.keep()
     if argv[1:2] == ["show"]:
         from experiments.data import show
-        from experiments.flags import parse
 
         logging.set_verbosity(logging.WARNING)
-        app.run(show.main, [argv[0], *argv[2:]], flags_parser=parse)
-    parser = argparse.ArgumentParser(
+        app.run(show.main, [argv[0], *argv[2:]], flags_parser=show.parse)
+    parser = Parser(
         prog="python -m experiments.data", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("show", help="a picture of what a config trains on; takes --config")
     for name, text in (
         ("check", "counts, shapes, means and noise rates beside the known ones"),
@@ -36,12 +38,14 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv[1:])
     run = {"check": check.check, "prepare": download.prepare}[args.command]
     try:
-        sys.exit(0 if run(args.names, args.data_dir) else 1)
+        good = run(args.names, args.data_dir)
     except ValueError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    streams.check_output()
+    sys.exit(0 if good else 1)
 
 
 if __name__ == "__main__":

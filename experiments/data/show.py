@@ -1,14 +1,18 @@
-"""Draws what a config trains on: images with labels, a confusion matrix, and class counts."""
+"""Draws what a config trains on: images with labels, a confusion matrix, and class counts.
+
+python -m experiments.data show --config=configs/digits.py --output=noise.png
+"""
 
 import numpy as np
 from absl import flags
 
 from experiments.data import base, build, labels
-from experiments.flags import CONFIG, DATA_DIR, refuse
+from experiments.flags import CONFIG, DATA_DIR, parser, refuse
 
 MOST_CLASSES = 1000  # of the confusion matrix
 
 OUTPUT = flags.DEFINE_string("output", "noise.png", "Picture file to write.")
+parse = parser(__doc__, OUTPUT)
 
 
 def main(argv: list[str]) -> None:
@@ -20,6 +24,8 @@ def main(argv: list[str]) -> None:
         draw_picture(dataset, config.noise, OUTPUT.value)
     except (OSError, ValueError) as error:
         refuse(error)
+    except (AttributeError, KeyError) as error:  # a key that a user's config lacks
+        refuse(ValueError(f"--config: it lacks {' '.join(map(str, error.args))}"))
     print(f"picture: {OUTPUT.value}")
 
 
@@ -34,10 +40,7 @@ def realised_matrix(examples: base.Examples, num_classes: int) -> np.ndarray:
 def draw_picture(
     dataset: base.Dataset, noise, path: str, columns: int = 10, lines: int = 4
 ) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from experiments.pictures import plt
 
     train, names, wrong = dataset.train, dataset.class_names, base.wrong(dataset.train)
     rate = labels.realised_rate(train)

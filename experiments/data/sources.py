@@ -38,7 +38,7 @@ FASHION_MNIST_FOLDERS = ("", "fashion-mnist", "/usr/share/datasets/fashion-mnist
 
 def roots(data_dir: str | None) -> list[pathlib.Path]:
     """Returns the folders to search."""
-    root = pathlib.Path(data_dir or "~/tensorflow_datasets").expanduser()
+    root = checks.path("--data_dir", data_dir or "~/tensorflow_datasets")
     return [root, root / "tfds"]
 
 

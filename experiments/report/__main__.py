@@ -3,7 +3,7 @@
 python -m experiments.report table --workdir=DIR [--paired[=ROW]] [--published] [--columns=KEY,KEY]
 python -m experiments.report figures --workdir=DIR [--output=DIR] [--rows=a,b]
 python -m experiments.report html --workdir=DIR
-python -m experiments.report detectors --workdir=DIR [--output=detectors.png]
+python -m experiments.report detectors --workdir=DIR [--output=DIR]
 python -m experiments.report choose --workdir=DIR
 python -m experiments.report suspects --workdir=RUN [--number=100] [--data_dir=DIR]
 python -m experiments.report pack --workdir=DIR
@@ -11,27 +11,29 @@ python -m experiments.report unpack --workdir=DIR [--output=DIR]
 """
 
 import argparse
-import os
 import sys
 
+from experiments import streams
 from experiments.report import detectors, pack, page, plots, suspects, table, tuning
+from experiments.usage import Parser
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.report", description=__doc__.splitlines()[0]
-    )
-    commands = parser.add_subparsers(required=True)
+    streams.keep()
+    parser = Parser(
+        prog="python -m experiments.report", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for part in (table, plots, page, detectors, tuning, suspects, pack):
         part.add_command(commands)
     args = parser.parse_args()
     try:
         args.call(args)
-    except BrokenPipeError:  # read by head, which has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, ValueError) else 1)
+    streams.check_output()
 
 
 if __name__ == "__main__":

@@ -40,11 +40,13 @@ def detectors(args) -> None:
     print(f"\n{runs.capital(title)}; {runs.caption(known)}")
     shown = [name for (row, _), name in names.items() if row in (chosen or USUAL)] or [*groups]
     drawn = {name: groups[name] for name in shown[: len(COLOURS)]}
-    draw_areas(drawn, title, args.output)
+    output = place(args)
+    draw_areas(drawn, title, output)
     rest = f" (the first {len(COLOURS)} of {len(shown)})" if len(shown) > len(COLOURS) else ""
-    print(f"picture{rest}: {args.output}")
+    print(f"picture{rest}: {output}")
 
 
+PICTURES = (".png", ".svg", ".pdf")
 USUAL = (
     "superloss", "self_paced, weights linear", "data_parameters", "cross_entropy", "early_learning",
 )  # fmt: skip
@@ -55,7 +57,15 @@ RANKED = {
 }
 
 
-def draw_areas(groups: dict[str, list[FinishedRun]], title: str, output: str) -> None:
+def place(args) -> pathlib.Path:
+    """The picture's file, where `figures` puts its own: --output is its folder, or its own name."""
+    folder = pathlib.Path(args.output or pathlib.Path(args.workdir) / "figures").expanduser()
+    path = folder if folder.suffix in PICTURES else folder / "detectors.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def draw_areas(groups: dict[str, list[FinishedRun]], title: str, output: pathlib.Path) -> None:
     """AUROC over epochs, the mean over seeds: by weight, where there is one, and by loss."""
     figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
     for name, colour in zip(groups, COLOURS, strict=False):
@@ -77,6 +87,6 @@ def draw_areas(groups: dict[str, list[FinishedRun]], title: str, output: str) ->
 def add_command(commands) -> None:
     command = commands.add_parser("detectors", help=detectors.__doc__)
     command.add_argument("--workdir", required=True, help="directory that holds the runs")
-    command.add_argument("--output", default="detectors.png", help="picture to write")
+    command.add_argument("--output", help="picture, or its folder (default: WORKDIR/figures)")
     command.add_argument("--rows", help="methods that the picture shows, with commas between")
     command.set_defaults(call=detectors)

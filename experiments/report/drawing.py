@@ -7,12 +7,10 @@ import textwrap
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from scipy import optimize
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
+from experiments.pictures import plt
 
 # Okabe and Ito's colours, told apart by colour-blind readers and in print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

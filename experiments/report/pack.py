@@ -2,6 +2,7 @@
 
 import pathlib
 
+from experiments import checks
 from experiments.report.runs import number
 from experiments.report.unfinished import unfinished
 from experiments.runs import files, packed, packing
@@ -26,12 +27,12 @@ def pack(args) -> None:
 def unpack(args) -> None:
     """Gives packed runs their own directories and files back; the packed files stay."""
     root = workdir(args)
-    output = pathlib.Path(args.output).expanduser() if args.output else root
+    output = checks.path("--output", args.output) if args.output else root
     print(f"{number(len(packing.unpack(root, output)))} unpacked in {output}")
 
 
 def workdir(args) -> pathlib.Path:
-    root = pathlib.Path(args.workdir).expanduser()
+    root = checks.path("--workdir", args.workdir)
     if not root.is_dir():
         raise ValueError(f"--workdir: expected a directory, got {args.workdir}")
     return root

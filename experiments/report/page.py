@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments import checks
 from experiments.report import drawing, plots, runs, statistics, table
 from experiments.report.plots_metrics import declared, history, metrics_by_run
 from experiments.report.rows import CONDITIONS
@@ -262,12 +263,12 @@ def make(found: list[FinishedRun], root: pathlib.Path, command: str, figures: li
 
 def page(args) -> None:
     """Writes one HTML file with the table, the figures and each run's curves."""
-    root = pathlib.Path(args.workdir).expanduser()
+    root = checks.path("--workdir", args.workdir)
     given = {"workdir": args.workdir, "columns": args.columns, "rows": args.rows}
     flags = [f"--{name}={value}" for name, value in given.items() if value is not None]
     flags += [f"--split={args.split}"] * (args.split != plots.SPLIT)
     command = shlex.join(["python", "-m", "experiments.report", "html", *flags])
-    output = pathlib.Path(args.output).expanduser() if args.output else root / "report.html"
+    output = checks.path("--output", args.output) if args.output else root / "report.html"
     try:
         found = runs.finished_runs(root, args.columns)
         figures, missing = pictures(found, args.rows, args.split)

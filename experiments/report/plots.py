@@ -5,8 +5,8 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from matplotlib.figure import Figure
-
+from experiments import checks
+from experiments.pictures import Figure
 from experiments.report import (
     drawing,
     loss_groups,
@@ -113,9 +113,9 @@ def drawn(found: list[FinishedRun], rows: str | None, split: int) -> Iterator[Dr
 
 def figures(args) -> None:
     """Draws all figures that the runs below a directory have the data for."""
-    root = pathlib.Path(args.workdir).expanduser()
+    root = checks.path("--workdir", args.workdir)
     found = runs.finished_runs(root, args.columns)
-    folder = pathlib.Path(args.output).expanduser() if args.output else root / "figures"
+    folder = checks.path("--output", args.output) if args.output else root / "figures"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, _, figure, reason in drawn(found, args.rows, args.split):

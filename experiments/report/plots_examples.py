@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
+from experiments.pictures import Figure, Line2D
 from experiments.report import drawing, loss_groups, runs
 from experiments.report.drawing import STYLES
 from experiments.report.plots_metrics import wrong_rate

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from experiments.pictures import Figure
 from experiments.report import drawing, runs
 from experiments.report.runs import Condition, FinishedRun
 from experiments.runs.selection import SELECTIONS

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from experiments.pictures import Figure
 from experiments.report import drawing, runs, statistics
 from experiments.report.plots_metrics import band, declared, mixed, score_axis, setting
 from experiments.report.runs import Condition

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments import checks
 from experiments.report.rows import column_values, row_names
 from experiments.runs import files, identity, stored
 from experiments.runs.files import SEEDS
@@ -63,24 +64,33 @@ def finished_runs(root: pathlib.Path, columns: str | None = None) -> list[Finish
       ValueError: if there is none, a file is torn, no config has such a key, or scores differ.
     """
     found: dict[str, Stored] = {}
-    for one in stored.finished_below(root.expanduser()):
+    for one in stored.finished_below(checks.path("--workdir", root)):
         # A copy of a run must not count as another seed; one with other wrong targets is no copy.
         key = identity.config_sha256(one.results["config"]) + made_with(one.results)
         key += condition_of(one.results).noise
         found.setdefault(key, one)
     if not found:
         raise ValueError(f"--workdir: no finished run in {root}")
-    configs = [one.results["config"] for one in found.values()]
+    return placed([*found.values()], columns)
+
+
+def placed(found: list[Stored], columns: str | None = None) -> list[FinishedRun]:
+    """Gives runs their rows and columns in a table.
+
+    Raises:
+      ValueError: if no config has a key that `columns` names, or scores differ.
+    """
+    configs = [one.results["config"] for one in found]
     keys = [*dict.fromkeys(columns.split(","))] if columns is not None else []
     names, more = row_names(configs, keys), column_values(configs, keys)
     runs = [
         FinishedRun(one.path, one.results, row,
                     condition_of(one.results)._replace(more=own), settings, one.pack)
-        for one, (row, settings), own in zip(found.values(), names, more, strict=True)
+        for one, (row, settings), own in zip(found, names, more, strict=True)
     ]  # fmt: skip
     if len(scores := sorted({run.score for run in runs})) > 1:
         got = ", ".join(score.key for score in scores)
-        raise ValueError(f"--workdir: expected runs of one score, got {got} in {root}")
+        raise ValueError(f"--workdir: expected runs of one score, got {got}")
     return runs
 
 

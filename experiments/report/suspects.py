@@ -2,19 +2,21 @@
 
 import csv
 import pathlib
+import shlex
 
 import ml_collections
 import numpy as np
 
-from experiments import data
+from experiments import checks, data
 from experiments.report.drawing import plt
-from experiments.runs import files, samples, stored
+from experiments.runs import files, packed, samples, stored
 from experiments.tasks import score_of
 
 
 def suspects(args) -> None:
     """The training examples whose targets a run trusts least: a list, and a picture."""
-    path = pathlib.Path(args.workdir).expanduser()
+    path = checks.path("--workdir", args.workdir)
+    refuse_several(path, args)
     try:
         config = ml_collections.ConfigDict(stored.config_of(path))
         rows = samples.read_samples(path)
@@ -53,6 +55,24 @@ def suspects(args) -> None:
         print(f"of these {len(first)}, {part}")
 
 
+def refuse_several(path: pathlib.Path, args) -> None:
+    """Lists the command for each run below a directory that is not a run's own, and raises."""
+    if not path.is_dir() or (path / files.SAMPLES).exists():
+        return
+    below = sorted(found.parent for found in path.glob(f"**/{files.SAMPLES}"))
+    given = [f"--data_dir={args.data_dir}"] if args.data_dir else []
+    for run in below:
+        command = ["python", "-m", "experiments.report", "suspects", f"--workdir={run}", *given]
+        print(shlex.join(command))
+    if packed.is_packed(path) and not below:
+        said = "expected a run with its samples.npz, got a packed sweep without"
+        raise ValueError(f"--workdir: {said}: {path}")
+    if below:
+        raise ValueError(
+            f"--workdir: expected a run, got {path}, which holds {len(below)}: see above"
+        )
+
+
 def shown(value, names) -> str:
     """A target as people write it: the name of what was counted, or a number."""
     return names[value] if names else f"{value:g}"
@@ -77,5 +97,7 @@ def add_command(commands) -> None:
     command = commands.add_parser("suspects", help=suspects.__doc__)
     command.add_argument("--workdir", required=True, help="directory of a finished run")
     command.add_argument("--data_dir", help="directory with data sets")
-    command.add_argument("--number", type=int, default=100, help="how many (default 100)")
+    command.add_argument(
+        "--number", type=checks.natural, default=100, help="how many (default 100)"
+    )
     command.set_defaults(call=suspects)

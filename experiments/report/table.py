@@ -7,7 +7,6 @@ python -m experiments.report table --workdir=DIR [--select=last,best_validation]
 import csv
 import itertools
 import math
-import pathlib
 import re
 import sys
 
@@ -23,7 +22,7 @@ BEST = "best"  # what --paired alone is
 
 def table(args) -> None:
     """Test scores of all runs below a directory: mean and standard deviation over seeds."""
-    root = pathlib.Path(args.workdir).expanduser()
+    root = checks.path("--workdir", args.workdir)
     found = runs.finished_runs(root, args.columns)
     selections = wanted(found, args.select)
     with_pairs = args.paired is not None
@@ -68,7 +67,7 @@ def split(made: Table) -> list[Table]:
 
 
 def wanted(found: list[FinishedRun], select: str | None) -> tuple[str, ...]:
-    """The selections that --select names, or else those that the runs declare."""
+    """The selections to report: those given by --select, or else those that the runs declare."""
     declared = sorted({runs.declared(run) for run in found} - {()})
     names = tuple(dict.fromkeys(select.split(","))) if select else ()
     if not names and len(declared) > 1:

@@ -1,9 +1,9 @@
 """Runs that have begun and have no result: what a table leaves out."""
 
-import json
 import pathlib
 
 from experiments.runs import files, stored
+from experiments.runs.reading import json_object
 
 
 def unfinished(root: pathlib.Path) -> list[tuple[str, str]]:
@@ -14,12 +14,12 @@ def unfinished(root: pathlib.Path) -> list[tuple[str, str]]:
     found = []
     for path in sorted(begun):
         if (path / files.REASON).exists():
-            said = "failed: " + (path / files.REASON).read_text().strip()
+            said = "failed: " + files.reason(path)
         elif (path / files.FAILED).exists():
             said = f"failed: {not_finite(path / files.FAILED)}"
         else:
             metrics = path / files.METRICS
-            epochs = metrics.read_text().count("\n") if metrics.exists() else 0
+            epochs = metrics.read_bytes().count(b"\n") if metrics.exists() else 0
             said = f"not finished: {epochs} epochs"
         found.append((path.relative_to(root).as_posix(), said))
     return found
@@ -28,10 +28,10 @@ def unfinished(root: pathlib.Path) -> list[tuple[str, str]]:
 def is_of_a_run(path: pathlib.Path) -> bool:
     """Whether a config.json is that of one run of this program, not of several seeds."""
     try:
-        config = json.loads(path.read_text())
-        return {"loss", "epochs"} <= {*config} and not any(path.parent.glob("seed_*"))
-    except (OSError, ValueError, TypeError):
+        config = json_object(path)
+    except (OSError, ValueError):
         return False
+    return {"loss", "epochs"} <= {*config} and not any(path.parent.glob("seed_*"))
 
 
 def left_over(path: pathlib.Path) -> bool:
@@ -39,16 +39,14 @@ def left_over(path: pathlib.Path) -> bool:
     try:
         packed_config = stored.config_of_packed(path)
         own = path / files.CONFIG
-        return packed_config is not None and (
-            not own.exists() or packed_config == json.loads(own.read_text())
-        )
+        return packed_config is not None and (not own.exists() or packed_config == json_object(own))
     except ValueError:
         return False
 
 
 def not_finite(path: pathlib.Path) -> str:
     try:
-        failure = json.loads(path.read_text())
+        failure = json_object(path)
         return f"step {failure['step']}, not finite: {', '.join(failure['tensors'][:3])}"
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{path.name} cannot be read: {error!r}"

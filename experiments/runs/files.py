@@ -11,8 +11,11 @@ import tempfile
 from collections.abc import Iterable
 from typing import Any
 
-from experiments import cache
+from experiments import cache, checks
 from experiments.runs import identity
+from experiments.runs.reading import json_object
+from experiments.runs.reading import read_rows as read_rows
+from experiments.runs.reading import whole_rows as whole_rows
 
 CONFIG, METRICS, TIMING, RESULTS = "config.json", "metrics.jsonl", "timing.jsonl", "results.json"
 SAMPLES = "samples.npz"
@@ -26,16 +29,15 @@ def make_workdir(path: str | os.PathLike) -> pathlib.Path:
     """Makes the work directory, or says in one line why it cannot be used."""
     if not os.fspath(path):
         raise ValueError("--workdir: expected a directory, got an empty name")
+    workdir = checks.path("--workdir", path).absolute()  # Orbax needs an absolute path
     try:
-        workdir = pathlib.Path(path).expanduser().absolute()  # Orbax needs an absolute path
         if workdir.exists() and not workdir.is_dir():
             raise ValueError(f"--workdir: expected a directory, got a file: {workdir}")
         workdir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=workdir):  # root ignores mode bits, so try it
             pass
-    except (OSError, RuntimeError) as error:  # RuntimeError: no such user, for ~user
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"--workdir: cannot write to {path}: {reason}") from None
+    except OSError as error:
+        raise ValueError(f"--workdir: cannot write to {path}: {error.strerror}") from None
     return workdir
 
 
@@ -53,12 +55,11 @@ def note_content(config) -> None:
     named: dict[str, pathlib.Path] = {}
     if hasattr(data, "get"):  # it may be anything in a user's own config
         if data.get("name") == "npz" and data.get("path"):
-            named["sha256"] = pathlib.Path(data.path)
+            named["sha256"] = checks.path("config.data.path", data.path)
         if data.get("exclude"):  # the samples of another run, which may be trained anew
-            named["exclude_sha256"] = pathlib.Path(data.exclude) / SAMPLES
+            named["exclude_sha256"] = checks.path("config.data.exclude", data.exclude) / SAMPLES
     for key, path in named.items():
-        with contextlib.suppress(OSError, RuntimeError), config.unlocked():
-            path = path.expanduser()
+        with contextlib.suppress(OSError), config.unlocked():
             data[key] = _content(path, path.stat().st_size, path.stat().st_mtime_ns)
 
 
@@ -71,17 +72,43 @@ def _content(path: pathlib.Path, size: int, changed: int) -> str:
 def is_done(path: pathlib.Path, sha256: str) -> bool:
     """Whether there is an intact result of a config with this hash."""
     try:
-        return json.loads((path / RESULTS).read_text())["config_sha256"] == sha256
-    except (OSError, ValueError, KeyError, TypeError):
+        return json_object(path / RESULTS).get("config_sha256") == sha256
+    except (OSError, ValueError):
         return False
 
 
 def at_once(path: pathlib.Path) -> dict:
     """Returns how many runs were trained together, and their names; {} if not decided yet."""
     try:
-        return json.loads((path / AT_ONCE).read_text())
+        found = json_object(path / AT_ONCE)
     except FileNotFoundError:
         return {}
+    if type(found.get("number")) is not int:
+        raise ValueError(f"{path / AT_ONCE} is torn: expected a number of runs")
+    return found
+
+
+def read_config(path: pathlib.Path) -> dict[str, Any]:
+    """Reads the config.json of a run.
+
+    Raises:
+      ValueError: if it is torn, or another program's.
+      OSError: if it cannot be read.
+    """
+    config = json_object(path)
+    if not identity.is_config(config):
+        raise ValueError(f"{path} is not the config of a run")
+    return config
+
+
+def reason(path: pathlib.Path) -> str:
+    """Why a run failed, in the words of a sweep."""
+    return (path / REASON).read_text(errors="replace").strip()
+
+
+def write_reason(path: pathlib.Path, text: str) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    (path / REASON).write_text(f"{text}\n")
 
 
 def short_names(keys: Iterable[str]) -> dict[str, str]:
@@ -104,14 +131,19 @@ def check_unchanged(path: pathlib.Path, config: dict, resumable: bool) -> None:
         or has lost its config.
     """
     try:
-        old = json.loads((path / CONFIG).read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        old = json_object(path / CONFIG)
+    except FileNotFoundError:
         if resumable or (path / RESULTS).exists():
             said = f"holds a run without a whole {CONFIG}; choose another directory"
             raise ValueError(f"--workdir: {path} {said}") from None
         return
+    except ValueError:
+        old = {}
     if {"common", "sha256"} <= {*old}:
         raise ValueError(f"--workdir: {path} holds a packed sweep; choose another directory")
+    if not identity.is_config(old):
+        said = f"holds a {CONFIG} that is torn or not a run's; choose another directory"
+        raise ValueError(f"--workdir: {path} {said}")
     finished = (path / RESULTS).exists()
     if finished and not _is_of(path / RESULTS, old):  # damaged, or of another run
         os.replace(path / RESULTS, (path / RESULTS).with_suffix(".bad"))
@@ -139,10 +171,17 @@ def check_unchanged(path: pathlib.Path, config: dict, resumable: bool) -> None:
 def _is_of(path: pathlib.Path, config: dict) -> bool:
     """Whether a result is intact and belongs to this config."""
     try:
-        results = json.loads(path.read_text())
-        return "seeds" in results or results["config"] == config  # "seeds": of several runs
-    except (ValueError, KeyError, TypeError):
+        results = json_object(path)
+    except ValueError:
         return False
+    return "seeds" in results or results.get("config") == config  # "seeds": of several runs
+
+
+def is_same(before: dict, now: dict) -> bool:
+    """Whether two configs mean one run; the hash of a file that is gone cannot differ."""
+    old, new = _fixed(before), _fixed(identity.plain(now))
+    gone = {"data.sha256", "data.exclude_sha256"} - {*new}
+    return {key: value for key, value in old.items() if key not in gone} == new
 
 
 def _fixed(config: dict) -> dict[str, Any]:
@@ -156,7 +195,9 @@ def compilation_cache() -> None:
     import jax  # not above: a sweep is submitted to Slurm without it
 
     if not jax.config.values["jax_compilation_cache_dir"]:
-        jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "compiled"))
+        with contextlib.suppress(OSError):  # nowhere to keep them
+            own = cache.writable_folder() / "compiled"
+            jax.config.update("jax_compilation_cache_dir", str(own))
 
 
 def versions() -> dict[str, str]:
@@ -200,7 +241,7 @@ def write_aside(path: pathlib.Path, content: bytes) -> None:
 
 
 def put_in_place(path: pathlib.Path) -> None:
-    """Gives the file that was written aside its name."""
+    """Renames the temporary file that `write_aside` wrote to its final name."""
     os.replace(aside(path), path)
     folder = os.open(path.parent, os.O_RDONLY)  # the new name, too, is to outlive a power failure
     try:
@@ -231,20 +272,7 @@ def begin(path: pathlib.Path, config: dict, epochs: int, metrics: str, alone: bo
     write_json(path / CONFIG, config)
     replace(path / METRICS, metrics.encode())
     timing = whole_rows(path / TIMING) if (path / TIMING).exists() else []
-    kept = "".join(line(row) for row in timing if row["epoch"] <= epochs)
+    kept = "".join(line(row) for row in timing if row.get("epoch", epochs + 1) <= epochs)
     replace(path / TIMING, kept.encode())
     for name in (FAILED, REASON):  # an earlier attempt
         (path / name).unlink(missing_ok=True)
-
-
-def read_rows(path: pathlib.Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def whole_rows(path: pathlib.Path) -> list[dict]:
-    """Reads a file that may be growing, or whose run was killed; skips torn lines."""
-    rows = []
-    for text in path.read_text().splitlines():
-        with contextlib.suppress(ValueError):
-            rows.append(json.loads(text))
-    return rows

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from experiments import keys as dotted
+
 Flat = Mapping[str, Any]  # from dotted keys to values
 
 
@@ -121,6 +123,12 @@ CARRIED_OUT = (
     "report.losses", "vmap_seeds", "data.device_budget_mb",
 )  # fmt: skip
 
+# Keys that a user's own config may lack: what reads them has a value for that.
+OPTIONAL = (
+    "task", "data.exclude", "data.exclude_rate", "data.exclude_sha256", "data.sha256",
+    "data.device_budget_mb", "model.bn_groups",
+)  # fmt: skip
+
 # Keys that are newer than some results, with the value that gives the old behaviour.
 BEFORE: dict[str, Any] = {"task": "classification"}
 
@@ -181,7 +189,21 @@ def check_known(flat: Flat, keys: Iterable[str]) -> None:
         section, name = split(key)
         if section in known and name not in known[section] and is_of_method(key, flat):
             where = "experiments/runs/identity.py"
-            raise ValueError(f"config.{key}: nothing reads it; declare it in {where}")
+            hint = dotted.hint(key, [one for one in flat if one != key])
+            raise ValueError(f"config.{key}: nothing reads it; declare it in {where}{hint}")
+
+
+def check_complete(config: Mapping[str, Any]) -> None:
+    """Raises ValueError if the config lacks a key that its run reads."""
+    flat = flattened(config)
+    task = flat.get("task", BEFORE["task"])
+    declared: Section = dict.fromkeys(CARRIED_OUT, always)
+    for table in (EVERY_RUN, READS.get(task, {}) if isinstance(task, str) else {}):
+        for section, names in table.items():
+            declared |= {f"{section}.{name}".lstrip("."): own for name, own in names.items()}
+    for key in sorted(declared.keys() - flat.keys() - {*OPTIONAL}):
+        if declared[key](flat) and is_of_method(key, flat):
+            raise ValueError(f"config.{key}: the config lacks it; configs/base.py has its meaning")
 
 
 def is_of_method(key: str, flat: Flat) -> bool:
@@ -206,6 +228,17 @@ def config_sha256(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def is_config(value) -> bool:
+    """Whether a value read from a file has the parts that every run's config has."""
+    if not isinstance(value, dict) or not isinstance(value.get("task", ""), str):
+        return False
+    if not all(isinstance(value.get(name, {}), dict) for name in ("data", "noise", "report")):
+        return False
+    loss = value.get("loss")
+    named = isinstance(loss, dict) and isinstance(loss.get("method"), str)
+    return named and type(value.get("epochs")) is int
+
+
 def plain(value):
     """Returns a value as JSON reads it back: None for NaN and infinity, lists for tuples."""
     if isinstance(value, dict):
@@ -221,6 +254,7 @@ def read_part(config):
     """Copies a ConfigDict with only the keys that its run reads, and those in CARRIED_OUT."""
     part = config.copy_and_resolve_references()
     flat = flattened(part.to_dict())
+    check_complete(flat)
     check_known(flat, flat)
     with part.unlocked():
         for key in flat:

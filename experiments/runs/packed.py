@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from experiments.runs import files, identity
+from experiments.runs.reading import as_object, check_results, json_object, torn
 
 RUNS, METRICS = "runs.jsonl", "metrics.csv"
 HASH = "config_sha256"  # of results: computed when read, since what it covers may change
@@ -152,6 +153,7 @@ def decode_results(config: bytes, lines: bytes) -> dict[str, dict]:
     found = {}
     for line in map(json.loads, lines.decode().splitlines()):
         results = merged(common, line["results"])
+        check_results(results)
         results[HASH] = identity.config_sha256(results["config"])
         found[line["directory"]] = results
     return found
@@ -195,20 +197,27 @@ def decode(content: dict[str, bytes]) -> list[Record]:
 
 
 def is_packed(folder: pathlib.Path) -> bool:
-    """Whether a directory's config.json is that of a packed sweep, and not a run's own."""
+    """Whether a directory's config.json is that of a packed sweep."""
     try:
-        return {"sha256", "common", "timing"} <= {*json.loads((folder / files.CONFIG).read_text())}
-    except (OSError, ValueError, TypeError):
+        return {"sha256", "common", "timing"} <= {*json_object(folder / files.CONFIG)}
+    except (OSError, ValueError):
         return False
 
 
+def sha256s(folder: pathlib.Path, config: bytes) -> dict[str, str]:
+    """The hashes of the other files, by name, as config.json has them."""
+    with torn(folder):
+        hashes = as_object(config, files.CONFIG)["sha256"]
+        return {name: hashes[name] for name in (RUNS, METRICS, files.LOSSES) if name in hashes}
+
+
 def settle(folder: pathlib.Path) -> None:
-    """Checks the files of a packed sweep; those that were written aside get their names.
+    """Checks the files of a packed sweep, and renames those that a killed `pack` left unnamed.
 
     Raises:
       ValueError: if a file is not the one that config.json names.
     """
-    for name, expected in json.loads((folder / files.CONFIG).read_text())["sha256"].items():
+    for name, expected in sha256s(folder, (folder / files.CONFIG).read_bytes()).items():
         path = folder / name
         if sha256_of(path) == expected:
             continue
@@ -241,7 +250,7 @@ def contents(folder: pathlib.Path) -> dict[str, bytes]:
         config = (folder / files.CONFIG).read_bytes()
         try:
             settle(folder)
-            found = {name: (folder / name).read_bytes() for name in json.loads(config)["sha256"]}
+            found = {name: (folder / name).read_bytes() for name in sha256s(folder, config)}
         except (OSError, ValueError):
             if (folder / files.CONFIG).read_bytes() == config:
                 raise
@@ -260,14 +269,15 @@ def stamp(folder: pathlib.Path) -> Stamp:
 
 
 def results_of(folder: pathlib.Path) -> dict[str, dict]:
-    """The results of a packed sweep's runs by directory."""
+    """Results by directory."""
     return _results_of(folder, stamp(folder))
 
 
 @functools.lru_cache(maxsize=64)
 def _results_of(folder: pathlib.Path, stamp: Stamp) -> dict[str, dict]:
     found = contents(folder)
-    return decode_results(found[files.CONFIG], found[RUNS])
+    with torn(folder):
+        return decode_results(found[files.CONFIG], found[RUNS])
 
 
 def records_of(folder: pathlib.Path) -> dict[str, Record]:
@@ -277,4 +287,6 @@ def records_of(folder: pathlib.Path) -> dict[str, Record]:
 
 @functools.lru_cache(maxsize=64)
 def _records_of(folder: pathlib.Path, stamp: Stamp) -> dict[str, Record]:
-    return {one.directory: one for one in decode(contents(folder))}
+    found = contents(folder)
+    with torn(folder):
+        return {one.directory: one for one in decode(found)}

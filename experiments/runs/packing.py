@@ -2,13 +2,13 @@
 
 import contextlib
 import csv
-import json
 import pathlib
 from typing import NamedTuple
 
 from experiments.runs import files, packed, stored
 from experiments.runs.lock import LOCK, locked
 from experiments.runs.packed import Record
+from experiments.runs.reading import json_object
 
 ANOTHER = "another run of this name is packed already"
 
@@ -88,7 +88,7 @@ def loose_record(root: pathlib.Path, path: pathlib.Path) -> Record | None:
     if (results := stored.loose_results(path)) is None:
         return None
     if not packed.is_packed(path):  # else a pack that was killed has put its own there
-        config = json.loads((path / files.CONFIG).read_text())
+        config = json_object(path / files.CONFIG)
         if packed.text(config) != packed.text(results["config"]):
             raise ValueError(f"its {files.CONFIG} is not the one of its {files.RESULTS}")
     timing, losses = path / files.TIMING, path / files.LOSSES
@@ -165,7 +165,7 @@ def holds(path: pathlib.Path, record: Record) -> bool:
             return packed.text(files.read_rows(path)) == packed.text(rows)
         if path.name == files.LOSSES:
             return read_csv(path) == record.losses
-        value = json.loads(path.read_text())
+        value = json_object(path)
         if path.name == files.CONFIG:
             return packed.text(value) == packed.text(record.results["config"])
         return same(record._replace(results=value), record)

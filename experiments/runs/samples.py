@@ -12,6 +12,7 @@ import pathlib
 import jax
 import numpy as np
 
+from experiments import checks
 from experiments.checks import within
 from experiments.data import Examples
 from experiments.runs import files
@@ -109,8 +110,9 @@ def trusted(train: Examples, run: str, rate: float) -> np.ndarray:
       ValueError: if that run does not exist, or was trained on other examples or targets.
     """
     within("config.data.exclude_rate", rate, 1e-9, 0.99)
+    path = checks.path("config.data.exclude", run)
     try:
-        rows = read_samples(pathlib.Path(run).expanduser())
+        rows = read_samples(path)
         first = order(rows)
     except (OSError, ValueError, KeyError) as error:
         said = f"config.data.exclude: expected a finished run, got {run}: {error}"
@@ -128,7 +130,7 @@ def check_examples(path: pathlib.Path, train: Examples, resumed: bool) -> None:
     """
     sha256 = hashlib.sha256(train.index.astype("<i4").tobytes()).hexdigest()
     file = path / "examples.sha256"
-    if resumed and file.exists() and file.read_text() != sha256:
+    if resumed and file.exists() and file.read_bytes() != sha256.encode():
         raise ValueError(f"--workdir: {path} holds a run on other examples; config.data.exclude")
     files.replace(file, sha256.encode())
 

@@ -1,12 +1,13 @@
 """Finished runs, whether each has its own files or many are packed into a few."""
 
+import contextlib
 import csv
-import json
 import os
 import pathlib
 from typing import Any, NamedTuple
 
 from experiments.runs import files, packed
+from experiments.runs.reading import check_results, json_object
 
 
 class Stored(NamedTuple):
@@ -53,10 +54,14 @@ def loose_results(path: pathlib.Path) -> dict | None:
       ValueError: if it is torn.
     """
     try:
-        results = json.loads((path / files.RESULTS).read_text())
+        results = json_object(path / files.RESULTS)
+        if "seeds" in results and "config" not in results:
+            return None
+        check_results(results)
     except ValueError as error:
-        raise ValueError(f"--workdir: {path / files.RESULTS} is torn: {error}") from None
-    return results if "config" in results else None
+        said = str(error).removeprefix(f"{path / files.RESULTS} is torn: ")
+        raise ValueError(f"--workdir: {path / files.RESULTS} is torn: {said}") from None
+    return results
 
 
 def record_of(run: Stored) -> packed.Record:
@@ -76,8 +81,10 @@ def metrics_of(run: Stored) -> list[dict]:
     path = run.path / files.METRICS
     try:
         return files.read_rows(path)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"--workdir: {path}: {error}") from None
+    except OSError as error:
+        raise ValueError(f"--workdir: {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"--workdir: {error}") from None
 
 
 def losses_of(run: Stored) -> list[list[str]]:
@@ -102,16 +109,43 @@ def config_of(path: pathlib.Path) -> dict:
         config = config_of_packed(path)
         if config is not None:
             return config
-    return json.loads(own.read_text())
+    return files.read_config(own)
 
 
 def config_of_packed(path: pathlib.Path) -> dict | None:
     """The config of a run by its directory, if it is packed there or further up."""
+    run = packed_at(path)
+    return None if run is None else run.results["config"]
+
+
+def packed_at(path: pathlib.Path) -> Stored | None:
+    """The packed run of a directory, whose files lie there or further up."""
     here = path.absolute()
     for pack in (here, *here.parents):
         if packed.is_packed(pack):
             results = packed.results_of(pack).get(here.relative_to(pack).as_posix())
-            return None if results is None else results["config"]
+            return None if results is None else Stored(here, results, pack)
+    return None
+
+
+def at(path: pathlib.Path) -> Stored | None:
+    """The finished run of a directory, with files of its own or packed.
+
+    Raises:
+      ValueError: if a file is torn.
+    """
+    if (path / files.RESULTS).exists():
+        results = loose_results(path)
+        return None if results is None else Stored(path, results)
+    return packed_at(path)
+
+
+def finished(path: pathlib.Path, config: dict) -> Stored | None:
+    """The finished run of a directory if it is whole and of this config."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        run = at(path)
+        if run is not None and files.is_same(run.results["config"], config):
+            return run
     return None
 
 

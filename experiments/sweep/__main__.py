@@ -8,12 +8,13 @@ import pathlib
 import shlex
 import signal
 import sys
+from typing import NoReturn
 
 from absl import app, flags
 from ml_collections import config_flags
 
-from experiments import checks
-from experiments.flags import CONFIG, DATA_DIR, parse, refuse
+from experiments import checks, streams
+from experiments.flags import CONFIG, DATA_DIR, parser, refuse, stop
 from experiments.runs import files
 from experiments.sweep import slurm, slurm_options, watch
 from experiments.sweep.local import local, stopped_by_signals
@@ -35,6 +36,7 @@ AT_ONCE = flags.DEFINE_integer(
     "seeds_at_once", 1, "Train so many seeds of a point at once, in one process."
 )
 WORKERS = flags.DEFINE_integer("workers", 0, "Runs at a time; 0: one a GPU, or else one a core.")
+parse = parser(__doc__, WORKDIR, LIST, WORKERS, AT_ONCE, BACKEND, SLURM)
 
 
 def show(points: list[Point], states: dict[int, str]) -> None:
@@ -87,7 +89,7 @@ def train_here(points: list[Point], states: dict[int, str], gpus: list[str], num
     with stopped_by_signals(pool):
         local(points, states, pool, number, AT_ONCE.value)
     if pool.stopped.is_set():
-        refuse(InterruptedError("interrupted: saved; the same command goes on"), 130)
+        stop("interrupted: saved; run the same command again to continue", 130)
 
 
 def train_by_slurm(
@@ -102,8 +104,8 @@ def train_by_slurm(
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         refuse(ValueError(f"unexpected argument {argv[1]!r}: values are given as --name=value"))
-    root = pathlib.Path(WORKDIR.value).expanduser()
     try:
+        root = checks.path("--workdir", WORKDIR.value)
         points, options = asked_for(root)
         gpus, number = places_here()
         states = slurm.states(points)
@@ -115,23 +117,33 @@ def main(argv: list[str]) -> None:
         show(points, states)
         running = [*states.values()].count("running")  # in Slurm, say: more than there are here
         print(watch.headline(points, states, max(number, running)))
-        return
-    if BACKEND.value == "print":
+    elif BACKEND.value == "print":
         print_commands(points, states)
+    else:
+        train(points, states, options, root, (gpus, number))
         return
+    streams.check_output()
+
+
+def train(points, states, options, root: pathlib.Path, places: tuple[list[str], int]) -> NoReturn:
     try:
         files.make_workdir(root)
         if BACKEND.value == "slurm":
             states = train_by_slurm(points, options, root)
         else:
-            train_here(points, states, gpus, number)
-    except (OSError, ValueError) as error:
+            train_here(points, states, *places)
+    except ValueError as error:
         refuse(error)
+    except OSError as error:
+        refuse(error, 1)
     except KeyboardInterrupt:
-        refuse(InterruptedError("interrupted: the jobs go on; the same command goes on"), 130)
+        stop("interrupted: the jobs stay with Slurm; the same command waits for them again", 130)
     left = [i for i, found in states.items() if found != "done"]
     print(f"{len(points) - len(left)} of {len(points)} runs are done, in {root}")
     show([points[i] for i in left], {k: states[i] for k, i in enumerate(left)})
+    from experiments.sweep.outcome import print_outcome  # it takes a second to import
+
+    print_outcome(points, root)
     sys.exit(1 if left else 0)
 
 

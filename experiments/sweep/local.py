@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 from experiments.progress import console
+from experiments.runs import files
 from experiments.sweep import watch
 from experiments.sweep.points import Point
 from experiments.sweep.pool import Pool, has_result, in_groups
@@ -31,6 +32,10 @@ def local(
         except (OSError, ValueError) as error:  # e.g. a full disk: the others continue
             states.update((i, "done" if has_result(points[i]) else "failed") for i in group)
             console.print(f"{points[group[0]].path.name}: {error}")
+            with contextlib.suppress(OSError):  # where nothing can be written
+                for i in group:
+                    if states[i] == "failed":
+                        files.write_reason(points[i].path, str(error))
 
     with (
         concurrent.futures.ThreadPoolExecutor(number) as threads,

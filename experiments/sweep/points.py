@@ -6,6 +6,7 @@ import runpy
 import sys
 from typing import Any, NamedTuple
 
+from experiments import keys
 from experiments.progress import console
 from experiments.runs import files, identity
 
@@ -21,6 +22,7 @@ class Point(NamedTuple):
     command: list[str]
     seeds: tuple[tuple[str, int], ...] = ()
     family: str = ""
+    label: str = ""  # what tells it from the other points, in short
 
 
 def expand(
@@ -41,26 +43,31 @@ def expand(
     if swept is None:
         raise ValueError(f"--config: {file} has no sweep()")
     points: dict[str, Point] = {}
+    owns: dict[str, dict] = {}
     default = identity.settings(config.to_dict())
     there = [*root.glob("*-*")]
     meant = [own for own in swept if all(own.get(k, v) == v for k, v in given.items())]
     for own in meant:
         full = config.copy_and_resolve_references()
         try:
+            for key in own:
+                keys.check(config, key)
             full.update_from_flattened_dict(given | own)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"--config: sweep() of {file}: {own}: {error}") from None
         if any(own[key] is None and default.get(key) is not None for key in own):  # no flag says so
             raise ValueError(f"--config: sweep() of {file}: None in {own}: set it in get_config()")
-        if full.vmap_seeds > 1:
+        if full.get("vmap_seeds", 1) != 1:
             raise ValueError("--config: a sweep has one seed a point: vmap_seeds must be 1")
         # Points that differ in an unknown key alone would be taken for one.
+        identity.check_complete(full.to_dict())
         identity.check_known(identity.flattened(full.to_dict()), given | own)
         files.note_content(full)
         sha256 = identity.config_sha256(full.to_dict())
         # One place for a point, by whatever sweep it was reached first.
         same = [path for path in there if path.name.endswith(f"-{sha256[:8]}")]
         path = same[0] if len(same) == 1 else root / f"{directory_name(own)[:200]}-{sha256[:8]}"
+        owns.setdefault(sha256, own)
         words = [sys.executable, "-m", "experiments.main", f"--config={file}"]
         words += [f"--config.{k}={v}" for k, v in (given | own).items() if v is not None]
         words += [f"--workdir={path}", *([f"--data_dir={data_dir}"] if data_dir else [])]
@@ -70,7 +77,25 @@ def expand(
         raise ValueError(f"--config: {why}")
     if left_out := len(swept) - len(meant):
         console.print(f"sweep    without {left_out} points of other values than the command line's")
-    return [*points.values()]
+    named = names_of([*owns.values()])
+    return [one._replace(label=name) for one, name in zip(points.values(), named, strict=True)]
+
+
+def names_of(swept: list[dict[str, Any]]) -> list[str]:
+    """Names points by what differs among them, as shortly as tells them apart.
+
+    Keys of the same values throughout, such as several seeds, are named once.
+    """
+    values = {key: tuple(repr(own.get(key)) for own in swept) for own in swept for key in own}
+    first = {column: key for key, column in reversed(values.items()) if len({*column}) > 1}
+    kept = [key for key in values if key in first.values()]
+    short = files.short_names(kept)
+    told = {key for key in kept if all(isinstance(own.get(key), str) for own in swept)}
+    return [
+        " ".join(f"{own[key]}" if key in told else f"{short[key]}={own[key]}"
+                 for key in kept if key in own)
+        for own in swept
+    ]  # fmt: skip
 
 
 def without_seeds(config) -> tuple[tuple[tuple[str, int], ...], str]:

@@ -1,7 +1,6 @@
 """Points of a sweep as processes, a bounded number at a time."""
 
 import contextlib
-import fcntl
 import importlib.util
 import json
 import os
@@ -15,7 +14,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 
 from experiments import cache
 from experiments.runs import files, stored
-from experiments.runs.lock import LOCK
+from experiments.runs.lock import LOCK, taken
 from experiments.sweep.points import Point
 
 LOG = "log.txt"
@@ -55,9 +54,7 @@ def state(point: Point) -> str:
     if not point.path.is_dir():
         return "missing"
     with open(point.path / LOCK, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not taken(file):
             return "running"
         if has_result(point):  # since it was looked at
             return "done"
@@ -140,7 +137,7 @@ def one_thread() -> dict[str, str]:
 
 
 # Set where a sweep was started in a Slurm task of several: its runs are none of those tasks.
-OF_A_TASK = ("SLURM_PROCID", "SLURM_NTASKS")
+OF_A_TASK = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS")
 
 
 POLL = 0.5  # s, between two looks for a GPU
@@ -151,14 +148,12 @@ def one_of(gpus: list[str], stopped: Callable[[], bool]) -> Iterator[tuple[str |
     """Waits for a GPU that no run of this user's sweeps has; yields it and its lock's file."""
     # What a Slurm step calls its first GPU is another than the next step's.
     step = [os.environ.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID")]
-    cache.folder().mkdir(parents=True, exist_ok=True)
+    locks = cache.writable_folder()
     while not stopped():
         for gpu in gpus:
             name = re.sub(r"\W", "_", "_".join(["gpu", socket.gethostname(), *step, gpu]))
-            with open(cache.folder() / f"{name}.lock", "a") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
+            with open(locks / f"{name}.lock", "a") as file:
+                if not taken(file):
                     continue
                 yield gpu, file.fileno()
             time.sleep(2 * POLL)  # or this sweep would have it again before another has looked

@@ -1,7 +1,7 @@
 """Points of a sweep as tasks of a Slurm job array, through submitit.
 
 A task that is preempted, or near its time limit, saves and is queued again; so is one whose node
-fails, which goes on from its newest checkpoint.
+fails, which continues from its newest checkpoint.
 """
 
 import contextlib
@@ -62,7 +62,7 @@ def queue(tasks: list[str]) -> dict[str, Queued]:
 
 def number_of(point: Point) -> str:
     try:
-        return (point.path / TASK).read_text().strip()
+        return (point.path / TASK).read_text(errors="replace").strip()
     except FileNotFoundError:
         return ""
 
@@ -160,7 +160,7 @@ class SlurmTask:
             signal.signal(number, handler)
         if found == "failed":
             left = next(point for point in self.points if not has_result(point))
-            raise RuntimeError((left.path / files.REASON).read_text().strip())
+            raise RuntimeError(files.reason(left.path))
         if found != "done":
             if self.is_to_go_on(received):
                 self.queue_again(submitits)

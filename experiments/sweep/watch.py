@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import json
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from experiments.progress import console
 from experiments.runs import files, stored
+from experiments.runs.reading import json_object
 from experiments.sweep.points import Point
 from experiments.tasks import score_of
 from experiments.tasks.scores import Score
@@ -35,7 +35,7 @@ def progress(point: Point) -> Progress:
             record = stored.record_of(run)
             config, metrics, timing = record.results["config"], record.metrics, record.timing
         else:
-            config = json.loads((point.path / files.CONFIG).read_text())
+            config = json_object(point.path / files.CONFIG)
             metrics, timing = (_rows(point.path / name) for name in (files.METRICS, files.TIMING))
         last, score = metrics[-1] if metrics else {}, score_of(config)
         seconds, loss = sum(row["seconds"] for row in timing), last.get("train_loss")
@@ -94,7 +94,7 @@ def counts(states: dict[int, str]) -> str:
 
 def reason(point: Point) -> str:
     with contextlib.suppress(OSError):
-        return (point.path / files.REASON).read_text().strip()
+        return files.reason(point.path)
     return ""
 
 
@@ -104,6 +104,18 @@ def headline(points: list[Point], states: dict[int, str], number: int) -> str:
 
 
 SHOWN = 12  # rows of one state
+BESIDE = 42  # what the columns beside a run's name take
+
+
+def shortened(name: str, width: int) -> str:
+    """Cuts the longest words of a name until it fits: each of its settings stays recognisable."""
+    words = name.split(" ")
+    while len(" ".join(words)) > max(width, 12) and max(map(len, words)) > 4:
+        # A word by itself first: a part of KEY=VALUE says less.
+        longest = max(range(len(words)), key=lambda i: (
+            len(words[i]) > 4, "=" not in words[i], len(words[i])))  # fmt: skip
+        words[longest] = f"{words[longest].removesuffix('…')[:-1]}…"
+    return " ".join(words)
 
 
 def view(points: list[Point], states: dict[int, str], number: int) -> Group:
@@ -111,19 +123,21 @@ def view(points: list[Point], states: dict[int, str], number: int) -> Group:
     head = Text(headline(points, states, number), style="bold")
     table = Table(box=None, pad_edge=False)
     table.add_column("state")
-    table.add_column("run", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column("run")
     for name in ("epoch", "loss", "test", "s/epoch"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for state, style in (("running", "cyan"), ("failed", "red"), ("done", "green")):
         named = [i for i, found in states.items() if found == state]
         for i in named[:SHOWN] if state == "running" else named[-SHOWN:]:
-            name = points[i].path.name
+            name = shortened(points[i].label or points[i].path.name, console.width - BESIDE)
             if state == "failed":
-                table.add_row(Text(state, style), f"{name}\n  {reason(points[i])}")
+                table.add_row(Text(state, style), Text(f"{name}\n  {reason(points[i])}"))
                 continue
             one = progress(points[i])
             table.add_row(
-                Text(state, style), name, f"{one.epochs}/{one.of}",
+                Text(state, style),
+                Text(name, no_wrap=True, overflow="ellipsis"),
+                f"{one.epochs}/{one.of}",
                 "" if one.loss is None else f"{one.loss:.3f}",
                 one.test,
                 f"{one.seconds / one.epochs:.1f}" if one.epochs else "",

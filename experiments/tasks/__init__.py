@@ -22,7 +22,7 @@ def task_of(config) -> Any:
     from experiments.tasks.base import Task
 
     name = config.get("task", DEFAULT)
-    place = name if ":" in name else choose("config.task", name, TASKS)
+    place = name if isinstance(name, str) and ":" in name else choose("config.task", name, TASKS)
     module, _, attribute = place.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.checks import choose, seed, within
+from experiments.checks import choose, integer, seed, within
 from experiments.models.networks import Networks
 from experiments.runs import identity, samples
 from experiments.runs.selection import SELECTIONS
@@ -85,11 +85,15 @@ def build_run(config, data_dir: str | None = None) -> Run:
 def check_values(config) -> None:
     """Raises ValueError for a number out of range."""
     seed("config.seed", config.seed)
-    within("config.vmap_seeds", config.vmap_seeds, 1, 10_000)
-    within("config.epochs", config.epochs, 1, 100_000)
-    within("config.checkpoint.keep", config.checkpoint.keep, 2, 1000)
+    integer("config.vmap_seeds", config.vmap_seeds, 1, 10_000)
+    seed("config.seed, the last of vmap_seeds,", config.seed + config.vmap_seeds - 1)
+    integer("config.epochs", config.epochs, 1, 100_000)
+    integer("config.checkpoint.keep", config.checkpoint.keep, 2, 1000)
     for name in ("every_epochs", "every_minutes"):
         within(f"config.checkpoint.{name}", config.checkpoint[name], 0, float("inf"))
+    if not isinstance(config.report.selection, list | tuple):
+        said = f"expected a tuple of names, got {config.report.selection!r}"
+        raise ValueError(f"config.report.selection: {said}")
     for name in config.report.selection:
         choose("config.report.selection", name, SELECTIONS)
         if name == "mean_of_last_10":
@@ -110,10 +114,12 @@ def budget_mb(config) -> float:
 
 def check_batches(config, size: int, layout: devices.Layout) -> None:
     """Raises ValueError if the batch size does not fit the data set or BatchNorm's groups."""
-    within("config.batch_size", config.batch_size, 1, size)
+    integer("config.batch_size", config.batch_size, 1, size)
+    if (steps := config.epochs * steps_per_epoch(config, size)) >= 2**31:
+        raise ValueError(f"config.epochs: expected fewer than 2**31 steps, got {steps}")
     padded = -(-config.batch_size // devices.size(layout)) * devices.size(layout)
     groups = section(config, "model").get("bn_groups", 1)
-    within("config.model.bn_groups", groups, 1, padded)
+    integer("config.model.bn_groups", groups, 1, padded)
     if padded % groups:
         raise ValueError(f"config.model.bn_groups: expected a divisor of the batch of {padded}")
 
@@ -152,7 +158,7 @@ def check_inputs(method: LossTransform, networks: int, problem: Problem) -> None
     extra = {name: jax.ShapeDtypeStruct(*kinds[name]) for name in problem.extra}
     losses = jax.ShapeDtypeStruct(shape, jnp.float32)
     try:
-        jax.eval_shape(method.update, losses, method.init(), **extra)
+        jax.eval_shape(method.update, losses, jax.eval_shape(method.init), **extra)
     except ValueError as error:
         mixed = not problem.rows_are_examples
         said = "config.augment.mixup: a mixture has a loss alone" if mixed else "config.loss.method"

@@ -5,11 +5,14 @@ SHA-256 hashes, and falls back to the newest intact step.
 """
 
 import concurrent.futures
+import contextlib
 import hashlib
+import itertools
 import json
 import logging
 import os
 import pathlib
+import re
 import shutil
 from typing import Any, NamedTuple
 
@@ -17,7 +20,8 @@ import jax
 import numpy as np
 
 from experiments.progress import console
-from experiments.runs import files
+from experiments.runs import files, lock
+from experiments.runs.reading import json_object
 from experiments.training import devices
 
 FOLDER, MANIFEST, ARRAYS, ROWS = "checkpoints", "manifest.json", "arrays", "metrics.jsonl"
@@ -78,12 +82,30 @@ def _checkpointer():
 
 
 def _write(folder: pathlib.Path, step: int, arrays, rows: str, keep: int) -> None:
+    run = folder.parent
+    lock.check_held(run)
+    try:
+        _write_step(folder, step, arrays, rows)
+        _prune(folder, step, keep)
+    except OSError:
+        if (run / files.CONFIG).exists():
+            raise
+    if not (run / files.CONFIG).exists():  # Orbax makes anew what was removed meanwhile
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            run.rmdir()
+    lock.check_held(run)
+
+
+def _write_step(folder: pathlib.Path, step: int, arrays, rows: str) -> None:
     temporary, final = folder / f".{step:010d}.tmp", folder / f"{step:010d}"
-    for path in folder.glob(".*.tmp"):  # left by a killed run
+    for path in _own(folder, r"\.\d{10}\.tmp"):  # left by a killed run
         shutil.rmtree(path)
-    if final.exists() and _is_whole(final):
+    if final in steps(folder) and _is_whole(final):
         return
-    temporary.mkdir(parents=True)
+    folder.mkdir(exist_ok=True)  # without parents: a run that was removed stays removed
+    _clear(temporary)
+    temporary.mkdir()
     # Checked first, because Orbax reports a full disk in several unclear ways.
     needed = 1.1 * sum(array.nbytes for array in arrays.values()) + 2**17
     if shutil.disk_usage(temporary).free < needed:
@@ -106,13 +128,27 @@ def _write(folder: pathlib.Path, step: int, arrays, rows: str, keep: int) -> Non
     (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     for path in [temporary, *temporary.rglob("*")]:
         _fsync(path)
-    shutil.rmtree(final, ignore_errors=True)  # damaged: an intact one returned above
+    _clear(final)
     os.replace(temporary, final)
     _fsync(folder)
+
+
+def _prune(folder: pathlib.Path, step: int, keep: int) -> None:
+    """Removes all but the newest `keep` steps up to this one."""
+    name = f"{step:010d}"
     # Newer steps are stale: they were damaged, or the run resumed from an older step.
-    others = [path for path in steps(folder) if path.name < final.name][keep - 1 :]
-    for path in [*others, *(path for path in steps(folder) if path.name > final.name)]:
+    others = [path for path in steps(folder) if path.name < name][keep - 1 :]
+    for path in [*others, *(path for path in steps(folder) if path.name > name)]:
         shutil.rmtree(path)
+
+
+def _clear(path: pathlib.Path) -> None:
+    """Frees a checkpoint's name: removes a damaged one, and renames what is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        names = (path.with_name(f"{path.name}.{i}.bak") for i in itertools.count(1))
+        os.rename(path, next(name for name in names if not os.path.lexists(name)))
 
 
 def made_by() -> dict:
@@ -141,7 +177,13 @@ def _hashes(folder: pathlib.Path) -> dict[str, str]:
 
 def steps(folder: pathlib.Path) -> list[pathlib.Path]:
     """Returns the directories of a run's checkpoints, newest first."""
-    return sorted((path for path in folder.glob("[0-9]*") if path.is_dir()), reverse=True)
+    return sorted(_own(folder, r"\d{10}"), reverse=True)
+
+
+def _own(folder: pathlib.Path, pattern: str) -> list[pathlib.Path]:
+    """Returns the directories that a run has made; copies, links and notes are not its own."""
+    found = (path for path in folder.glob("*") if re.fullmatch(pattern, path.name))
+    return [path for path in found if path.is_dir() and not path.is_symlink()]
 
 
 def check_config(run: pathlib.Path, config) -> None:
@@ -178,9 +220,18 @@ def read_step(path: pathlib.Path, template: Any) -> tuple[Any, str] | None:
 
 
 def _verified(path: pathlib.Path) -> dict:
-    """Returns the manifest if all hashes match; raises ValueError otherwise."""
-    manifest = json.loads((path / MANIFEST).read_text())
-    expected, hashes = manifest["sha256"], _hashes(path)
+    """Returns the manifest if it names this step and all hashes match.
+
+    Raises:
+      ValueError: otherwise.
+      OSError: if a file cannot be read.
+    """
+    manifest = json_object(path / MANIFEST)
+    expected, hashes = manifest.get("sha256"), _hashes(path)
+    if not isinstance(expected, dict) or "made_by" not in manifest:
+        raise ValueError(f"{MANIFEST} is not that of a checkpoint")
+    if manifest.get("step") != int(path.name):
+        raise ValueError(f"it is a copy of step {manifest.get('step')}")
     for name in sorted(expected.keys() | hashes.keys()):
         if expected.get(name) != hashes.get(name):
             raise ValueError(f"{name} is {'altered' if name in hashes else 'missing'}")
@@ -190,7 +241,7 @@ def _verified(path: pathlib.Path) -> dict:
 def _is_whole(path: pathlib.Path) -> bool:
     try:
         return bool(_verified(path))
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError):
         return False
 
 

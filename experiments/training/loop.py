@@ -174,7 +174,8 @@ def run_epoch(loop: Loop, state: TrainState, rows, done: int, failures, progress
             check(loop, state, failures, *dispatched.pop(0))
         if len(failures) == len(loop.members):
             return state
-        progress(step, text)
+        if step < end:  # the last step's line has the numbers of the whole epoch: see `train`
+            progress(step, text)
         if (number := loop.signal()) and step < end:
             stop(loop, state, rows, failures, number)
     for outcome in dispatched:
@@ -253,6 +254,7 @@ def heading(loop: Loop, epoch: int, rows: list[list[dict]], speed: dict | None =
         text += f", {len(loop.members)} runs at once"
     elif rows[0]:
         last, score = rows[0][-1], run.score
+        text += f"  after {last['epoch']}:" if last["epoch"] < epoch else ""
         text += f"  loss {last['train_loss']:.3f}"
         if (test := last.get(f"test_{score.key}")) is not None:
             text += f"  test {score.scale * test:.4g}{score.unit}"

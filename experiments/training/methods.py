@@ -72,7 +72,7 @@ def _threshold(loss, facts: Facts) -> Threshold:
         return loss.decay
 
     def window():
-        checks.within("config.loss.window", loss.window, 1, 1_000_000)
+        checks.integer("config.loss.window", loss.window, 1, 1_000_000)
         return windowed(loss.window)
 
     thresholds: dict[str, Callable[[], Threshold]] = {
@@ -129,6 +129,7 @@ def _data_parameters(loss, own, facts):
 
 def _trend_superloss(loss, own, facts):
     checks.positive("config.loss.lam", loss.lam)
+    checks.integer("config.loss.trend_superloss.window", own.window, 2, 100_000)  # epochs, at most
     return memory.trend_superloss(
         num_examples=facts.num_examples, lam=loss.lam, threshold=_threshold(loss, facts), **own
     )

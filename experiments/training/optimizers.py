@@ -1,6 +1,6 @@
 """The optimizers and learning rate schedules that a config can name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import optax
 
@@ -59,9 +59,18 @@ def schedule(own, epochs: int, steps_per_epoch: int) -> optax.Schedule:
     return optax.join_schedules([rise, after], [warmup])
 
 
+def checked_boundaries(own) -> Sequence[float]:
+    if not isinstance(own.boundaries, list | tuple):
+        said = f"expected a tuple of epochs, got {own.boundaries!r}"
+        raise ValueError(f"config.optimizer.boundaries: {said}")
+    for epoch in own.boundaries:
+        within("config.optimizer.boundaries: an epoch", epoch, 0, 100_000)
+    return own.boundaries
+
+
 def piecewise(own, steps_per_epoch: int, warmup: int) -> optax.Schedule:
     positive("config.optimizer.factor", own.factor)
-    epochs = own.boundaries
+    epochs = checked_boundaries(own)
     if not epochs or list(epochs) != sorted({*epochs}) or epochs[0] <= 0:
         raise ValueError(f"config.optimizer.boundaries: expected rising epochs, got {epochs!r}")
     scales = {round(epoch * steps_per_epoch) - warmup: own.factor for epoch in epochs}
@@ -70,7 +79,7 @@ def piecewise(own, steps_per_epoch: int, warmup: int) -> optax.Schedule:
 
 def cyclic(own, epochs: int, steps_per_epoch: int) -> optax.Schedule:
     positive("config.optimizer.factor", own.factor)
-    length = own.boundaries[0] if own.boundaries else 0
+    length = next(iter(checked_boundaries(own)), 0)
     within("config.optimizer.boundaries", length, 1, epochs)
 
     def at(step):

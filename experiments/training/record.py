@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.runs import files, identity, samples
+from experiments.runs import files, identity, lock, samples
 from experiments.runs.samples import Samples
 from experiments.runs.selection import selected_scores
 from experiments.training.build import Member, Run
@@ -87,6 +87,7 @@ def summary(config, run: Run, rows: list[dict], params, seen: Samples) -> dict:
 def write_row(member: Member, epoch: int, sums, seen, loss_state, evaluated) -> dict:
     """Writes the row of an epoch, and the losses if the config asks for them; returns the row."""
     config, run, path = member
+    lock.check_held(path)
     known = samples_of(run, seen, loss_state)
     row = epoch_row(run, epoch, sums, evaluated, loss_state, known)
     if config.report.losses:
@@ -98,6 +99,7 @@ def write_row(member: Member, epoch: int, sums, seen, loss_state, evaluated) -> 
 def finish(member: Member, rows: list[dict], state: TrainState) -> dict:
     """Writes a finished run's files; results.json comes last, since it marks the run as done."""
     config, run, path = member
+    lock.check_held(path)
     known = samples_of(run, state.seen, state.loss_state)
     samples.write(path, known)
     files.replace(path / files.METRICS, lines(rows).encode())  # repairs what a kill left

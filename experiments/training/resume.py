@@ -10,7 +10,7 @@ from experiments.progress import console
 from experiments.runs import files, samples
 from experiments.training import checkpoint, devices, record
 from experiments.training.build import Member, excludes
-from experiments.training.step import TrainState, init_state
+from experiments.training.step import TrainState, check_memory, init_state
 
 
 class NothingInCommon(Exception):  # noqa: N818 (no error: the runs then continue one by one)
@@ -23,6 +23,7 @@ def resume(members: list[Member]) -> tuple[TrainState, list[list[dict]]]:
     Without checkpoints, it is the initial state.
     """
     run = members[0].run
+    check_memory(run, len(members))
     states = [init_state(one.run, one.config.seed) for one in members]
     restored = restore(members, states)
     rows: list[list[dict]] = [[] for _ in members]

@@ -17,6 +17,7 @@ from experiments.training import checkpoint, devices
 from experiments.training.build import Member, Run, budget_mb, excludes
 from experiments.training.loop import train
 from experiments.training.resume import NothingInCommon
+from experiments.training.step import check_memory
 from experiments.training.stream import within_budget
 
 
@@ -32,11 +33,13 @@ def train_seeds(config, run: Run, path, signal: Callable[[], int | None] = lambd
         own = config.copy_and_resolve_references()
         own.seed = number
         members.append(Member(own, run, path / f"seed_{number}"))
-        members[-1].path.mkdir(exist_ok=True)
         if not is_finished(members[-1]):
             checkpoint.check_config(members[-1].path, own)
     if not fit_together(members):
         raise ValueError("config.vmap_seeds: expected one device that holds the data set")
+    check_memory(run, len(members))
+    for one in members:
+        one.path.mkdir(exist_ok=True)
     (path / files.RESULTS).unlink(missing_ok=True)  # of an earlier run with fewer epochs
     files.write_json(path / files.CONFIG, config.to_dict())
     train_all(members, signal)
@@ -55,14 +58,15 @@ def train_all(members: list[Member], signal: Callable[[], int | None] = lambda: 
     left = [one for one in members if not is_finished(one)]
     if len(left) > 1 and go_together(left):
         try:
-            train(left, signal)
+            with devices.memory_errors():
+                train(left, signal)
             return
         except NothingInCommon:
             pass
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            raise MemoryError(f"no memory for {len(left)} runs at once: train fewer") from None
+        except MemoryError as error:
+            raise MemoryError(
+                f"no memory for {len(left)} runs at once: train fewer; {error}"
+            ) from None
     failures = []
     for one in left:
         try:

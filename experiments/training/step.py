@@ -68,6 +68,11 @@ def init_state(run: Run, seed: int) -> TrainState:
     return init(np.int32(seed))
 
 
+def check_memory(run: Run, number: int = 1) -> None:
+    """Raises MemoryError if there is no memory for the states of `number` runs."""
+    devices.check_memory(jax.eval_shape(lambda: init_state(run, 0)), run.layout, number)
+
+
 def initial_variables(run: Run, seed) -> dict[str, Any]:
     first = run.dataset.train.rows(slice(1))
     shapes = jax.eval_shape(lambda: run.problem.draw(first, np.zeros(1, np.int32), None).inputs)

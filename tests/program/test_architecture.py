@@ -9,10 +9,11 @@ from tests.program.test_main import ROOT
 
 # From top to bottom, as in docs/architecture.md: a package imports only from packages below it.
 ROOMS = (
-    "experiments.quickstart", "experiments.figures", "experiments.main", "experiments.report",
-    "experiments.sweep", "experiments.training", "experiments.runs", "experiments.tasks",
-    "experiments.models", "experiments.data", "experiments.flags", "experiments.cache",
-    "experiments.progress", "experiments.rng", "experiments.checks", "configs", "superloss_jax",
+    "experiments.quickstart", "experiments.figures", "experiments.main", "experiments.sweep",
+    "experiments.report", "experiments.training", "experiments.runs", "experiments.tasks",
+    "experiments.models", "experiments.data", "experiments.flags", "experiments.usage",
+    "experiments.keys", "experiments.cache", "experiments.progress", "experiments.pictures",
+    "experiments.rng", "experiments.checks", "experiments.streams", "configs", "superloss_jax",
 )  # fmt: skip
 # These modules of experiments/training must not mention logits, labels, accuracy or classes.
 TASKLESS = ("loop", "resume", "checkpoint", "devices", "order", "seeds", "step", "stream")

@@ -154,6 +154,8 @@ def test_another_program_s_arrays_are_not_taken(straight):
 def test_a_save_that_fails_is_not_silent(run, tmp_path):
     saver = checkpoint.saver(tmp_path, 2)
     (tmp_path / checkpoint.FOLDER).write_text("in the way")
+    for name in (files.CONFIG, files.METRICS):
+        (tmp_path / name).touch()
     checkpoint.save(saver, 1, {"a": np.zeros(3)}, "")
     with pytest.raises(OSError, match="checkpoints"):
         checkpoint.wait(saver)

@@ -97,6 +97,13 @@ def test_two_processes_are_two_devices(tmp_path):
 def test_flags_of_processes_come_together():
     with pytest.raises(ValueError, match="expected all or none"):
         devices.start_processes("localhost:1", None, 0)
+    for given, expected in {
+        ("localhost", 1, 0): "--coordinator: expected HOST:PORT",
+        ("localhost:1", 0, 0): "--num_processes: expected an integer from 1",
+        ("localhost:1", 2, 2): "--process_id: expected an integer from 0 to 1, got 2",
+    }.items():
+        with pytest.raises(ValueError, match=expected):
+            devices.start_processes(*given)
 
 
 @pytest.mark.x64

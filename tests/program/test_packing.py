@@ -266,11 +266,17 @@ def test_no_run_is_trained_over_packed_ones(tmp_path):
     with pytest.raises(ValueError, match="holds a packed sweep; choose another directory"):
         files.check_unchanged(tmp_path, config, resumable=False)
     command = [sys.executable, "-m", "experiments.main", "--config=configs/digits.py"]
-    for path, said in ((tmp_path, "holds a packed sweep"), (tmp_path / "a", "unpack gives its")):
+    seed = "--config.seed=1"
+    cases = (
+        ([f"--workdir={tmp_path}"], 2, f"{tmp_path} holds a packed sweep"),
+        ([f"--workdir={tmp_path / 'a'}", seed], 2, f"unpack --workdir={tmp_path} gives its"),
+        ([f"--workdir={tmp_path / 'a'}"], 0, "done     this run has finished before"),
+    )
+    for given, code, said in cases:
         done = subprocess.run(
-            [*command, f"--workdir={path}"], cwd=ROOT, capture_output=True, text=True, check=False
+            [*command, *given], cwd=ROOT, capture_output=True, text=True, check=False
         )
-        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
         assert said in done.stderr
     now = {name: (tmp_path / name).read_bytes() for name in before}
     assert now == before
