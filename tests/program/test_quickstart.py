@@ -18,8 +18,8 @@ def finished_run(path, **changes):
     config.update_from_flattened_dict(POINT)
     row = {"test_accuracy": 0.5, "accuracy_clean": 0.75, "accuracy_wrong": 0.25,
            "loss_clean": 1.0, "loss_wrong": 2.0}  # fmt: skip
-    results = {"config": config.to_dict(), "versions": files.versions(),
-               "noise": {"realised_rate": 0.4}, "devices": 1, "platform": "cpu", "x64": False}  # fmt: skip
+    results = {"config": config.to_dict(), "versions": files.versions(), "devices": 1,
+               "noise": {"realised_rate": 0.4}, "platform": "cpu", "x64": False}  # fmt: skip
     path.mkdir(exist_ok=True)
     files.write_json(path / files.RESULTS, results | changes)
     return json.loads((path / files.RESULTS).read_text()), [row, row]

@@ -84,8 +84,8 @@ PROGRAMS = [
     if "__main__" in path.name or 'if __name__ == "__main__"' in path.read_text()
 ]
 # Tools that end in minutes or print nothing, and what runs where the program is not installed.
-OTHERS = {"check_lambertw", "check_package", "fit_lambertw", "prepare_data", "slurm_test", "torch_accelerator",
-          "torch_steps", "torch_train", "torchvision_input"}  # fmt: skip
+OTHERS = {"check_lambertw", "check_package", "fit_lambertw", "prepare_data", "slurm_test",
+          "torch_accelerator", "torch_steps", "torch_train", "torchvision_input"}  # fmt: skip
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: f"{path.parent.name}/{path.stem}")
