@@ -107,7 +107,7 @@ def by_size(samples) -> dict[str, float]:
     """Returns error and mean weight by tenths of the training targets that are right, by size.
 
     Rare targets are hard for a network. What a method does to them shows in the first and the last
-    tenths. NaN before the examples are seen, and {} if fewer than ten targets are known to be right.
+    tenths. NaN before the examples are seen; {} if fewer than ten targets are known to be right.
     """
     right = np.flatnonzero(is_clean(samples["target"], samples["clean_target"]))
     if len(right) < PARTS:
