@@ -103,8 +103,7 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
     "regression": {
         "data": {
             "name": always, "validation": always, "examples": always, "split_seed": is_drawn,
-            **dict.fromkeys(("path", "sha256", "side"), when("data.name", "images")),
-            "pattern": lambda config: bool(config.get("data.pattern")),
+            **dict.fromkeys(("path", "sha256", "pattern", "side"), when("data.name", "images")),
         },
         "noise": {
             "kind": always, "rate": lambda config: config.get("noise.kind") != "given",

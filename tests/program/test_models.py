@@ -21,6 +21,7 @@ SIZES = {
     "lenet": (62_006, None),  # computing in blocks costs extra arithmetic
     "convnet": (307_498, 77),
     "convnet_small": (620_362, 6.215),
+    "convnet_tiny": (72_986, 0.539),
     "resnet18": (11_173_962, 1113),
     "resnet34": (21_282_122, 2321),
     "preact_resnet18": (11_171_146, 1113),
