@@ -7,10 +7,10 @@ import shlex
 import ml_collections
 import numpy as np
 
-from experiments import checks, data
+from experiments import checks
 from experiments.report.drawing import plt
 from experiments.runs import files, packed, samples, stored
-from experiments.tasks import score_of
+from experiments.tasks import score_of, task_of
 
 
 def suspects(args) -> None:
@@ -29,11 +29,11 @@ def suspects(args) -> None:
     files.note_content(config)
     if config.data.get("sha256") != recorded:
         raise ValueError(f"config.data.path: {config.data.path} has changed since the run")
-    dataset = data.build(config.data, config.noise, args.data_dir)
+    dataset = task_of(config).load(config, args.data_dir)
     # Of the whole training set, whatever the run left out: found by the published position.
     place = {int(index): i for i, index in enumerate(dataset.train.index)}
     first = samples.order(rows)[: args.number]
-    target, names = score_of(config).target, dataset.class_names
+    target, names = score_of(config).target, getattr(dataset, "class_names", ())
     with open(path / "suspects.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["index", f"given_{target}", f"predicted_{target}", "weight", "loss"])
@@ -47,8 +47,9 @@ def suspects(args) -> None:
     for i in first[:40]:
         given, predicted = (shown(rows[name][i], names) for name in ("target", "predicted"))
         titles.append(f"{rows['index'][i]}: {given}\n{predicted}?")
-    picture(images, titles, path / "suspects.png")
-    print(path / "suspects.png")
+    if images and np.ndim(images[0]) == 3:  # rows of numbers are no picture
+        picture(images, titles, path / "suspects.png")
+        print(path / "suspects.png")
     wrong = samples.known_wrong(rows)
     if wrong is not None:
         part = f"{wrong[first].mean():.1%} are wrong; of all, {wrong.mean():.1%}"
