@@ -50,6 +50,8 @@ METHODS = {
         lambda: robust.bootstrap(hard=True, beta=1.0),
     ),
     "focal": (robust.focal, lambda: robust.focal(gamma=0.0)),
+    "cauchy": (lambda: robust.cauchy(scale=0.5), lambda: robust.cauchy(scale=1e30)),
+    "trimmed": (lambda: curricula.trimmed(keep=0.6), lambda: curricula.trimmed(keep=1.0)),
     "forward": (
         lambda: robust.forward_correction(T),
         lambda: robust.forward_correction(np.eye(C)),

@@ -165,7 +165,8 @@ def test_limits_at_an_infinite_loss(transform, value, slope):
     assert slopes == pytest.approx(slope, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in PAIRS])
+# Those drop the largest losses of a batch, and NaN like infinity.
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in (*PAIRS, "trimmed")])
 def test_nan_stays_nan_in_its_place(name):
     losses, extra = inputs(name)
     given = extra | {"logits": extra["logits"].at[2, 0].set(jnp.nan)}
