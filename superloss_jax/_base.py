@@ -99,7 +99,8 @@ def make_transform(
             are 0, even of a NaN, and the state does not change.
           logits: real, of the losses' shape and an axis of classes.
           labels: integers of the losses' shape. If the method needs labels, the loss of a label
-            that is no class, such as -1, is NaN unless masked; the state does not change.
+            that is no class, such as -1, is NaN unless masked, its gradient is 0, and the state
+            does not change.
           index: integers of the losses' shape, each example's position in the data set. If the
             method needs an index, the same holds for an index that is no example.
 
@@ -117,6 +118,7 @@ def make_transform(
         values, state = step(known, read_state(state, like), **inputs)
         return as_output(values, batch, known.where), state
 
+    update.__qualname__ = "update"  # for Python's own messages on arguments
     return LossTransform(checked_init(init), update)
 
 
@@ -183,7 +185,8 @@ def chain(*transforms: LossTransform[Any]) -> LossTransform[tuple[Any, ...]]:
     ) -> tuple[jax.Array, tuple[Any, ...]]:
         """Returns the losses of a batch after all transforms, and the tuple of next states."""
         check_names(unknown)
-        if type(state) is not tuple or len(state) != len(transforms):
+        read_batch(losses, where)
+        if type(state) not in (tuple, list) or len(state) != len(transforms):
             wanted = f"a tuple of {len(transforms)} states from init()"
             raise TypeError(f"state: chain expected {wanted}, got {described(state)}")
         given = {"where": where, "logits": logits, "labels": labels, "index": index}

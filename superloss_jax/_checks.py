@@ -63,10 +63,20 @@ def check_integer(name: str, value: int | None, least: int = 1) -> int:
 
 def as_schedule(name: str, value: ArrayLike | Schedule, allowed: Range) -> Schedule:
     """Returns a schedule as it is, and a number in the range as a constant schedule."""
-    if callable(value):
-        return value
-    number = check_number(name, value, allowed._replace(wanted=f"{allowed.wanted} or a schedule"))
-    return lambda step: number
+    if not callable(value):
+        wanted = f"{allowed.wanted} or a schedule"
+        number = check_number(name, value, allowed._replace(wanted=wanted))
+        return lambda step: number
+    schedule = value
+
+    def checked(step: jax.Array) -> jax.Array:
+        found = schedule(step)
+        if found is None or jnp.ndim(found) != 0:
+            got = "None" if found is None else f"an array of shape {jnp.shape(found)}"
+            raise ValueError(f"{name}: expected a schedule that returns a scalar, got {got}")
+        return as_real(name, found)
+
+    return checked
 
 
 def check_stochastic(name: str, matrix: ArrayLike, least_classes: int = 1) -> np.ndarray:

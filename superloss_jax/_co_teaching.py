@@ -21,8 +21,8 @@ def co_teaching(*, keep: ArrayLike | Schedule) -> LossTransform[StepState]:
 
     n is the number of unmasked samples of the batch. Dropped samples get 0. Kept ones are scaled
     by n / m, so that the mean over n equals the mean over the m kept. A sample that is masked for
-    one network is left out for both. Of equal losses the first in the batch is kept. The selection
-    is detached. With `keep=1` the losses come back unchanged.
+    one network is left out for both. Of equal losses the first in the batch is kept; NaN is the
+    largest. The selection is detached. With `keep=1` the losses come back unchanged.
 
     The paper's rate R(t) = 1 - min(t / T_k * tau, tau), where tau is the rate of wrong labels, is
     `optax.linear_schedule(1, 1 - tau, T_k)` with T_k in steps. In the paper and in the official

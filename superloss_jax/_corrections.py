@@ -22,7 +22,13 @@ def _rows(matrix: np.ndarray, logits: jax.Array, labels: jax.Array) -> jax.Array
 def _forward(logits: jax.Array, labels: jax.Array, *, log_columns: np.ndarray) -> jax.Array:
     """Returns -log (T^T p)_y from the logarithm of T's columns."""
     log_p = jax.nn.log_softmax(logits)
-    return -jax.nn.logsumexp(log_p + _rows(log_columns, logits, labels), axis=-1)
+    columns = _rows(log_columns, logits, labels)
+    joint = log_p + columns
+    # Where the label is impossible, value and slope are cross entropy's with the classes behind it.
+    impossible = (joint == -jnp.inf).all(axis=-1)
+    limit = -jnp.sum(times(jax.nn.softmax(columns), log_p), axis=-1)
+    value = -jax.nn.logsumexp(jnp.where(impossible[..., None], 0, joint), axis=-1)
+    return jnp.where(impossible, limit, value)
 
 
 def _backward(logits: jax.Array, labels: jax.Array, *, inverse: np.ndarray) -> jax.Array:

@@ -27,10 +27,14 @@ _LARGEST = np.iinfo(np.int32).max
 # What other libraries call them.
 _ALSO_CALLED = {
     "mask": "where",
+    "padding_mask": "where",
+    "weight": "where",
     "sample_weight": "where",
     "weights": "where",
+    "target": "labels",
     "targets": "labels",
     "y": "labels",
+    "y_true": "labels",
     "outputs": "logits",
     "predictions": "logits",
     "ids": "index",
@@ -55,13 +59,18 @@ def described(value: Any) -> str:
 
 def as_array(name: str, value: Any) -> jax.Array:
     """Returns an array, or raises TypeError for what is none, such as a state."""
-    if value is not None and not hasattr(value, "_fields"):
+    if value is not None and not hasattr(value, "_fields") and not _is_empty(value):
         try:
             return jnp.asarray(value)
         except (TypeError, ValueError):
             pass
     call = "; the order is update(losses, state)" if name == "losses" else ""
     raise TypeError(f"{name}: expected an array, got {described(value)}{call}")
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether it is (), the state of a method without one."""
+    return isinstance(value, tuple) and not value
 
 
 class Batch(NamedTuple):
@@ -155,24 +164,31 @@ def _read_logits(method: str, logits: ArrayLike, batch: Batch, classes: int | No
 def _read_rows(name: str, rows: ArrayLike, shape: tuple[int, ...]) -> jax.Array:
     """Returns int32 labels or indices of the losses' shape."""
     rows = as_rows(name, rows)
-    # The shape of the trailing axes is enough: two networks share their labels.
-    if rows.shape != shape[len(shape) - rows.ndim :]:
+    # Two networks share their labels, so that the leading axis may be missing.
+    if rows.shape not in (shape, shape[1:]) or not rows.ndim:
         raise ValueError(f"{name}: expected integers of shape {shape}, got shape {rows.shape}")
     return jnp.broadcast_to(rows, shape)
 
 
 def as_rows(name: str, rows: ArrayLike) -> jax.Array:
     """Returns labels or indices as int32, and -1 for those beyond its range."""
-    if not isinstance(rows, jax.Array):
-        # Not yet JAX's, which would cut 64 bits down to 32, and 2**32 + 1 to 1.
+    if isinstance(rows, list | tuple) and not any(map(_is_traced, jax.tree.leaves(rows))):
         rows = np.asarray(rows)
+    # NumPy's stay NumPy's: JAX would cut 64 bits down to 32, and 2**32 + 1 to 1.
+    rows = np.asarray(rows) if isinstance(rows, np.generic | int) else rows
+    rows = rows if isinstance(rows, np.ndarray) else as_array(name, rows)
     if not jnp.issubdtype(rows.dtype, jnp.integer):
         raise ValueError(f"{name}: expected integers, got {rows.dtype} of shape {rows.shape}")
-    if np.iinfo(rows.dtype).max > _LARGEST:
+    if jnp.iinfo(rows.dtype).max > _LARGEST:
         xp = jnp if isinstance(rows, jax.Array) else np
         beyond = (rows < 0) | (rows > _LARGEST)
         rows = xp.where(beyond, 0, rows).astype(np.int32) - beyond.astype(np.int32)
     return jnp.asarray(rows, jnp.int32)
+
+
+def _is_traced(value: Any) -> bool:
+    """Whether NumPy cannot make an array of a value, which JAX can."""
+    return isinstance(value, jax.core.Tracer) or hasattr(value, "__jax_array__")
 
 
 def as_output(values: jax.Array, batch: Batch, known: jax.Array) -> jax.Array:

@@ -32,9 +32,9 @@ def jocor(*, keep: ArrayLike | Schedule, lam: ArrayLike = 0.9) -> LossTransform[
     Losses are cross entropies, and p_k is the softmax of network k's logits. n is the number of
     unmasked samples of the batch. Dropped samples get 0. Kept ones are scaled by n / m, so that
     the mean over n equals the mean over the m kept. A sample that is masked for one network is
-    left out for both. Of equal losses the first in the batch is kept. The selection is detached,
-    and the gradient of J reaches both networks. With `keep=1` and `lam=0` the losses come back
-    unchanged.
+    left out for both. Of equal losses the first in the batch is kept; NaN is the largest. The
+    selection is detached, and the gradient of J reaches both networks. With `keep=1` and `lam=0`
+    the losses come back unchanged.
 
     Args:
       keep: share of samples to keep, in (0, 1], or a schedule `step -> share`, whose values
@@ -81,8 +81,9 @@ def jocor(*, keep: ArrayLike | Schedule, lam: ArrayLike = 0.9) -> LossTransform[
 def _divergence(logits: jax.Array) -> jax.Array:
     """Returns KL(p_1 || p_2) + KL(p_2 || p_1) of each sample."""
     log_p = jax.nn.log_softmax(logits)
-    # The sum of both divergences has no negative terms, and so no cancellation. A class that has
-    # logit -infinity for both networks adds nothing.
-    impossible = (log_p == -jnp.inf).all(axis=0)
-    first, second = jnp.where(impossible, 0, log_p)
-    return jnp.sum((jnp.exp(first) - jnp.exp(second)) * (first - second), axis=-1)
+    # A class of logit -infinity adds nothing if it has that for both networks, else infinity.
+    masked = log_p == -jnp.inf
+    first, second = jnp.where(masked.any(axis=0), 0, log_p)
+    # The sum of both divergences has no negative terms, and so no cancellation.
+    divergence = jnp.sum((jnp.exp(first) - jnp.exp(second)) * (first - second), axis=-1)
+    return jnp.where((masked[0] != masked[1]).any(axis=-1), jnp.inf, divergence)

@@ -80,8 +80,8 @@ def loss_memory(*, num_examples: int, centred: bool = False) -> LossTransform[Lo
         record = lax.stop_gradient(batch.losses)
         finite = batch.where & jnp.isfinite(record)
         if centred:
-            mean = jnp.sum(jnp.where(finite, record, 0)) / jnp.maximum(jnp.sum(finite), 1)
-            record -= mean
+            number = jnp.maximum(jnp.sum(finite, dtype=record.dtype), 1)
+            record -= jnp.sum(jnp.where(finite, record, 0)) / number
         place = jnp.where(finite, index, num_examples)
         state = LossMemoryState(
             total=state.total.at[place].add(record.astype(state.total.dtype), mode="drop"),

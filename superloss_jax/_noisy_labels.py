@@ -14,6 +14,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from superloss_jax._checks import ZERO_TO_ONE, check_integer, check_number, check_stochastic
+from superloss_jax._inputs import as_rows
 
 
 def corrupt_labels(
@@ -51,7 +52,7 @@ def corrupt_labels(
         _check_classes(np.asarray(labels), len(matrix))
     labels = jnp.asarray(labels)
     dtype = _holding(labels.dtype, len(matrix))
-    clean = labels.astype(jnp.int32)  # a narrow dtype may not hold the number of classes
+    clean = as_rows("labels", labels)  # a narrow dtype may not hold the number of classes
     bits = random_bits(key, clean.shape)
     if exact:
         return jnp.asarray(_exact(np.asarray(bits), np.asarray(clean), matrix)).astype(dtype)
@@ -59,7 +60,8 @@ def corrupt_labels(
     upper = np.rint(np.cumsum(matrix, axis=1)[:, :-1] * 2**31).astype(np.uint32)
     noisy = _number_up_to(bits >> 1, jnp.asarray(upper), clean)
     if traced:
-        noisy = jnp.where((clean >= 0) & (clean < len(matrix)), noisy, clean)
+        known = (clean >= 0) & (clean < len(matrix))
+        return jnp.where(known, noisy.astype(dtype), labels.astype(dtype))
     return noisy.astype(dtype)
 
 

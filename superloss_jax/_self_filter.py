@@ -100,7 +100,7 @@ def self_filter(
         counts = (jnp.argmax(averages, axis=-1).astype(labels.dtype) == labels) | (
             state.step < start
         )
-        values = jnp.where(counts, batch.losses, 0)
+        values = jnp.where(counts | jnp.isnan(batch.losses), batch.losses, 0)
         # A network that diverged must not look like one whose samples are all dropped.
         values = jnp.where(jnp.isnan(averages).any(axis=-1), jnp.nan, values)
         predictions = write(state.predictions, index, batch.where, averages)

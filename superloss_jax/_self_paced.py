@@ -82,6 +82,7 @@ def self_paced(
     form = forms[weights]
 
     def step(batch: Batch, state: StepState):
-        return form(batch.losses, threshold=limit(state.step)), next_step(state)
+        threshold = jnp.asarray(limit(state.step), batch.losses.dtype)
+        return form(batch.losses, threshold=threshold), next_step(state)
 
     return make_transform("self_paced", start_step, step)

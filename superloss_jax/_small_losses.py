@@ -28,7 +28,8 @@ _ROUNDING = 8 * float(np.finfo(np.float32).eps)
 def weights_of_small(losses: jax.Array, where: jax.Array, keep: ArrayLike) -> jax.Array:
     """Returns n / m for the m = floor(keep * n) smallest of n unmasked losses, 0 for the others.
 
-    `losses` has shape (batch,). Of equal losses the first is kept. At least one is kept.
+    `losses` has shape (batch,). Of equal losses the first is kept. At least one is kept. NaN is
+    the largest.
     """
     losses = lax.stop_gradient(losses)
     order = jnp.lexsort((losses, ~where))  # stable; masked ones last
@@ -37,9 +38,11 @@ def weights_of_small(losses: jax.Array, where: jax.Array, keep: ArrayLike) -> ja
     # 0.8 * 10 is 8, even if the schedule's 0.8 was rounded down.
     m = jnp.floor(jnp.asarray(keep, losses.dtype) * n * (1 + _ROUNDING))
     m = jnp.clip(m, 1, n)
-    return jnp.where(where & (rank.astype(m.dtype) < m), n / jnp.maximum(m, 1), 0)
+    kept = where & ~(rank.astype(m.dtype) >= m)  # a NaN of the schedule is not hidden
+    return jnp.where(kept, n / jnp.maximum(m, 1), 0)
 
 
 def weighted(weights: jax.Array, values: jax.Array) -> jax.Array:
     """Returns weights * values, and 0 where the weight is 0, even if the value is infinite."""
-    return jnp.where(weights > 0, weights * values, 0)
+    dropped = weights == 0
+    return jnp.where(dropped, 0, weights * jnp.where(dropped, 0, values))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -177,7 +178,7 @@ def superloss(
 
     def step(batch: Batch, state: SuperLossState, **inputs: jax.Array):
         new, tau = follow(threshold, batch, state, axis_name, inputs)
-        values, _ = closed_form(batch.losses, tau, lam_at(state.step))
+        values, _ = closed_form(batch.losses, tau, lam_at(step_of(state)))
         return values, new
 
     return make_transform("superloss with this threshold", init, step, threshold.needs)
@@ -210,6 +211,11 @@ def start(threshold: Threshold, lam: ArrayLike | Schedule) -> SuperLossState:
     return state._replace(step=jnp.zeros((), jnp.int32)) if callable(lam) else state
 
 
+def step_of(state: SuperLossState) -> Any:
+    """Returns the step, or () if lam is no schedule; a user's threshold may have another state."""
+    return getattr(state, "step", ())
+
+
 def follow(
     threshold: Threshold,
     batch: Batch,
@@ -218,13 +224,12 @@ def follow(
     inputs: Mapping[str, jax.Array],
 ) -> tuple[SuperLossState, jax.Array]:
     """Returns the state after the batch, and the tau of all losses or of each one's class."""
-    new = threshold.update(
-        batch.losses, state._replace(step=()), where=batch.where, axis_name=axis_name, **inputs
-    )
+    scheduled = not isinstance(step_of(state), tuple)
+    own = state._replace(step=()) if scheduled else state
+    new = threshold.update(batch.losses, own, where=batch.where, axis_name=axis_name, **inputs)
     if new.tau.ndim and "labels" not in inputs:
         raise ValueError(
             "threshold: a tau per class needs Threshold(..., needs={'labels': classes})"
         )
     tau = new.tau[inputs["labels"]] if new.tau.ndim else new.tau
-    step = () if isinstance(state.step, tuple) else saturating_add(state.step)
-    return new._replace(step=step), tau
+    return new._replace(step=saturating_add(state.step)) if scheduled else new, tau

@@ -13,7 +13,7 @@ from superloss_jax._base import LossTransform, make_transform
 from superloss_jax._checks import FINITE, Schedule, check_integer, check_number
 from superloss_jax._examples import mean_over_repeats, write
 from superloss_jax._inputs import Batch
-from superloss_jax._superloss import check_lam, check_threshold, closed_form, follow, start
+from superloss_jax._superloss import check_lam, check_threshold, closed_form, follow, start, step_of
 from superloss_jax._thresholds_base import SuperLossState, Threshold
 
 
@@ -96,7 +96,7 @@ def trend_superloss(
         current = mean_over_repeats(lax.stop_gradient(batch.losses), index, batch.where)
         trend, rows = _trend(state.history[index], current)
         values, _ = closed_form(
-            batch.losses, tau - alpha * trend.astype(tau.dtype), lam_at(state.superloss.step)
+            batch.losses, tau - alpha * trend.astype(tau.dtype), lam_at(step_of(state.superloss))
         )
         history = write(state.history, index, batch.where, rows)
         return values, TrendState(below, history)

@@ -118,6 +118,8 @@ def test_swapped_arguments_are_named():
     expected = "losses: expected an array, got SuperLossState; the order is update.losses, state."
     with pytest.raises(TypeError, match=expected):
         transform.update(transform.init(), LOSSES)
+    with pytest.raises(TypeError, match=r"got tuple; the order is update.losses, state."):
+        robust.focal().update((), LOSSES)
 
 
 @pytest.mark.parametrize("losses", [None, {"a": LOSSES}, "3", print, [[1.0], [1.0, 2.0]]])
@@ -174,6 +176,25 @@ def test_lam_may_be_a_schedule_of_the_step(name):
     chex.assert_trees_all_equal(
         own._replace(step=()), fixed if name != "trend" else fixed.superloss
     )
+
+
+@pytest.mark.parametrize("returned", [None, jnp.ones(3)])
+def test_a_schedule_returns_a_scalar(returned):
+    for transform in (superloss(lam=lambda step: returned),
+                      curricula.self_paced(threshold=lambda step: returned)):  # fmt: skip
+        with pytest.raises(ValueError, match="expected a schedule that returns a scalar, got"):
+            transform.update(LOSSES, transform.init())
+
+
+def test_one_index_for_several_losses_is_refused():
+    transform = memory.loss_memory(num_examples=4)
+    with pytest.raises(ValueError, match=r"index: expected integers of shape .3,., got shape .."):
+        transform.update(LOSSES, transform.init(), index=jnp.int32(3))
+
+
+def test_a_chain_of_none_checks_what_it_is_given():
+    with pytest.raises(ValueError, match=NOT_THEIR_MEAN):
+        chain().update(jnp.float32(1), ())
 
 
 def test_a_users_threshold_says_what_it_needs():

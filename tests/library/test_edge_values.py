@@ -8,8 +8,9 @@ import ml_dtypes
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
-from superloss_jax import _inputs, confidence, lambertw, memory, per_class, robust, superloss
+from superloss_jax import _inputs, confidence, lambertw, memory, pairs, per_class, robust, superloss
 from tests.library.battery import (
     METHODS,
     PAIRS,
@@ -53,6 +54,19 @@ def test_rows_beyond_int32_are_no_row_and_not_another(row):
             assert _inputs.as_rows("index", np.array([row, 3], dtype))[0] < 0
             if X64 or np.dtype(dtype).itemsize <= 4:
                 assert jax.jit(lambda x: _inputs.as_rows("index", x))(np.array([row], dtype))[0] < 0
+
+
+def test_rows_of_four_bits_lists_of_traced_ones_and_wrapped_arrays():
+    for dtype in ("int4", "uint4"):
+        rows = jnp.array([0, 5, 3]).astype(dtype)
+        assert _inputs.as_rows("index", rows).tolist() == [0, 5, 3]
+        assert _inputs.as_rows("index", np.asarray(rows)).tolist() == [0, 5, 3]
+    assert jax.jit(lambda a: _inputs.as_rows("index", [a, 2]))(1).tolist() == [1, 2]
+    wrapped = nnx.Variable(jnp.array([4, 7]))
+    assert _inputs.as_rows("index", wrapped).tolist() == [4, 7]
+    for wrong in (None, "3", print, {"a": 1}):
+        with pytest.raises(TypeError, match="index: expected an array, got"):
+            _inputs.as_rows("index", wrong)
 
 
 @pytest.mark.parametrize("name", sorted({*BY_LABEL, *BY_INDEX}))
@@ -163,6 +177,46 @@ def test_limits_at_an_infinite_loss(transform, value, slope):
     # They are the limits of large losses.
     slopes = jax.grad(lambda x: transform.update(x[None], ())[0][0])(1e6)
     assert slopes == pytest.approx(slope, abs=1e-6)
+
+
+def test_an_impossible_label_has_the_slope_of_cross_entropy():
+    logits, labels = jnp.array([[2.0, 0.0, -jnp.inf]]), jnp.array([2])
+    for matrix in (
+        np.eye(3),
+        [[1, 0, 0], [0, 1, 0], [0, 0.5, 0.5]],
+        [[1, 0, 0], [0, 0.5, 0.5], [0, 0, 1]],
+    ):
+        transform = robust.forward_correction(matrix)
+        value, slope = jax.value_and_grad(
+            lambda z, t=transform: t.update(jnp.ones(1), (), logits=z, labels=labels)[0].sum()
+        )(logits)
+        if matrix[1][2] == 0:
+            assert value == jnp.inf
+            expected = jax.grad(lambda z: cross_entropy(z, labels).sum())(logits)
+            np.testing.assert_allclose(slope, expected, rtol=1e-6)
+        assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize(("keep", "lam"), [(1.0, 0.0), (0.5, 0.5)])
+def test_a_class_that_one_network_masks_is_no_nan_where_it_has_no_weight(keep, lam):
+    logits = jnp.array([[[2.0, 0, 0], [0, 1, -jnp.inf]], [[2, 0, 0.3], [0, 1, 0.3]]])
+    losses, transform = jnp.array([[0.1, 0.2], [0.3, 9.0]]), pairs.jocor(keep=keep, lam=lam)
+    slopes = jax.grad(lambda z: transform.update(losses, transform.init(), logits=z)[0].sum())(
+        logits
+    )
+    assert np.isfinite(slopes).all()
+    assert (slopes[:, 1] == 0).all()
+
+
+def test_no_nan_of_a_schedule_or_a_loss_is_hidden():
+    transform = pairs.co_teaching(keep=lambda step: jnp.nan)
+    values, _ = transform.update(jnp.ones((2, 4)), transform.init())
+    assert np.isnan(values).all()
+    transform = memory.self_filter(num_examples=2, num_classes=2)
+    given = {"logits": jnp.array([[2.0, 0], [2, 0]]), "labels": jnp.array([0, 1])}
+    losses = jnp.array([1.0, jnp.nan])
+    values, _ = compiled(transform, losses, index=jnp.arange(2), **given)
+    assert np.isnan(values).tolist() == [False, True]
 
 
 # Those drop the largest losses of a batch, and NaN like infinity.

@@ -14,7 +14,13 @@ from tests.program.test_main import ROOT
 closed = pytest.fixture(autouse=True)(closing)
 DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 COMMAND = r"`python -m experiments\.report ((?:table|choose|detectors) --workdir=results/[^`]*)`"
-CAPTIONS = ("Test accuracy in %; ", "Test mean absolute error; ", "Accuracy in % ", "Wrong labels found ", "Ours less ")
+CAPTIONS = (
+    "Test accuracy in %; ",
+    "Test mean absolute error; ",
+    "Accuracy in % ",
+    "Wrong labels found ",
+    "Ours less ",
+)
 
 
 class Case(NamedTuple):
