@@ -12,7 +12,7 @@ from configs import regression
 
 def get_config():
     config = regression.get_config()
-    config.epochs = 100
+    config.epochs = 40
     config.batch_size = 32
     config.data.name = "diabetes"
     config.optimizer.schedule = "cosine"
@@ -21,13 +21,13 @@ def get_config():
 
 def sweep():
     for kind, rate in (("permute", 0.0), ("permute", 0.4), ("uniform", 0.4)):
-        for seed in range(10):
-            for method in ("plain", "superloss", "cauchy", "trimmed"):
+        robust = ("cauchy", "trimmed") if rate else ("cauchy",)  # trimmed drops 40 %
+        for seed in range(5):
+            for method in ("plain", "superloss", *robust):
                 yield {
                     "noise.kind": kind,
                     "noise.rate": rate,
                     "loss.method": method,
-                    "loss.trimmed.forget_rate": rate,
                     "seed": seed,
                     "noise.seed": seed,
                     "data.split_seed": seed,

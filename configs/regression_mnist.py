@@ -6,9 +6,9 @@
         --workdir=results/regression_mnist --data_dir=DIR
 
 The article's set-up as far as it is known: smooth L1 or L2, 0 to 80 % of the targets permuted, or
-40 % replaced by uniform numbers. A run takes 7 s of one CPU core, the sweep of 240 runs half an
-hour. lam and Cauchy's scale were chosen by the error on 500 noisy validation targets at noise 0.4,
-seed 0, and `trimmed` is told the rate of noise, so that it is an upper bound of its kind.
+40 % replaced by uniform numbers. A run takes 4 to 7 s of one CPU core, the sweep of 200 runs 15 to
+25 minutes. lam and Cauchy's scale were chosen by the error on 500 noisy validation targets at noise
+0.4, seed 0. `trimmed` is told the rate of noise, 0.4, which nobody knows of real data.
 """
 
 from configs import regression
@@ -27,17 +27,17 @@ def get_config():
 
 
 def sweep():
-    rates = [("permute", rate) for rate in (0.0, 0.2, 0.4, 0.6, 0.8)]
-    for kind, rate in (*rates, ("uniform", 0.4)):
-        for loss in ("huber", "l2"):
-            for seed in range(5):
-                for method in ("plain", "superloss", "cauchy", "trimmed"):
+    noises = [("permute", rate) for rate in (0.0, 0.2, 0.4, 0.6, 0.8)] + [("uniform", 0.4)]
+    for seed in range(5):
+        for kind, rate in noises:
+            robust = ("cauchy", "trimmed") if rate == 0.4 else ("cauchy",)  # trimmed drops 40 %
+            for loss in ("huber", "l2"):
+                for method in ("plain", "superloss", *robust):
                     yield {
                         "residual.loss": loss,
                         "noise.kind": kind,
                         "noise.rate": rate,
                         "loss.method": method,
-                        "loss.trimmed.forget_rate": rate,
                         "seed": seed,
                         "noise.seed": seed,
                         "data.split_seed": seed,
