@@ -14,6 +14,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from experiments import keys, streams, usage
+from experiments.usage import refuse
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Python file with get_config(). --config.KEY=VALUE sets one of its values;"
@@ -26,13 +27,6 @@ flags.mark_flag_as_required("config")
 
 HELP = {"--help", "-help", "-h", "-?", "--helpshort"}
 HELP_ON_KEYS = r"--?config((?:\.\w+)*)\.help(?:=.*)?"
-
-
-def refuse(error: Exception, code: int = 2) -> NoReturn:
-    """Exits with a one-line error instead of a traceback."""
-    message = " ".join(str(error).split())
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(code)
 
 
 def stop(message: str, code: int) -> NoReturn:
@@ -75,7 +69,7 @@ def parse(doc: str, shown: list[str], argv: list[str]) -> list[str]:
 
 
 def read(argv: list[str], partly: bool) -> list[str]:
-    """Sets the flags; `partly`: of those that a program needs, --config suffices."""
+    """Sets the flags. With `partly`, --config is the only one that must be given."""
     try:
         return flags.FLAGS(argv)
     except flags.IllegalFlagValueError as error:

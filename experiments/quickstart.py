@@ -20,7 +20,7 @@ from experiments.progress import progress_line
 from experiments.report.runs import mean_and_spread
 from experiments.runs import files, identity, stored
 from experiments.sweep.pool import ONE_THREAD
-from experiments.usage import Parser
+from experiments.usage import Parser, refuse
 
 METHODS = {"cross_entropy": "cross entropy", "superloss": "SuperLoss"}
 PANELS = {
@@ -147,10 +147,9 @@ def main() -> None:
         checks.integer("--epochs", args.epochs, 1, 100_000)
         runs = run_all(root, args.seeds, args.epochs)
     except ValueError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        refuse(error)
     except OSError as error:
-        sys.exit(f"error: {error}")
+        refuse(error, code=1)
     print_table(runs, args.seeds, args.epochs)
     save_picture(runs, root / "quickstart.png")
     print(f"picture: {root / 'quickstart.png'}    runs: {root}")

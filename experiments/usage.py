@@ -14,6 +14,13 @@ from typing import NoReturn, TextIO
 from experiments import keys
 
 
+def refuse(error: Exception, code: int = 2) -> NoReturn:
+    """Exits with a one-line error instead of a traceback."""
+    message = " ".join(str(error).split())
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
 class Parser(argparse.ArgumentParser):
     """Prints its help if it gets nothing and needs something; a mistake is one line."""
 

@@ -185,7 +185,8 @@ def chain(*transforms: LossTransform[Any]) -> LossTransform[tuple[Any, ...]]:
     ) -> tuple[jax.Array, tuple[Any, ...]]:
         """Returns the losses of a batch after all transforms, and the tuple of next states."""
         check_names(unknown)
-        read_batch(losses, where)
+        if not transforms:  # each of them checks its own
+            read_batch(losses, where)
         if type(state) not in (tuple, list) or len(state) != len(transforms):
             wanted = f"a tuple of {len(transforms)} states from init()"
             raise TypeError(f"state: chain expected {wanted}, got {described(state)}")

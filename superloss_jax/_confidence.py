@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from superloss_jax._checks import ZERO_TO_ONE, as_real, check_number, compute_dtype
-from superloss_jax._inputs import as_rows
+from superloss_jax._inputs import as_rows, is_row
 
 
 def _floats(**named: ArrayLike) -> tuple[list[jax.Array], Any]:
@@ -63,7 +63,7 @@ def confidence_cross_entropy(
     scaled = jnp.broadcast_to(sigma, shape)[..., None] * jnp.where(possible, z, 0)
     log_p = jax.nn.log_softmax(jnp.where(possible, scaled, -jnp.inf))
     labels = jnp.broadcast_to(labels, shape)
-    known = (labels >= 0) & (labels < logits.shape[-1])
+    known = is_row(labels, logits.shape[-1])
     picked = jnp.take_along_axis(log_p, jnp.where(known, labels, 0)[..., None], axis=-1)
     return jnp.where(known, -picked[..., 0], jnp.nan).astype(logits.dtype)
 

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from superloss_jax._base import LossTransform, make_transform
 from superloss_jax._checks import ABOVE_ONE, Scalar, check_integer, check_number
 from superloss_jax._examples import places
-from superloss_jax._inputs import Batch, as_rows
+from superloss_jax._inputs import Batch, as_rows, is_row
 
 
 class DataParameters(NamedTuple):
@@ -245,7 +245,7 @@ def instance_weights(state: DataParametersState, labels: ArrayLike | None = None
             raise ValueError("instance_weights: parameters per class need labels, got None")
         labels = as_rows("labels", labels)
         sigma_of_class = jnp.exp(state.classes.log_sigma)
-        known = (labels >= 0) & (labels < len(sigma_of_class))
+        known = is_row(labels, len(sigma_of_class))
         of_class = jnp.where(known, sigma_of_class[jnp.where(known, labels, 0)], jnp.nan)
         sigma = of_class + jnp.broadcast_to(sigma, of_class.shape)
     return 1 / sigma

@@ -141,10 +141,12 @@ def read_inputs(
     for name in needs.keys() & limits.keys():
         size = needs[name]
         rows = inputs[name] = _read_rows(name, given[name], batch.losses.shape)
-        known &= (rows >= 0) & (rows < min(limits[name], size or _LARGEST))
+        known &= is_row(rows, min(limits[name], size or _LARGEST))
     for name, values in inputs.items():
         mask = known[..., None] if name == "logits" else known
         inputs[name] = jnp.where(mask, values, 0)
+    if known is batch.where:  # nothing more is masked
+        return batch, inputs
     return Batch(jnp.where(known, batch.losses, 0), known, batch.dtype), inputs
 
 
@@ -189,6 +191,11 @@ def as_rows(name: str, rows: ArrayLike) -> jax.Array:
 def _is_traced(value: Any) -> bool:
     """Whether NumPy cannot make an array of a value, which JAX can."""
     return isinstance(value, jax.core.Tracer) or hasattr(value, "__jax_array__")
+
+
+def is_row(rows: jax.Array, size: int) -> jax.Array:
+    """Returns which labels or indices are among the first `size` integers."""
+    return (rows >= 0) & (rows < size)
 
 
 def as_output(values: jax.Array, batch: Batch, known: jax.Array) -> jax.Array:

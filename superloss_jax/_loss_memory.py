@@ -10,6 +10,7 @@ from jax import lax
 
 from superloss_jax._base import LossTransform, make_transform
 from superloss_jax._checks import check_integer
+from superloss_jax._examples import places
 from superloss_jax._inputs import Batch
 
 
@@ -82,7 +83,7 @@ def loss_memory(*, num_examples: int, centred: bool = False) -> LossTransform[Lo
         if centred:
             number = jnp.maximum(jnp.sum(finite, dtype=record.dtype), 1)
             record -= jnp.sum(jnp.where(finite, record, 0)) / number
-        place = jnp.where(finite, index, num_examples)
+        place = places(state.total, index, finite)
         state = LossMemoryState(
             total=state.total.at[place].add(record.astype(state.total.dtype), mode="drop"),
             visits=state.visits.at[place].add(1, mode="drop"),

@@ -14,7 +14,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from superloss_jax._checks import ZERO_TO_ONE, check_integer, check_number, check_stochastic
-from superloss_jax._inputs import as_rows
+from superloss_jax._inputs import as_rows, is_row
 
 
 def corrupt_labels(
@@ -60,7 +60,7 @@ def corrupt_labels(
     upper = np.rint(np.cumsum(matrix, axis=1)[:, :-1] * 2**31).astype(np.uint32)
     noisy = _number_up_to(bits >> 1, jnp.asarray(upper), clean)
     if traced:
-        known = (clean >= 0) & (clean < len(matrix))
+        known = is_row(clean, len(matrix))
         return jnp.where(known, noisy.astype(dtype), labels.astype(dtype))
     return noisy.astype(dtype)
 

@@ -12,7 +12,7 @@ from absl import app, logging
 
 from experiments import streams
 from experiments.data import check, download
-from experiments.usage import Parser
+from experiments.usage import Parser, refuse
 
 
 def main(argv: list[str]) -> None:
@@ -40,8 +40,7 @@ def main(argv: list[str]) -> None:
     try:
         good = run(args.names, args.data_dir)
     except ValueError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        refuse(error)
     except KeyboardInterrupt:
         sys.exit(130)
     streams.check_output()

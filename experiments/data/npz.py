@@ -1,9 +1,8 @@
 """Reads a user's own npz file."""
 
-import pathlib
-
 import numpy as np
 
+from experiments import checks
 from experiments.data.base import Dataset, dataset
 
 Arrays = dict[str, np.ndarray]
@@ -38,7 +37,7 @@ def read(path: str | None) -> Dataset:
 
 def _arrays(path: str) -> Arrays:
     try:
-        with open(pathlib.Path(path).expanduser(), "rb") as file:
+        with open(checks.path("config.data.path", path), "rb") as file:
             content = np.load(file, allow_pickle=False)
             if not isinstance(content, np.lib.npyio.NpzFile):
                 raise ValueError("it holds one array without a name; write it with np.savez")

@@ -11,11 +11,10 @@ python -m experiments.report unpack --workdir=DIR [--output=DIR]
 """
 
 import argparse
-import sys
 
 from experiments import streams
 from experiments.report import detectors, pack, page, plots, suspects, table, tuning
-from experiments.usage import Parser
+from experiments.usage import Parser, refuse
 
 
 def main() -> None:
@@ -31,8 +30,7 @@ def main() -> None:
     try:
         args.call(args)
     except (OSError, ValueError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, ValueError) else 1)
+        refuse(error, code=2 if isinstance(error, ValueError) else 1)
     streams.check_output()
 
 

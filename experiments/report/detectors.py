@@ -4,6 +4,7 @@ import pathlib
 
 import numpy as np
 
+from experiments import checks
 from experiments.report import runs
 from experiments.report.drawing import COLOURS, over_epochs, plt
 from experiments.report.plots import split_rows
@@ -59,7 +60,7 @@ RANKED = {
 
 def place(args) -> pathlib.Path:
     """The picture's file, where `figures` puts its own: --output is its folder, or its own name."""
-    folder = pathlib.Path(args.output or pathlib.Path(args.workdir) / "figures").expanduser()
+    folder = checks.path("--output", args.output or pathlib.Path(args.workdir) / "figures")
     path = folder if folder.suffix in PICTURES else folder / "detectors.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     return path

@@ -137,7 +137,7 @@ def check_examples(path: pathlib.Path, train: Examples, resumed: bool) -> None:
 
 def write(path: pathlib.Path, rows: Samples) -> None:
     content = io.BytesIO()
-    np.savez_compressed(content, **rows)  # type: ignore[arg-type]
+    np.savez_compressed(content, **rows)  # type: ignore[arg-type]  # a name might be allow_pickle, says NumPy's stub
     files.replace(path / files.SAMPLES, content.getvalue())
 
 
