@@ -30,6 +30,8 @@ def get_config():
         "validation_labels": "noisy",  # or clean
         "imbalance": 1.0,  # size of the first class over size of the last
         "imbalance_exact": False,  # exact sizes of the classes, instead of expected ones
+        "labelled": 0,  # labels of the training set that stay, as many of each class; 0: all
+        "labelled_seed": 0,  # which labels stay
         "exclude": config_dict.placeholder(str),  # directory of a finished run: its most suspect
         # examples are left out
         "exclude_rate": 0.0,  # share of the training examples that `exclude` leaves out
@@ -64,6 +66,9 @@ def get_config():
         "warmup_epochs": 0.0,  # epochs in which the learning rate rises linearly
         "boundaries": (0.0,),  # epochs; for piecewise; for cyclic, the first is a cycle's length
         "factor": 0.1,  # multiplies the learning rate there; for cyclic, over a cycle
+    })  # fmt: skip
+    config.average = ml_collections.ConfigDict({
+        "decay": 0.0,  # of a moving average of the weights, which is evaluated; 0: none
     })  # fmt: skip
     config.report = ml_collections.ConfigDict({
         "selection": ("last",),  # declared in advance: the test scores that count, main one first

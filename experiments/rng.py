@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-INIT, ORDER, DROPOUT, AUGMENT, VALIDATION, IMBALANCE, MIXUP, TEST = range(8)
+INIT, ORDER, DROPOUT, AUGMENT, VALIDATION, IMBALANCE, MIXUP, TEST, LABELLED, SECOND = range(10)
 
 
 def key_for(seed, purpose: int, number=0):

@@ -6,6 +6,7 @@ from experiments.data.base import Dataset, Examples, wrong
 from experiments.data.labels import (
     check_noise,
     corrupt,
+    hide,
     labels_sha256,
     noise_matrix,
     realised_rate,
@@ -14,8 +15,8 @@ from experiments.data.labels import (
 from experiments.data.sources import DATASETS, load
 
 __all__ = [
-    "DATASETS", "Dataset", "Examples", "build", "check_noise", "corrupt", "described",
-    "labels_sha256", "load", "noise_matrix", "realised_rate", "split", "wrong",
+    "DATASETS", "Dataset", "Examples", "build", "check_noise", "corrupt", "described", "hide",
+    "labelled", "labels_sha256", "load", "noise_matrix", "realised_rate", "split", "wrong",
 ]  # fmt: skip
 
 
@@ -31,16 +32,28 @@ def build(config, noise, data_dir: str | None = None) -> Dataset:
         source["split_seed"] = config.split_seed
     dataset = corrupt(load(config.name, **source, data_dir=data_dir), **wanted)
     dataset = dataset._replace(labels_sha256=labels_sha256(dataset))
-    if not config.validation and config.imbalance == 1:
+    if config.validation or config.imbalance != 1:
+        dataset = split(
+            dataset,
+            config.split_seed,
+            config.validation,
+            validation_labels=config.validation_labels if config.validation else "noisy",
+            imbalance=config.imbalance,
+            imbalance_exact=config.imbalance != 1 and config.imbalance_exact,
+        )
+    if not config.get("labelled", 0):
         return dataset
-    return split(
-        dataset,
-        config.split_seed,
-        config.validation,
-        validation_labels=config.validation_labels if config.validation else "noisy",
-        imbalance=config.imbalance,
-        imbalance_exact=config.imbalance != 1 and config.imbalance_exact,
-    )
+    train = hide(dataset.train, config.labelled, config.labelled_seed, dataset.class_names)
+    return dataset._replace(train=train)
+
+
+def labelled(dataset: Dataset, *parts: str) -> Dataset:
+    """Leaves out the examples of these parts that have no label."""
+    for part in parts:
+        examples = getattr(dataset, part)
+        if not (known := examples.targets >= 0).all():
+            dataset = dataset._replace(**{part: examples.rows(known)})
+    return dataset
 
 
 def noise_of(noise) -> dict[str, Any]:
@@ -59,9 +72,11 @@ def described(dataset: Dataset, noise) -> tuple[str, ...]:
         f"{len(getattr(dataset, part).targets)} {part}" for part in ("train", "validation", "test")
     )
     rate = realised_rate(dataset.train)
+    unlabelled = int((dataset.train.targets < 0).sum())
+    without = f", {unlabelled} of them without a label" if unlabelled else ""
     known = "how many are wrong is not known" if rate is None else f"{rate:.2%} are wrong"
     asked = "" if noise.kind == "given" else f", rate {noise.rate}"
     return (
-        f"data     {dataset.name}: {counts} images",
+        f"data     {dataset.name}: {counts} images{without}",
         f"noise    {noise.kind}{asked}: of the training labels, {known}",
     )

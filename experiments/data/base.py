@@ -37,7 +37,8 @@ class Dataset(NamedTuple):
 
 def wrong(examples: Examples) -> np.ndarray:
     """Returns a mask of the labels that are known to be wrong."""
-    return (examples.clean_targets >= 0) & (examples.clean_targets != examples.targets)
+    known = (examples.clean_targets >= 0) & (examples.targets >= 0)
+    return known & (examples.clean_targets != examples.targets)
 
 
 def dataset(name: str, class_names, arrays: dict[str, np.ndarray], mean=None, std=None) -> Dataset:
@@ -75,12 +76,11 @@ def _examples(what, images, labels, clean_labels, class_names) -> Examples:
                 f"data set {what}: expected {name} as integers of shape ({len(images)},), got"
                 f" {values.dtype} of {values.shape}"
             )
-        low, high = (-1 if name == "clean_labels" else 0), len(class_names) - 1
-        if len(values) and not low <= values.min() <= values.max() <= high:
-            unknown = "; -1 marks an unknown one" if low else ""
+        high = len(class_names) - 1
+        if len(values) and not -1 <= values.min() <= values.max() <= high:
             raise ValueError(
                 f"data set {what}: expected {name} from 0 to {high}, got"
-                f" {values.min()} to {values.max()}{unknown}"
+                f" {values.min()} to {values.max()}; -1 marks an unknown one"
             )
     indices = np.arange(len(images), dtype=np.int32)
     return Examples(images, labels.astype(np.int32), clean_labels.astype(np.int32), indices)

@@ -65,9 +65,11 @@ def corrupt(
     """Returns the data set with noisy training labels. The result depends only on the arguments.
 
     Noise is drawn for the whole training set in its original order, before any split. If the clean
-    label of an example is unknown, its label counts as clean, unless `kind` is "given".
+    label of an example is unknown, its label counts as clean, unless `kind` is "given". A label
+    that is unknown stays so.
     """
-    train, classes = dataset.train, len(dataset.class_names)
+    labelled = dataset.train.targets >= 0
+    train, classes = dataset.train.rows(labelled), len(dataset.class_names)
     if kind == "given":
         return dataset
     if wrong(train).any():
@@ -84,8 +86,33 @@ def corrupt(
     else:
         matrix = noise_matrix(dataset.name, kind, rate, classes)
         noisy = np.asarray(noise.corrupt_labels(key, clean, matrix, exact=exact))
-    train = train._replace(targets=noisy, clean_targets=clean)
+    whole = jax.tree.map(np.array, (dataset.train.targets, dataset.train.clean_targets))
+    for column, values in zip(whole, (noisy, clean), strict=True):
+        column[labelled] = values
+    targets, clean_targets = whole
+    train = dataset.train._replace(targets=targets, clean_targets=clean_targets)
     return dataset._replace(train=train)
+
+
+def hide(train: Examples, number: int, seed: int, class_names) -> Examples:
+    """Makes all but `number` labels unknown, -1. As many of each class stay, or one more.
+
+    Which ones depends only on the labels and the seed.
+    """
+    checks.seed("config.data.labelled_seed", seed)
+    classes = len(class_names)
+    checks.integer("config.data.labelled", number, classes, int((train.targets >= 0).sum()))
+    drawn = np.asarray(rng.bits(rng.key_for(seed, rng.LABELLED), train.targets.shape))
+    hidden = np.full_like(train.targets, -1)
+    for i in range(classes):
+        members = np.flatnonzero(train.targets == i)
+        wanted = number // classes + (i < number % classes)
+        if wanted > len(members):
+            said = f"{wanted} labels of class {class_names[i]} asked for, {len(members)} are there"
+            raise ValueError(f"config.data.labelled: {said}")
+        kept = members[np.argsort(drawn[members], kind="stable")[:wanted]]
+        hidden[kept] = i
+    return train._replace(targets=hidden)
 
 
 def split(
@@ -124,6 +151,8 @@ def split(
 
 def _thin_out(train: Examples, seed: int, num_classes: int, ratio: float, exact: bool) -> Examples:
     classes = np.where(train.clean_targets < 0, train.targets, train.clean_targets)
+    if (classes < 0).any():
+        raise ValueError("config.data.imbalance: some examples have no label; expected 1")
     part = ratio ** (-np.arange(num_classes) / (num_classes - 1))
     drawn = np.asarray(rng.bits(rng.key_for(seed, rng.IMBALANCE), classes.shape))
     keep = drawn < np.rint(part[classes] * 2.0**32)
@@ -142,5 +171,5 @@ def labels_sha256(dataset: Dataset) -> str:
 
 def realised_rate(examples: Examples) -> float | None:
     """Returns the share of wrong labels, or None if no clean label is known."""
-    known = examples.clean_targets >= 0
+    known = (examples.clean_targets >= 0) & (examples.targets >= 0)
     return float(wrong(examples).sum() / known.sum()) if known.any() else None

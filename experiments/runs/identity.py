@@ -61,6 +61,7 @@ EVERY_RUN: dict[str, Section] = {
     "": dict.fromkeys(("task", "seed", "epochs", "batch_size", "devices"), always),
     "data": {"exclude": always, "exclude_rate": always, "exclude_sha256": always},
     "model": {"bn_groups": always},
+    "average": {"decay": always},
     "optimizer": {
         "name": always, "learning_rate": always, "weight_decay": always, "schedule": always,
         "warmup_epochs": always, "boundaries": stepwise, "factor": stepwise,
@@ -85,20 +86,30 @@ EVERY_RUN: dict[str, Section] = {
         **of("jocor", "forget_rate", "lam", "warmup"),
     },
 }  # fmt: skip
+CLASSES: dict[str, Section] = {
+    "data": {
+        "name": always, "path": always, "sha256": always, "variant": always,
+        "validation": always, "imbalance": always, "split_seed": is_split,
+        "validation_labels": lambda config: bool(config.get("data.validation")),
+        "imbalance_exact": lambda config: config.get("data.imbalance", 1) != 1,
+        "labelled": always, "labelled_seed": lambda config: bool(config.get("data.labelled")),
+    },
+    "augment": dict.fromkeys(("pad", "flip", "cutout", "mixup"), always),
+    "noise": {
+        "kind": always, "rate": lambda config: config.get("noise.kind") != "given",
+        "exact": is_noisy, "seed": is_noisy,
+    },
+    "model": dict.fromkeys(("name", "init", "dtype", "dropout"), always),
+}  # fmt: skip
+of_fixmatch = when("consistency.kind", "fixmatch")
 READS: dict[str, dict[str, Section]] = {  # further keys, by task
-    "classification": {
-        "data": {
-            "name": always, "path": always, "sha256": always, "variant": always,
-            "validation": always, "imbalance": always, "split_seed": is_split,
-            "validation_labels": lambda config: bool(config.get("data.validation")),
-            "imbalance_exact": lambda config: config.get("data.imbalance", 1) != 1,
+    "classification": CLASSES,
+    "semi_supervised": CLASSES | {
+        "augment": dict.fromkeys(("pad", "flip", "cutout"), always),
+        "consistency": {
+            "kind": always, "weight": always, "labelled": always,
+            "threshold": of_fixmatch, "operations": of_fixmatch,
         },
-        "augment": dict.fromkeys(("pad", "flip", "cutout", "mixup"), always),
-        "noise": {
-            "kind": always, "rate": lambda config: config.get("noise.kind") != "given",
-            "exact": is_noisy, "seed": is_noisy,
-        },
-        "model": dict.fromkeys(("name", "init", "dtype", "dropout"), always),
     },
     "regression": {
         "data": {
@@ -125,11 +136,12 @@ CARRIED_OUT = (
 # Keys that a user's own config may lack: what reads them has a value for that.
 OPTIONAL = (
     "task", "data.exclude", "data.exclude_rate", "data.exclude_sha256", "data.sha256",
-    "data.device_budget_mb", "model.bn_groups",
+    "data.device_budget_mb", "model.bn_groups", "average.decay", "data.labelled",
+    "data.labelled_seed",
 )  # fmt: skip
 
 # Keys that are newer than some results, with the value that gives the old behaviour.
-BEFORE: dict[str, Any] = {"task": "classification"}
+BEFORE: dict[str, Any] = {"task": "classification", "average.decay": 0.0, "data.labelled": 0}
 
 
 def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -35,7 +35,8 @@ def collect(train: Examples, wrong: np.ndarray, seen, loss_state=()) -> Samples:
     found |= {name: np.asarray(values)[index] for name, values in seen.items()}
     parts = jax.tree.leaves(loss_state, is_leaf=lambda x: isinstance(x, memory.LossMemoryState))
     for part in (part for part in parts if isinstance(part, memory.LossMemoryState)):
-        total, visits = np.asarray(part.total), np.asarray(part.visits)
+        # With several kinds of units, there is a first axis of kinds.
+        total, visits = (np.sum(np.atleast_2d(one), axis=0) for one in (part.total, part.visits))
         found["mean_loss"] = (total / np.maximum(visits, 1))[index]
     return found
 

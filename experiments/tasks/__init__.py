@@ -8,6 +8,7 @@ from experiments.tasks.scores import SCORES, Score
 
 TASKS = {
     "classification": "experiments.tasks.classification:task",
+    "semi_supervised": "experiments.tasks.semi_supervised:task",
     "regression": "experiments.tasks.regression:task",
 }
 DEFAULT = "classification"  # for configs that name no task

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import rng
 from experiments.data import Examples
 from experiments.tasks.scores import Score
 
@@ -33,6 +34,7 @@ class Batch(NamedTuple):
     index: Any  # positions in the published file; typed Any because of `tuple.index`
     where: jax.Array  # False for padding
     drawn: Any = ()  # passed from `draw` to `units`: mixup partners, say, or hidden pixels
+    taught: Any = ()  # what `teach` returned
 
 
 class Units(NamedTuple):
@@ -44,6 +46,7 @@ class Units(NamedTuple):
     losses: jax.Array
     where: jax.Array  # same shape as losses; False for padding and ignored units
     extra: dict[str, jax.Array]  # inputs for the method: those of logits, labels, index that exist
+    kind: jax.Array | None = None  # same shape: 0, 1, ... below the problem's `kinds`
 
 
 class Recorded(NamedTuple):
@@ -59,8 +62,20 @@ def gathered(examples: Examples, rows, at: At | None) -> Batch:
     return Batch(inputs, targets, clean_targets, index, where=rows >= 0)
 
 
-def mean_over_units(values, where) -> jax.Array:
+def shuffled(seed, epoch, size: int, batch_size: int) -> jax.Array:
+    """The default `order`: every position once; the last batch is padded with -1."""
+    order = jnp.argsort(rng.bits(rng.key_for(seed, rng.ORDER, epoch), (size,)))
+    order = jnp.pad(order.astype(jnp.int32), (0, -size % batch_size), constant_values=-1)
+    return order.reshape(-1, batch_size)
+
+
+def mean_over_units(values, where, batch: Batch) -> jax.Array:
     return jnp.mean(values, where=where)
+
+
+# A record that there is not, or not yet, and a metric of a unit that does not count in it. On the
+# host it is NaN. Here NaN would stop users of jax_debug_nans at the first step.
+UNKNOWN = -np.inf
 
 
 class Problem(NamedTuple):
@@ -75,9 +90,18 @@ class Problem(NamedTuple):
     model: nn.Module  # called with inputs, train=bool and mask=Batch.where
     units: Callable[[Any, Batch], Units]  # (outputs, batch)
     draw: Callable[[Examples, Any, At | None], Batch] = gathered  # At is None in evaluation
+    # (seed, epoch, number of examples, batch size) -> the positions of each step, in as many rows
+    # as `shuffled` has. A position may not stand twice in a row.
+    order: Callable[[Any, Any, int, int], jax.Array] = shuffled
+    # (the model's outputs for given inputs, batch) -> Batch.taught, through which no gradient flows
+    teach: Callable[[Callable[[Any], Any], Batch], Any] | None = None
+    taught_by_average: bool = False  # whether `teach` gets the outputs of the averaged weights
     initial: Callable[[Any, jax.Array], Any] = lambda params, key: params  # can replace Flax's
-    mean: Callable[[jax.Array, jax.Array], jax.Array] = mean_over_units  # of weighted losses
-    metrics: Mapping[str, Callable[[Any, Batch], jax.Array]] = {}  # same shape as losses
+    kinds: int = 1  # kinds of units; the method keeps a state for each
+    # (weighted losses, where, batch) -> the scalar that is differentiated
+    mean: Callable[[jax.Array, jax.Array, Batch], jax.Array] = mean_over_units
+    # Values of the same shape as losses; UNKNOWN where a unit does not count.
+    metrics: Mapping[str, Callable[[Any, Batch], jax.Array]] = {}
     groups: Mapping[str, Callable[[Any, Any], Any]] = {}
     records: Mapping[str, Recorded] = {}
     rows_are_examples: bool = True  # False for mixtures: nothing is recorded per example

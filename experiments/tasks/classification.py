@@ -1,5 +1,7 @@
 """Image classification: cross entropy on labels, some of which may be wrong."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -15,7 +17,8 @@ from experiments.tasks.scores import SCORES
 
 def load(config, data_dir: str | None) -> Dataset:
     choose("config.model.name", config.model.name, networks.MODELS)  # before data is read
-    return data.build(config.data, config.noise, data_dir)
+    dataset = data.build(config.data, config.noise, data_dir)
+    return data.labelled(dataset, "train", "validation", "test")
 
 
 def build(config, dataset: Dataset) -> Problem:
@@ -57,13 +60,7 @@ def build(config, dataset: Dataset) -> Problem:
         extra=() if augment.mixup else ("logits", "labels", "index"),
         num_classes=classes,
         noise_matrix=noise_matrix,
-        facts={
-            "noise": {
-                "convention": config.noise.kind,
-                "realised_rate": data.realised_rate(dataset.train),
-                "labels_sha256": dataset.labels_sha256,
-            }
-        },
+        facts={"noise": noise_facts(config, dataset)},
         told=data.described(dataset, config.noise),
     )
 
@@ -77,6 +74,14 @@ def units(logits, batch: Batch) -> Units:
     part, partner = batch.drawn
     losses = part * losses + (1 - part) * cross_entropy(logits, batch.targets[partner])
     return Units(losses, batch.where, {})
+
+
+def noise_facts(config, dataset: Dataset) -> dict[str, Any]:
+    return {
+        "convention": config.noise.kind,
+        "realised_rate": data.realised_rate(dataset.train),
+        "labels_sha256": dataset.labels_sha256,
+    }
 
 
 cross_entropy = optax.softmax_cross_entropy_with_integer_labels
@@ -96,7 +101,7 @@ def is_clean(labels, clean_labels):
 
 def is_wrong(labels, clean_labels):
     """Returns a mask of the labels that are known to be wrong."""
-    return (clean_labels >= 0) & (labels != clean_labels)
+    return (labels >= 0) & (clean_labels >= 0) & (labels != clean_labels)
 
 
 def memorised(samples) -> dict[str, float]:

@@ -45,19 +45,32 @@ def normalise(images, dataset):
     return (images.astype(jnp.float32) - mean) / std
 
 
-def _below(bits, number: int):
+def below(bits, number: int):
     """Returns integers in [0, number) from the upper 16 bits, uniform to 1 in 65,536."""
     return ((bits >> 16) * number >> 16).astype(jnp.int32)
 
 
-def draw(images, positions, dataset: Dataset, augment: Augment, seed, step):
+def draw(images, positions, dataset: Dataset, augment: Augment, seed, step, purpose=rng.AUGMENT):
     """Returns the training images at `positions`: cropped, flipped, normalised, with Cutout."""
-    batch = positions.shape[0]
+    bits = bits_of(positions, seed, step, purpose)
+    drawn = normalise(crops(images, positions, augment, bits), dataset)
+    return cut_out(drawn, augment.cutout, bits)
+
+
+BITS = 5  # that an image needs
+
+
+def bits_of(positions, seed, step, purpose: int, number: int = BITS):
+    """Returns random bits of shape (number, batch)."""
+    # Drawn as (batch, number): padding a batch does not change the draws of its examples.
+    return rng.bits(rng.key_for(seed, purpose, step), (positions.shape[0], number)).T
+
+
+def crops(images, positions, augment: Augment, bits):
+    """Returns the images at `positions`, cropped and flipped, still uint8."""
     height, width = (size - 2 * augment.pad for size in images.shape[1:3])
-    # Shape (batch, 5), not (5, batch): padding a batch does not change the draws of its examples.
-    bits = rng.bits(rng.key_for(seed, rng.AUGMENT, step), (batch, 5)).T
     if augment.pad:
-        y, x = (_below(bits[i], 2 * augment.pad + 1) for i in (0, 1))
+        y, x = (below(bits[i], 2 * augment.pad + 1) for i in (0, 1))
         window = (1, height, width, images.shape[3])
 
         def crop(position, y, x):
@@ -71,15 +84,19 @@ def draw(images, positions, dataset: Dataset, augment: Augment, seed, step):
     if augment.flip:
         flip = (bits[2] >> 31 == 1)[:, None, None, None]
         drawn = jnp.where(flip, drawn[:, :, ::-1], drawn)
-    drawn = normalise(drawn, dataset)
-    if augment.cutout:
-        inside = []
-        for b, size in ((bits[3], height), (bits[4], width)):
-            below = jnp.arange(size)[None] - _below(b, size)[:, None] + augment.cutout // 2
-            inside.append((below >= 0) & (below < augment.cutout))
-        square = inside[0][:, :, None, None] & inside[1][:, None, :, None]
-        drawn = jnp.where(square, 0, drawn)
     return drawn
+
+
+def cut_out(images, side: int, bits):
+    """Sets a square around a random pixel of each normalised image to 0, which is the mean."""
+    if not side:
+        return images
+    inside = []
+    for b, size in zip(bits[3:5], images.shape[1:3], strict=True):
+        offset = jnp.arange(size)[None] - below(b, size)[:, None] + side // 2
+        inside.append((offset >= 0) & (offset < side))
+    square = inside[0][:, :, None, None] & inside[1][:, None, :, None]
+    return jnp.where(square, 0, images)
 
 
 class Mixture(NamedTuple):

@@ -17,4 +17,4 @@ class Score(NamedTuple):
 
 ACCURACY = Score("accuracy", "accuracy", scale=100.0, unit="%", target="label")
 MAE = Score("mae", "mean absolute error", larger_is_better=False, digits=3)
-SCORES = {"classification": ACCURACY, "regression": MAE}
+SCORES = {"classification": ACCURACY, "semi_supervised": ACCURACY, "regression": MAE}

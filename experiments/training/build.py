@@ -30,6 +30,7 @@ class Run(NamedTuple):
     optimizer: optax.GradientTransformation
     method: LossTransform
     weighs: bool  # whether the method gives each loss a weight
+    average: float  # decay of the moving average of the weights; 0: none
     dataset: Any  # has Examples as train, validation and test
     num_examples: int  # rows of arrays that are indexed by example
     layout: devices.Layout
@@ -68,14 +69,16 @@ def build_run(config, data_dir: str | None = None) -> Run:
     method = methods.make_method(config.loss, facts)
     networks = methods.networks(config.loss)
     check_inputs(method, networks, problem)
+    check_teacher(problem, networks, average_of(config))
     return Run(
         score=task.score,
         problem=problem,
         model=problem.model if networks == 1 else Networks(problem.model, networks),
         networks=networks,
         optimizer=optimizers.make(config.optimizer, config.epochs, steps),
-        method=method,
+        method=method if problem.kinds == 1 else methods.by_kind(method, problem.kinds),
         weighs=methods.weighs(config.loss),
+        average=average_of(config),
         dataset=dataset,
         num_examples=facts.num_examples,
         layout=layout,
@@ -99,6 +102,7 @@ def check_values(config) -> None:
         if name == "mean_of_last_10":
             within("config.epochs, for the mean of the last 10,", config.epochs, 10, 100_000)
     within("config.data.device_budget_mb", budget_mb(config), 0, float("inf"))
+    within("config.average.decay", average_of(config), 0, 0.999999)
 
 
 def section(config, name: str):
@@ -110,6 +114,21 @@ def section(config, name: str):
 def budget_mb(config) -> float:
     """Returns the largest size in MB of a training set kept on the device; 0 means no limit."""
     return section(config, "data").get("device_budget_mb", 0.0)
+
+
+def average_of(config) -> float:
+    """Returns the decay of the moving average of the weights; 0 means none."""
+    return section(config, "average").get("decay", 0.0)
+
+
+def check_teacher(problem: Problem, networks: int, average: float) -> None:
+    """Raises ValueError if a teacher lacks its averaged weights, or would teach two networks."""
+    if problem.teach and networks > 1:
+        said = "two networks that teach each other have no further teacher"
+        raise ValueError(f"config.loss.method: {said}; choose a method with one network")
+    if problem.taught_by_average and not average:
+        said = "the teacher is the moving average of the weights; expected above 0, got 0"
+        raise ValueError(f"config.average.decay: {said}")
 
 
 def check_batches(config, size: int, layout: devices.Layout) -> None:

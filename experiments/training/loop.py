@@ -187,7 +187,14 @@ def epoch_steps(loop: Loop, done: int) -> Iterator:
     """Yields (examples, order) for each remaining step of an epoch."""
     (config, run, _), epoch = loop.members[0], done // loop.steps + 1
     orders = [
-        epoch_order(one.config.seed, epoch, loop.size, config.batch_size, run.layout)
+        epoch_order(
+            one.config.seed,
+            epoch,
+            loop.size,
+            config.batch_size,
+            run.layout,
+            one.run.problem.order,
+        )
         for one in loop.members
     ]
     order = orders[0] if len(orders) == 1 else jnp.stack(orders)

@@ -241,6 +241,22 @@ def check_fits(loss: Mapping[str, Any], num_classes: int | None) -> None:
             raise ValueError(f"config.loss.{key}: {said}; choose one of {fitting}")
 
 
+def by_kind(method: LossTransform, kinds: int) -> LossTransform:
+    """Applies a method to each kind of units by itself: the input `kind` says which is whose."""
+
+    def init():
+        return jax.vmap(lambda _: method.init())(jnp.arange(kinds))
+
+    def update(losses, state, *, where, kind, **inputs):
+        def one(state, number):
+            return method.update(losses, state, where=where & (kind == number), **inputs)
+
+        transformed, state = jax.vmap(one)(state, jnp.arange(kinds))
+        return transformed.sum(axis=0), state  # what a method does not see, it makes 0
+
+    return LossTransform(init, update)
+
+
 def networks(loss) -> int:
     return 2 if loss.method in PAIRS else 1
 

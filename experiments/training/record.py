@@ -7,8 +7,9 @@ import numpy as np
 from experiments.runs import files, identity, lock, samples
 from experiments.runs.samples import Samples
 from experiments.runs.selection import selected_scores
+from experiments.tasks.base import UNKNOWN
 from experiments.training.build import Member, Run
-from experiments.training.step import UNKNOWN, TrainState, group_names, quantity_names
+from experiments.training.step import TrainState, group_names, quantity_names
 from superloss_jax import SuperLossState
 
 
@@ -42,10 +43,10 @@ def realised_rate(run: Run) -> float | None:
 def epoch_row(run: Run, epoch: int, sums, evaluated, loss_state, rows: Samples) -> dict:
     """Builds a row of metrics.jsonl; training metrics are averages over the epoch's steps."""
     sums, evaluated = jax.tree.map(lambda x: np.asarray(x, np.float64), (sums, evaluated))
-    names = quantity_names(run)[1:]
+    names = quantity_names(run)
     with np.errstate(invalid="ignore"):  # a group may be empty
-        means = dict(zip(group_names(run), nan_if_unknown(sums[:, 1:] / sums[:, :1]), strict=True))
-        held_out = {part: total[1:] / total[0] for part, total in evaluated.items()}
+        means = dict(zip(group_names(run), sums[0] / sums[1], strict=True))
+        held_out = {part: total / counts for part, (total, counts) in evaluated.items()}
     everything = dict(zip(names, means.pop("all"), strict=True))
     row = {f"train_{name}": everything[name] for name in names[:-1]}
     for group, values in means.items():

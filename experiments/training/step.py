@@ -11,13 +11,9 @@ import optax
 
 from experiments import rng
 from experiments.data import Examples
-from experiments.tasks.base import At
+from experiments.tasks.base import UNKNOWN, At
 from experiments.training import devices, methods
 from experiments.training.build import Run
-
-# A record that there is not, or not yet: on the host it is NaN. Here NaN would stop users of
-# jax_debug_nans at the first step.
-UNKNOWN = -np.inf
 
 
 class TrainState(NamedTuple):
@@ -26,9 +22,10 @@ class TrainState(NamedTuple):
     step: jax.Array
     params: Any
     batch_stats: Any
+    average: Any  # the moving average of both, or () without one
     opt_state: Any
     loss_state: Any
-    sums: jax.Array  # over this epoch, shape (groups, quantities)
+    sums: jax.Array  # and counts over this epoch, shape (2, groups, quantities)
     seen: dict[str, jax.Array]  # per-example records of the last visit, by index
     seed: jax.Array
     failed: jax.Array  # whether a loss or gradient was not finite; then the state no longer changes
@@ -39,7 +36,7 @@ def group_names(run: Run) -> tuple[str, ...]:
 
 
 def quantity_names(run: Run) -> tuple[str, ...]:
-    return ("count", "loss", *run.problem.metrics, "sigma")
+    return ("loss", *run.problem.metrics, "sigma")
 
 
 def init_state(run: Run, seed: int) -> TrainState:
@@ -50,16 +47,17 @@ def init_state(run: Run, seed: int) -> TrainState:
     )  # without jit, each operation would be compiled separately
     def init(seed):
         variables = initial_variables(run, seed)
-        params = variables["params"]
+        params, stats = variables["params"], variables.get("batch_stats", {})
         seen = {name: jnp.full(size, UNKNOWN) for name in ("loss", "weight")}
         seen |= {name: jnp.full(size, one.before) for name, one in records.items()}
         return TrainState(
             step=jnp.int32(0),
             params=params,
-            batch_stats=variables.get("batch_stats", {}),
+            batch_stats=stats,
+            average={"params": params, "batch_stats": stats} if run.average else (),
             opt_state=run.optimizer.init(params),
             loss_state=run.method.init(),
-            sums=jnp.zeros((len(group_names(run)), len(quantity_names(run)))),
+            sums=jnp.zeros((2, len(group_names(run)), len(quantity_names(run)))),
             seen=seen,
             seed=seed,
             failed=jnp.bool(False),
@@ -100,21 +98,25 @@ def differentiate(run: Run, state: TrainState, train: Examples, order) -> Outcom
     rows = jax.lax.with_sharding_constraint(rows, run.layout.rows)  # each device draws its own rows
     batch = run.problem.draw(train, rows, At(state.seed, state.step))
 
+    def outputs_of(variables, inputs):
+        dropout = rng.key_for(state.seed, rng.DROPOUT, state.step)
+        call = {"train": True, "mask": batch.where, "rngs": {"dropout": dropout}}
+        return run.model.apply(variables, inputs, mutable=["batch_stats"], **call)
+
+    if run.problem.teach:
+        teacher = state.average if run.problem.taught_by_average else variables_of(state)
+        taught = run.problem.teach(lambda inputs: outputs_of(teacher, inputs)[0], batch)
+        batch = batch._replace(taught=taught)
+
     def objective(params):
-        outputs, updated = run.model.apply(
-            {"params": params, "batch_stats": state.batch_stats},
-            batch.inputs,
-            train=True,
-            mask=batch.where,
-            mutable=["batch_stats"],
-            rngs={"dropout": rng.key_for(state.seed, rng.DROPOUT, state.step)},
-        )
-        losses, where, extra = of_each(run, run.problem.units)(outputs, batch)
+        outputs, updated = outputs_of(variables_of(state._replace(params=params)), batch.inputs)
+        losses, where, extra, kind = of_each(run, run.problem.units)(outputs, batch)
+        extra |= {} if kind is None else {"kind": kind}
         weighted, loss_state = run.method.update(losses, state.loss_state, where=where, **extra)
         weights = jnp.full_like(losses, UNKNOWN)
         if run.weighs:
             weights = methods.weights(run.method, losses, state.loss_state, where, extra)
-        means = of_each(run, lambda one: run.problem.mean(*one))((weighted, where))
+        means = of_each(run, lambda one: run.problem.mean(one[0], one[1], batch))((weighted, where))
         aux = outputs, losses, where, weights, loss_state, updated.get("batch_stats", {})
         # With two networks, add their means: each network learns from its own.
         return means.sum(), aux
@@ -139,6 +141,10 @@ def differentiate(run: Run, state: TrainState, train: Examples, order) -> Outcom
     )
 
 
+def variables_of(state: TrainState) -> dict[str, Any]:
+    return {"params": state.params, "batch_stats": state.batch_stats}
+
+
 def of_each(run: Run, function: Callable) -> Callable:
     """Maps the function over the leading axis of outputs if there are two networks."""
     if run.networks == 1:
@@ -161,21 +167,27 @@ def of_example(values, where):
 
 def quantities(run: Run, outputs, batch, losses) -> dict[str, jax.Array]:
     """Returns the quantities that are summed over units, by name."""
-    values = {"count": jnp.ones_like(losses), "loss": losses}
+    values = {"loss": losses}
     for name, metric in run.problem.metrics.items():
         values[name] = over_networks(run, of_each(run, metric)(outputs, batch))
     return values
 
 
 def sums_over_groups(run: Run, values: dict[str, jax.Array], where, batch) -> jax.Array:
-    """Sums the quantities over the units of each group; shape (groups, quantities)."""
+    """Sums and counts the quantities over the units of each group; (2, groups, quantities)."""
     masks = [where]
     for mask in run.problem.groups.values():
         own = mask(batch.targets, batch.clean_targets)
         masks.append(where & own.reshape(-1, *[1] * (where.ndim - 1)))
+    return sums_and_counts(values, jnp.stack([mask.reshape(-1) for mask in masks]))
+
+
+def sums_and_counts(values: dict[str, jax.Array], groups) -> jax.Array:
+    """Sums what is not UNKNOWN over the units of each group; shape (2, groups, quantities)."""
     flat = jnp.stack([value.reshape(-1) for value in values.values()])
-    groups = jnp.stack([mask.reshape(-1) for mask in masks])
-    return jnp.sum(jnp.where(groups[:, None], flat, 0), axis=-1)
+    counted = groups[:, None] & (flat != UNKNOWN)[None]
+    sums = jnp.sum(jnp.where(counted, flat, 0), axis=-1)
+    return jnp.stack([sums, jnp.sum(counted, axis=-1, dtype=sums.dtype)])
 
 
 def make_train_step(run: Run):
@@ -186,10 +198,12 @@ def make_train_step(run: Run):
         updates, opt_state = run.optimizer.update(out.grads, state.opt_state, state.params)
         finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((out.losses, out.grads))]
         failed = state.failed | ~jnp.stack(finite).all()
+        params = optax.apply_updates(state.params, updates)
         new = TrainState(
             step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
+            params=params,
             batch_stats=out.batch_stats,
+            average=averaged(run, state, {"params": params, "batch_stats": out.batch_stats}),
             opt_state=opt_state,
             loss_state=out.loss_state,
             sums=state.sums + out.sums,
@@ -211,39 +225,43 @@ def make_train_step(run: Run):
     return train_step
 
 
+def averaged(run: Run, state: TrainState, new):
+    """Returns the moving average of the weights, of which the first steps have equal shares."""
+    if not run.average:
+        return ()
+    part = jnp.maximum(1 - run.average, 1 / (state.step + 1))
+    return optax.incremental_update(new, state.average, part)
+
+
 EVALUATION_BATCH = 1000
 
 
 def make_evaluate(run: Run, over_runs: bool = False, axis: int | None = None):
-    """Returns `evaluate(state, examples)`, which sums each quantity, except sigma, over examples.
+    """Returns `evaluate(state, examples)`: sums and counts of each quantity, except sigma.
 
-    With `over_runs`, the state has a leading axis of runs. `axis` is the examples' axis of runs, or
-    None if all runs share them.
+    It evaluates the averaged weights, if there are any. With `over_runs`, the state has a leading
+    axis of runs. `axis` is the examples' axis of runs, or None if all runs share them.
     """
 
     @functools.partial(jax.jit, out_shardings=run.layout.whole)
-    def batch_sums(params, batch_stats, examples: Examples, rows):
+    def batch_sums(variables, examples: Examples, rows):
         rows = jax.lax.with_sharding_constraint(rows, run.layout.rows)
         batch = run.problem.draw(examples, rows, None)
-        variables = {"params": params, "batch_stats": batch_stats}
         outputs: Any = run.model.apply(variables, batch.inputs, train=False)
-        losses, where, _ = of_each(run, run.problem.units)(outputs, batch)
+        losses, where, *_ = of_each(run, run.problem.units)(outputs, batch)
         losses, where = over_networks(run, losses), over_networks(run, where)
         values = quantities(run, outputs, batch, losses)
-        flat = jnp.stack(list(values.values()))
-        return jnp.sum(jnp.where(where, flat, 0), axis=tuple(range(1, flat.ndim)))
+        return sums_and_counts(values, where.reshape(1, -1))[:, 0]
 
     if over_runs:
-        batch_sums = jax.jit(jax.vmap(batch_sums, in_axes=(0, 0, axis, None)))
+        batch_sums = jax.jit(jax.vmap(batch_sums, in_axes=(0, axis, None)))
 
     def evaluate(state: TrainState, examples: Examples):
         size, number = examples.index.shape[-1], devices.size(run.layout)
         runs = len(state.step) if over_runs else 1
         batch = -(-min(max(EVALUATION_BATCH // runs, 1), size) // number) * number
         rows = np.pad(np.arange(size, dtype=np.int32), (0, -size % batch), constant_values=-1)
-        return sum(
-            batch_sums(state.params, state.batch_stats, examples, part)
-            for part in rows.reshape(-1, batch)
-        )
+        variables = state.average if run.average else variables_of(state)
+        return sum(batch_sums(variables, examples, part) for part in rows.reshape(-1, batch))
 
     return evaluate

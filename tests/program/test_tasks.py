@@ -82,8 +82,8 @@ def test_units_are_weighed_and_padding_and_what_is_ignored_are_not():
     for name, values in seen.items():  # per example, the mean over its counted pixels
         mean = np.asarray(values).mean(1, where=hidden)
         np.testing.assert_allclose(np.asarray(after.seen[name])[index], mean, rtol=1e-4)
-    np.testing.assert_allclose(after.sums[0, 0], hidden.sum())
-    np.testing.assert_allclose(after.sums[0, 1], losses.sum(where=hidden), rtol=1e-4)
+    np.testing.assert_allclose(after.sums[1, 0], hidden.sum())
+    np.testing.assert_allclose(after.sums[0, 0, 0], losses.sum(where=hidden), rtol=1e-4)
 
 
 def test_it_resumes_bit_by_bit_and_alone_or_at_once(tmp_path):

@@ -1,0 +1,220 @@
+"""Semi-supervised classification: where a label is unknown (-1), the loss is one of consistency.
+
+The network should say of an image what a teacher says of another view of it.
+
+- `fixmatch`: the teacher is the network itself, and sees a crop. The network sees a strongly
+  augmented view, and its loss is the cross entropy with the class that the teacher holds most
+  likely. Only images count of which the teacher is sure. From Kihyuk Sohn et al., "FixMatch:
+  Simplifying Semi-Supervised Learning with Consistency and Confidence", NeurIPS 2020.
+- `mean_teacher`: the teacher is the moving average of the network, both see crops, and the loss is
+  the squared difference of their probabilities. From Antti Tarvainen and Harri Valpola, "Mean
+  Teachers Are Better Role Models", NeurIPS 2017.
+
+Images with and without a label are two kinds of units. The method has a state for each, so that
+SuperLoss compares a pseudo-label's loss with those of other pseudo-labels.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import data, rng
+from experiments.checks import choose, integer, within
+from experiments.data import Dataset, Examples
+from experiments.models import networks
+from experiments.tasks import classification, images, strong
+from experiments.tasks.base import UNKNOWN, At, Batch, Problem, Recorded, Task, Units
+from experiments.tasks.classification import cross_entropy
+from experiments.tasks.scores import SCORES
+
+LABELLED, UNLABELLED = range(2)  # kinds of units
+
+
+def load(config, data_dir: str | None) -> Dataset:
+    choose("config.model.name", config.model.name, networks.MODELS)  # before data is read
+    dataset = data.build(config.data, config.noise, data_dir)
+    unlabelled = int((dataset.train.targets < 0).sum())
+    number, batch = config.consistency.labelled, config.batch_size
+    integer("config.consistency.labelled", number, 1, len(dataset.train.index) - unlabelled)
+    if not 1 <= batch - number <= unlabelled:
+        said = f"expected {number} with a label and 1 to {unlabelled} without, got {batch}"
+        hint = "" if unlabelled else "; data.labelled=N hides all labels but N"
+        raise ValueError(f"config.batch_size: {said}{hint}")
+    return data.labelled(dataset, "validation", "test")
+
+
+def build(config, dataset: Dataset) -> Problem:
+    shape = dataset.train.inputs.shape[1:]
+    augment = images.augment(shape, **config.augment, mixup=0.0)
+    classes = len(dataset.class_names)
+
+    def initial(params, key):
+        return networks.torch_init(params, key) if config.model.init == "torch" else params
+
+    return Problem(
+        model=networks.make_model(**config.model, num_classes=classes, image_shape=shape),
+        units=units_of(**config.consistency),
+        draw=draw_of(dataset, augment, **config.consistency),
+        order=order_of(dataset.train.targets, config.consistency.labelled),
+        teach=teach,
+        taught_by_average=config.consistency.kind == "mean_teacher",
+        initial=initial,
+        kinds=2,
+        mean=mean_of(config.consistency.weight),
+        metrics={"accuracy": is_right},
+        groups={"clean": is_clean, "wrong": classification.is_wrong, "unlabelled": is_unlabelled},
+        records={
+            "predicted": Recorded(np.int32(-1), classification.predicted),
+            "taught": Recorded(np.int32(-1), taught),
+        },
+        stored=lambda examples: images.padded(examples, augment),
+        examine=examined,
+        facts={"noise": classification.noise_facts(config, dataset)},
+        told=data.described(dataset, config.noise),
+    )
+
+
+# --- Views. ---------------------------------------------------------------------------------------
+
+
+def draw_of(dataset: Dataset, augment: images.Augment, kind: str, operations: int = 0, **others):
+    """Returns `draw`: crops of images with a label, second views of those without."""
+    integer("config.consistency.operations", operations, 0, 20)
+    weak = augment._replace(cutout=0)
+
+    def strong_view(stored, rows, at: At):
+        number = images.BITS + strong.BITS * operations
+        bits = images.bits_of(rows, *at, rng.SECOND, number)
+        crops = images.crops(stored, rows, augment, bits)
+        view = strong.strong(crops, dataset, bits[images.BITS :])
+        return images.cut_out(view, augment.cutout, bits)
+
+    def weak_view(stored, rows, at: At):
+        return images.draw(stored, rows, dataset, weak, *at, rng.SECOND)
+
+    def draw(examples: Examples, rows, at: At | None) -> Batch:
+        stored, labels, clean_labels, index = examples
+        rest = labels[rows], clean_labels[rows], index[rows], rows >= 0
+        if at is None:
+            return Batch(images.normalise(stored[rows], dataset), *rest)
+        crops = images.draw(stored, rows, dataset, weak, *at)
+        known = (rest[0] >= 0)[:, None, None, None]
+        inputs = jnp.where(known, crops, second(stored, rows, at))
+        return Batch(inputs, *rest, drawn=crops)  # the teacher sees the crops
+
+    second = choose(
+        "config.consistency.kind", kind, {"fixmatch": strong_view, "mean_teacher": weak_view}
+    )
+    return draw
+
+
+def order_of(targets, labelled: int) -> Callable:
+    """Returns an `order` whose batches have `labelled` examples with a label, which come first."""
+    known, unknown = (np.flatnonzero(one).astype(np.int32) for one in (targets >= 0, targets < 0))
+
+    def order(seed, epoch, size: int, batch_size: int):
+        steps = -(-size // batch_size)
+        parts = ((known, labelled), (unknown, batch_size - labelled))
+        columns = [passes(seed, epoch, i, *part, steps) for i, part in enumerate(parts)]
+        return jnp.concatenate(columns, axis=1)
+
+    return order
+
+
+def passes(seed, epoch, purpose: int, positions, width: int, steps: int):
+    """Returns shape (steps, width): shuffles of all positions, one after another.
+
+    A shuffle ends with its last full row, so that no position stands twice in a row.
+    """
+    full = len(positions) // width
+    key = rng.key_for(seed, rng.ORDER, epoch)
+    bits = rng.bits(jax.random.fold_in(key, purpose), (-(-steps // full), len(positions)))
+    order = jnp.argsort(bits, axis=1)[:, : full * width]
+    return jnp.asarray(positions)[order].reshape(-1, width)[:steps]
+
+
+# --- Losses. --------------------------------------------------------------------------------------
+
+
+def teach(outputs_of: Callable, batch: Batch):
+    return jax.nn.softmax(outputs_of(batch.drawn))
+
+
+def units_of(kind: str, threshold: float = 0.0, **others) -> Callable:
+    """Returns `units`: a loss of the label where there is one, else of what the teacher says."""
+    within("config.consistency.threshold", threshold, 0, 1)
+    of_teacher = {"fixmatch": of_class, "mean_teacher": of_probabilities}[kind]
+
+    def units(logits, batch: Batch) -> Units:
+        known, where = batch.targets >= 0, batch.where
+        losses = cross_entropy(logits, jnp.maximum(batch.targets, 0))
+        if len(batch.taught):  # in training
+            losses = jnp.where(known, losses, of_teacher(logits, batch.taught))
+            where &= known | (batch.taught.max(-1) >= threshold)
+        kind_of_unit = jnp.where(known, LABELLED, UNLABELLED)
+        return Units(losses, where, {"index": batch.index}, kind_of_unit)
+
+    return units
+
+
+def of_class(logits, taught):
+    return cross_entropy(logits, taught.argmax(-1))
+
+
+def of_probabilities(logits, taught):
+    return jnp.mean((jax.nn.softmax(logits) - taught) ** 2, axis=-1)
+
+
+def mean_of(weight: float) -> Callable:
+    """Returns `mean`: over the labels, plus `weight` times that over all images without one."""
+    within("config.consistency.weight", weight, 0, 1e6)
+
+    def mean(losses, where, batch: Batch):
+        known = batch.targets >= 0
+        number = jnp.maximum(jnp.sum(batch.where & ~known), 1)
+        consistent = jnp.sum(losses, where=where & ~known) / number
+        return jnp.mean(losses, where=where & known) + weight * consistent
+
+    return mean
+
+
+# --- Metrics. -------------------------------------------------------------------------------------
+
+
+def is_right(logits, batch: Batch):
+    return jnp.where(batch.targets >= 0, classification.is_right(logits, batch), UNKNOWN)
+
+
+def is_clean(labels, clean_labels):
+    return (labels >= 0) & classification.is_clean(labels, clean_labels)
+
+
+def is_unlabelled(labels, clean_labels):
+    return labels < 0
+
+
+def taught(logits, batch: Batch):
+    return batch.taught.argmax(-1).astype(jnp.int32)
+
+
+def examined(samples) -> dict[str, float]:
+    """Returns how good the teacher's classes are, for the examples without a label seen so far.
+
+    `pseudo_label_weight` is their mean weight, `pseudo_label_accuracy` the share of right ones
+    among those whose true label is known, `pseudo_label_weighted` the same with weights.
+    """
+    seen = (samples["target"] < 0) & (samples["taught"] >= 0)
+    weights = np.where(np.isfinite(samples["weight"]), samples["weight"], 1)
+    known = seen & (samples["clean_target"] >= 0)
+    right = samples["taught"] == samples["clean_target"]
+    total = weights[known].sum() or np.nan
+    return classification.memorised(samples) | {
+        "pseudo_label_weight": float(weights[seen].mean()) if seen.any() else np.nan,
+        "pseudo_label_accuracy": float(right[known].mean()) if known.any() else np.nan,
+        "pseudo_label_weighted": float(weights[known & right].sum() / total),
+    }
+
+
+task = Task(SCORES["semi_supervised"], load, build)
