@@ -12,7 +12,7 @@ def get_config():
     config = base.get_config()
     config.task = "semi_supervised"
     config.consistency = ml_collections.ConfigDict({
-        "kind": "fixmatch",  # or mean_teacher, which needs average.decay
+        "kind": "fixmatch",  # or mean_teacher, which needs average.decay, or none
         "labelled": 16,  # examples with a label in each batch
         "weight": 1.0,  # of the mean loss of examples without a label
         "threshold": 0.95,  # for fixmatch: probability from which a pseudo-label counts; 0: all

@@ -107,7 +107,8 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
     "semi_supervised": CLASSES | {
         "augment": dict.fromkeys(("pad", "flip", "cutout"), always),
         "consistency": {
-            "kind": always, "weight": always, "labelled": always,
+            "kind": always, "labelled": always,
+            "weight": when("consistency.kind", "fixmatch", "mean_teacher"),
             "threshold": of_fixmatch, "operations": of_fixmatch,
         },
     },

@@ -10,6 +10,8 @@ The network should say of an image what a teacher says of another view of it.
   the squared difference of their probabilities. From Antti Tarvainen and Harri Valpola, "Mean
   Teachers Are Better Role Models", NeurIPS 2017.
 
+- `none`: only the labels count, in the same batches. This is what the others are compared with.
+
 Images with and without a label are two kinds of units. The method has a state for each, so that
 SuperLoss compares a pseudo-label's loss with those of other pseudo-labels.
 """
@@ -30,10 +32,12 @@ from experiments.tasks.classification import cross_entropy
 from experiments.tasks.scores import SCORES
 
 LABELLED, UNLABELLED = range(2)  # kinds of units
+KINDS = ("fixmatch", "mean_teacher", "none")
 
 
 def load(config, data_dir: str | None) -> Dataset:
     choose("config.model.name", config.model.name, networks.MODELS)  # before data is read
+    choose("config.consistency.kind", config.consistency.kind, dict.fromkeys(KINDS))
     dataset = data.build(config.data, config.noise, data_dir)
     unlabelled = int((dataset.train.targets < 0).sum())
     number, batch = config.consistency.labelled, config.batch_size
@@ -48,7 +52,7 @@ def load(config, data_dir: str | None) -> Dataset:
 def build(config, dataset: Dataset) -> Problem:
     shape = dataset.train.inputs.shape[1:]
     augment = images.augment(shape, **config.augment, mixup=0.0)
-    classes = len(dataset.class_names)
+    classes, kind = len(dataset.class_names), config.consistency.kind
 
     def initial(params, key):
         return networks.torch_init(params, key) if config.model.init == "torch" else params
@@ -57,18 +61,15 @@ def build(config, dataset: Dataset) -> Problem:
         model=networks.make_model(**config.model, num_classes=classes, image_shape=shape),
         units=units_of(**config.consistency),
         draw=draw_of(dataset, augment, **config.consistency),
-        order=order_of(dataset.train.targets, config.consistency.labelled),
-        teach=teach,
-        taught_by_average=config.consistency.kind == "mean_teacher",
+        order=order_of(dataset.train.targets, **config.consistency),
+        teach=None if kind == "none" else teach,
+        taught_by_average=kind == "mean_teacher",
         initial=initial,
-        kinds=2,
-        mean=mean_of(config.consistency.weight),
+        kinds=1 if kind == "none" else 2,
+        mean=mean_of(**config.consistency),
         metrics={"accuracy": is_right},
         groups={"clean": is_clean, "wrong": classification.is_wrong, "unlabelled": is_unlabelled},
-        records={
-            "predicted": Recorded(np.int32(-1), classification.predicted),
-            "taught": Recorded(np.int32(-1), taught),
-        },
+        records=records_of(kind),
         stored=lambda examples: images.padded(examples, augment),
         examine=examined,
         facts={"noise": classification.noise_facts(config, dataset)},
@@ -100,23 +101,23 @@ def draw_of(dataset: Dataset, augment: images.Augment, kind: str, operations: in
         if at is None:
             return Batch(images.normalise(stored[rows], dataset), *rest)
         crops = images.draw(stored, rows, dataset, weak, *at)
+        if kind == "none":
+            return Batch(crops, *rest)
+        view = strong_view if kind == "fixmatch" else weak_view
         known = (rest[0] >= 0)[:, None, None, None]
-        inputs = jnp.where(known, crops, second(stored, rows, at))
+        inputs = jnp.where(known, crops, view(stored, rows, at))
         return Batch(inputs, *rest, drawn=crops)  # the teacher sees the crops
 
-    second = choose(
-        "config.consistency.kind", kind, {"fixmatch": strong_view, "mean_teacher": weak_view}
-    )
     return draw
 
 
-def order_of(targets, labelled: int) -> Callable:
+def order_of(targets, labelled: int, kind: str, **others) -> Callable:
     """Returns an `order` whose batches have `labelled` examples with a label, which come first."""
     known, unknown = (np.flatnonzero(one).astype(np.int32) for one in (targets >= 0, targets < 0))
 
     def order(seed, epoch, size: int, batch_size: int):
         steps = -(-size // batch_size)
-        parts = ((known, labelled), (unknown, batch_size - labelled))
+        parts = ((known, labelled), (unknown, batch_size - labelled))[: 1 if kind == "none" else 2]
         columns = [passes(seed, epoch, i, *part, steps) for i, part in enumerate(parts)]
         return jnp.concatenate(columns, axis=1)
 
@@ -145,7 +146,7 @@ def teach(outputs_of: Callable, batch: Batch):
 def units_of(kind: str, threshold: float = 0.0, **others) -> Callable:
     """Returns `units`: a loss of the label where there is one, else of what the teacher says."""
     within("config.consistency.threshold", threshold, 0, 1)
-    of_teacher = {"fixmatch": of_class, "mean_teacher": of_probabilities}[kind]
+    of_teacher = of_class if kind == "fixmatch" else of_probabilities
 
     def units(logits, batch: Batch) -> Units:
         known, where = batch.targets >= 0, batch.where
@@ -153,8 +154,8 @@ def units_of(kind: str, threshold: float = 0.0, **others) -> Callable:
         if len(batch.taught):  # in training
             losses = jnp.where(known, losses, of_teacher(logits, batch.taught))
             where &= known | (batch.taught.max(-1) >= threshold)
-        kind_of_unit = jnp.where(known, LABELLED, UNLABELLED)
-        return Units(losses, where, {"index": batch.index}, kind_of_unit)
+        kinds = None if kind == "none" else jnp.where(known, LABELLED, UNLABELLED)
+        return Units(losses, where, {"index": batch.index}, kinds)
 
     return units
 
@@ -167,7 +168,7 @@ def of_probabilities(logits, taught):
     return jnp.mean((jax.nn.softmax(logits) - taught) ** 2, axis=-1)
 
 
-def mean_of(weight: float) -> Callable:
+def mean_of(weight: float = 0.0, **others) -> Callable:
     """Returns `mean`: over the labels, plus `weight` times that over all images without one."""
     within("config.consistency.weight", weight, 0, 1e6)
 
@@ -199,12 +200,19 @@ def taught(logits, batch: Batch):
     return batch.taught.argmax(-1).astype(jnp.int32)
 
 
+def records_of(kind: str) -> dict[str, Recorded]:
+    records = {"predicted": Recorded(np.int32(-1), classification.predicted)}
+    return records | ({} if kind == "none" else {"taught": Recorded(np.int32(-1), taught)})
+
+
 def examined(samples) -> dict[str, float]:
     """Returns how good the teacher's classes are, for the examples without a label seen so far.
 
     `pseudo_label_weight` is their mean weight, `pseudo_label_accuracy` the share of right ones
     among those whose true label is known, `pseudo_label_weighted` the same with weights.
     """
+    if "taught" not in samples:
+        return classification.memorised(samples)
     seen = (samples["target"] < 0) & (samples["taught"] >= 0)
     weights = np.where(np.isfinite(samples["weight"]), samples["weight"], 1)
     known = seen & (samples["clean_target"] >= 0)

@@ -44,7 +44,8 @@ class Loop(NamedTuple):
     train_step: Callable
     evaluate: Callable
     steps: int  # per epoch
-    size: int  # examples per epoch
+    size: int  # examples of the training set
+    batch: int  # examples per step
 
 
 def train(members: list[Member], signal: Callable[[], int | None] = lambda: None) -> list[dict]:
@@ -73,7 +74,7 @@ def train(members: list[Member], signal: Callable[[], int | None] = lambda: None
             evaluated = {part: loop.evaluate(state, own) for part, own in loop.held_out.items()}
             told = jax.device_get((state.sums, state.seen, state.loss_state, evaluated))
             state = state._replace(sums=zeros_like(loop, state.sums))
-            examples = min((done - before) * config.batch_size, loop.size)
+            examples = min((done - before) * loop.batch, loop.size)
             speed = speed_of(time.perf_counter() - start, examples, len(members))
             for i in alive(loop, failures):
                 rows[i].append(record.write_row(members[i], epoch, *nth(loop, told, i)))
@@ -96,7 +97,7 @@ def train(members: list[Member], signal: Callable[[], int | None] = lambda: None
 
 def make_loop(members: list[Member], signal) -> Loop:
     config, run, _ = members[0]
-    several = len(members) > 1
+    several, size = len(members) > 1, len(run.dataset.train.index)
     axis = 0 if several and any(one.run is not run for one in members) else None
     host = of_members(members, axis, lambda own: own.problem.stored(own.dataset.train))
     train_step = make_train_step(run)
@@ -118,8 +119,9 @@ def make_loop(members: list[Member], signal) -> Loop:
         held_out=devices.replicate(held_out, run.layout),
         train_step=train_step,
         evaluate=make_evaluate(run, several, axis),
-        steps=steps_per_epoch(config, len(run.dataset.train.index)),
-        size=len(run.dataset.train.index),
+        steps=steps_per_epoch(config, size),
+        size=size,
+        batch=jax.eval_shape(lambda: run.problem.order(0, 1, size, config.batch_size)).shape[1],
     )
 
 
