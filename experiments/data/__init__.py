@@ -53,6 +53,8 @@ def labelled(dataset: Dataset, *parts: str) -> Dataset:
         examples = getattr(dataset, part)
         if not (known := examples.targets >= 0).all():
             dataset = dataset._replace(**{part: examples.rows(known)})
+    if not len(dataset.train.index):
+        raise ValueError(f"data set {dataset.name}: no training example has a label")
     return dataset
 
 

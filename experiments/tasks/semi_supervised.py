@@ -153,7 +153,7 @@ def units_of(kind: str, threshold: float = 0.0, **others) -> Callable:
         losses = cross_entropy(logits, jnp.maximum(batch.targets, 0))
         if len(batch.taught):  # in training
             losses = jnp.where(known, losses, of_teacher(logits, batch.taught))
-            where &= known | (batch.taught.max(-1) >= threshold)
+            where = where & (known | (batch.taught.max(-1) >= threshold))
         kinds = None if kind == "none" else jnp.where(known, LABELLED, UNLABELLED)
         return Units(losses, where, {"index": batch.index}, kinds)
 

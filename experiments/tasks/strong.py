@@ -23,7 +23,8 @@ def strong(images, dataset, bits):
 
     Where nothing is left after a move, it fills with the mean.
     """
-    values, moves = images.astype(jnp.float32), jnp.eye(3, dtype=jnp.float32)
+    values = images.astype(jnp.float32)
+    moves = jnp.tile(jnp.eye(3, dtype=jnp.float32), (len(images), 1, 1))
     for chosen, size in zip(bits[::BITS], bits[1::BITS], strict=True):
         operation = plain.below(chosen, len(OPERATIONS))
         part = (size >> 8).astype(jnp.float32) / 2**24

@@ -100,7 +100,7 @@ def differentiate(run: Run, state: TrainState, train: Examples, order) -> Outcom
 
     def outputs_of(variables, inputs):
         dropout = rng.key_for(state.seed, rng.DROPOUT, state.step)
-        call = {"train": True, "mask": batch.where, "rngs": {"dropout": dropout}}
+        call: dict[str, Any] = {"train": True, "mask": batch.where, "rngs": {"dropout": dropout}}
         return run.model.apply(variables, inputs, mutable=["batch_stats"], **call)
 
     if run.problem.teach:

@@ -86,7 +86,7 @@ def test_npz_in_grey_without_a_test_set(tmp_path):
         ({"images": None}, "lacks array images"),
         ({"labels": np.arange(29) % 3}, r"shape \(30,\), got int64 of \(29,\)"),
         ({"labels": np.arange(30) / 3}, "labels as integers, one for each image, got float64"),
-        ({"labels": np.arange(30) - 1}, "expected labels from 0 to 28, got -1 to 28"),
+        ({"labels": np.arange(30) - 2}, "expected labels from 0 to 27, got -2 to 27; -1 marks"),
         ({"labels": np.arange(30) % 3 + 1}, "got 1, 2, 3; no example is of class 0: renumber"),
         ({"labels": np.arange(30) % 3 * 500}, "got 0, 500, 1000; no example is of class 1"),
         ({"labels": np.where(np.arange(30), np.arange(30) % 3, 99_999)}, "is of class 3: renumber"),
