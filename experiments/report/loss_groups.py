@@ -22,10 +22,11 @@ def members(rows: dict[str, np.ndarray], losses: np.ndarray) -> dict[str, np.nda
     wrong = samples.known_wrong(rows)
     if wrong is None:
         raise ValueError("it is not known which targets are wrong, or none is")
-    if not np.isfinite(losses[~wrong]).any():
+    right = rows["wrong"] == 0
+    if not np.isfinite(losses[right]).any():
         raise ValueError("no loss of a clean example was recorded")
-    low, high = np.nanquantile(losses[~wrong], (0.25, 0.75))
-    return {"easy": ~wrong & (losses <= low), "hard": ~wrong & (losses >= high), "wrong": wrong}
+    low, high = np.nanquantile(losses[right], (0.25, 0.75))
+    return {"easy": right & (losses <= low), "hard": right & (losses >= high), "wrong": wrong}
 
 
 def summarise(rows: dict[str, np.ndarray], losses: np.ndarray, split: int) -> Summary:

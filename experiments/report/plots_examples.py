@@ -58,11 +58,16 @@ def sigma_over_loss(found, order, split) -> Figure:
         wrong = samples.known_wrong(rows)
         groups = {"all": np.isfinite(rows["loss"])}
         if wrong is not None:
-            groups = {f"right {run.score.target}": ~wrong, f"wrong {run.score.target}": wrong}
+            target = run.score.target
+            groups = {f"right {target}": rows["wrong"] == 0, f"wrong {target}": wrong}
+            if (without := rows["wrong"] == samples.NO_TARGET).any():
+                groups[f"no {target}"] = without
         last = np.nanquantile(rows["loss"], 0.995)  # a few losses would leave the others no room
         some = np.random.default_rng(0).permutation(len(rows["loss"]))[:SEEN]
         bins = np.linspace(0, last, 50)
-        for (name, of), style, filled in zip(groups.items(), STYLES, (True, False), strict=False):
+        for (name, of), style, filled in zip(
+            groups.items(), STYLES, (True, False, False), strict=False
+        ):
             at = some[of[some]]
             upper.plot(rows["loss"][at], rows["weight"][at], style["marker"], ms=3, alpha=0.5,
                        mew=0, color=style["color"], label=name, rasterized=True)  # fmt: skip

@@ -19,7 +19,7 @@ def suspects(args) -> None:
     refuse_several(path, args)
     try:
         config = ml_collections.ConfigDict(stored.config_of(path))
-        rows = samples.read_samples(path)
+        rows = samples.with_target(samples.read_samples(path))
     except (OSError, ValueError) as error:
         raise ValueError(f"--workdir: expected a finished run: {error}") from None
     if not {"target", "predicted"} <= rows.keys() or "data" not in config:

@@ -1,8 +1,8 @@
 """Per-example records of a run, and how well they detect wrong targets.
 
 samples.npz has a row per training example: index; target and clean_target if they are numbers;
-wrong (1 or 0, -1 if unknown); loss; weight; what else the task records; and mean_loss if the method
-has it.
+wrong (1 or 0, -1 if unknown, -2 without a target); loss; weight; what else the task records; and
+mean_loss if the method has it.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from experiments.runs import files
 from superloss_jax import memory
 
 Samples = dict[str, np.ndarray]
+NO_TARGET = -2
 
 
 def collect(train: Examples, wrong: np.ndarray, seen, loss_state=()) -> Samples:
@@ -53,15 +54,23 @@ def suspicion(rows: Samples) -> Samples:
     return {name: score for name, score in scores.items() if np.isfinite(score).all()}
 
 
+def with_target(rows: Samples) -> Samples:
+    """Returns the examples that have a target."""
+    kept = rows["wrong"] != NO_TARGET
+    return rows if kept.all() else {name: values[kept] for name, values in rows.items()}
+
+
 def order(rows: Samples) -> np.ndarray:
-    """Returns positions, the most suspect first; ties go to the larger loss.
+    """Returns positions of targets, the most suspect first; ties go to the larger loss.
 
     Raises:
       ValueError: if the run has recorded no examples.
     """
+    places = np.flatnonzero(rows["wrong"] != NO_TARGET)
+    rows = with_target(rows)
     if not (scores := suspicion(rows)):
         raise ValueError("no example was recorded: mixtures are not")
-    return ranked(rows, [*scores.values()][-1])
+    return places[ranked(rows, [*scores.values()][-1])]
 
 
 def ranked(rows: Samples, score: np.ndarray) -> np.ndarray:
@@ -70,15 +79,16 @@ def ranked(rows: Samples, score: np.ndarray) -> np.ndarray:
 
 
 def known_wrong(rows: Samples) -> np.ndarray | None:
-    """Returns a mask of wrong targets; None if some are unknown, or all are wrong, or none is."""
-    wrong = rows["wrong"] == 1
-    return wrong if (rows["wrong"] >= 0).all() and 0 < wrong.sum() < len(wrong) else None
+    """Returns a mask of wrong targets; None if it is not known of some, or all are, or none is."""
+    wrong, right = rows["wrong"] == 1, rows["wrong"] == 0
+    return wrong if wrong.any() and right.any() and (rows["wrong"] != -1).all() else None
 
 
 def areas(rows: Samples) -> dict[str, float]:
     """Returns the AUROC of each score as a detector of wrong targets; ties count half."""
     from sklearn import metrics
 
+    rows = with_target(rows)
     wrong = known_wrong(rows)
     if wrong is None:
         return {}
@@ -90,6 +100,7 @@ def detectors(rows: Samples) -> dict[str, dict[str, float]]:
     """Returns AUROC, average precision, and precision at the number of wrong targets, by score."""
     from sklearn import metrics
 
+    rows = with_target(rows)
     wrong = known_wrong(rows)
     if wrong is None:
         return {}
@@ -121,7 +132,7 @@ def trusted(train: Examples, run: str, rate: float) -> np.ndarray:
     for name, own in (("index", train.index), ("target", train.targets)):
         if name not in rows or not np.array_equal(rows[name], own):
             raise ValueError(f"config.data.exclude: {run} was trained on another {name} set")
-    return np.sort(first[round(rate * len(first)) :])
+    return np.setdiff1d(np.arange(len(train.index)), first[: round(rate * len(first))])
 
 
 def check_examples(path: pathlib.Path, train: Examples, resumed: bool) -> None:

@@ -83,8 +83,9 @@ class Problem(NamedTuple):
 
     Model and units are required. In training, `draw` gets the training set as `stored` returns it;
     in evaluation, it gets data sets as loaded. `groups` maps names to masks computed from targets
-    and clean targets. The groups "clean" and "wrong" give further columns of metrics.jsonl, the
-    share of wrong targets, and scores of how well weights and losses detect them.
+    and clean targets; each gives further columns of metrics.jsonl. "clean" and "wrong" also give
+    the share of wrong targets, and scores of how well weights and losses detect them. Those of
+    "unlabelled" have no target that could be wrong.
     """
 
     model: nn.Module  # called with inputs, train=bool and mask=Batch.where

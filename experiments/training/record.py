@@ -25,10 +25,13 @@ def nan_if_unknown(values) -> np.ndarray:
 
 
 def wrong_targets(run: Run) -> np.ndarray:
-    """Returns 1 where a training target is wrong, 0 where it is right, -1 where it is unknown."""
+    """Returns 1 where a training target is wrong, 0 where it is right, -1 where that is not known.
+
+    It is -2 where there is no target: in the task's group "unlabelled".
+    """
     train, groups = run.dataset.train, run.problem.groups
     known = np.full(len(train.index), -1, np.int8)
-    for value, name in ((0, "clean"), (1, "wrong")):
+    for value, name in ((0, "clean"), (1, "wrong"), (samples.NO_TARGET, "unlabelled")):
         if name in groups:
             known[np.asarray(groups[name](train.targets, train.clean_targets))] = value
     return known

@@ -50,7 +50,7 @@ def test_noise_is_drawn_before_labels_are_hidden():
     known = train.targets >= 0
     np.testing.assert_array_equal(train.targets[known], whole.targets[known])
     wrong = record.wrong_targets(run)
-    assert (wrong[~known] == -1).all()
+    assert (wrong[~known] == samples.NO_TARGET).all()
     expected = (whole.targets != whole.clean_targets)[known]
     np.testing.assert_array_equal(wrong[known] == 1, expected)
     assert record.realised_rate(run) == pytest.approx(expected.mean())
