@@ -15,6 +15,7 @@ def get_config():
         "kind": "fixmatch",  # or mean_teacher, which needs average.decay, or none
         "labelled": 16,  # examples with a label in each batch
         "weight": 1.0,  # of the mean loss of examples without a label
+        "warmup_epochs": 0.0,  # epochs in which this weight rises linearly
         "threshold": 0.95,  # for fixmatch: probability from which a pseudo-label counts; 0: all
         "operations": 2,  # for fixmatch: random operations on the strong view
     })  # fmt: skip
@@ -25,3 +26,10 @@ def get_config():
     config.augment.cutout = 2
     config.average.decay = 0.99
     return config
+
+
+METHODS = (
+    {"consistency.kind": "none", "loss.method": "cross_entropy"},
+    {"consistency.kind": "fixmatch", "loss.method": "cross_entropy"},
+    {"consistency.kind": "fixmatch", "loss.method": "superloss", "consistency.threshold": 0.0},
+)

@@ -232,6 +232,9 @@ MODELS = {
     "resnet18": ResNet,
     "resnet34": functools.partial(ResNet, depths=(3, 4, 6, 3)),
     "preact_resnet18": preact,
+    "wrn28_2": functools.partial(
+        preact, depths=(4, 4, 4), widths=(32, 64, 128), stem=16, final_norm=True
+    ),
     "wrn28_10": functools.partial(
         preact, depths=(4, 4, 4), widths=(160, 320, 640), stem=16, final_norm=True
     ),

@@ -36,6 +36,11 @@ FIGURES: dict[str, tuple[str, Callable[..., Figure]]] = {
         " on (after ELR).",
         plots_metrics.memorisation,
     ),
+    "pseudo_labels": (
+        "The panels show over epochs how many pseudo-labels are right: of all, and weighted as the"
+        " method weighs them.",
+        plots_metrics.pseudo_labels,
+    ),
     "tau": ("The lines show SuperLoss's threshold, tau, over epochs.", plots_metrics.tau),
     "sigma_over_loss": (
         "Each point above is a training example in the last epoch; below stands how many have"

@@ -223,6 +223,16 @@ def memorisation(found, order, split) -> Figure:
     return over_epochs(found, order, panels, score.scale, f"{score.key}_wrong")
 
 
+def pseudo_labels(found, order, split) -> Figure:
+    """How often what a teacher says of unlabelled examples is right: of all, and by weight."""
+    unit = found[0].score.unit
+    panels = {
+        "pseudo_label_accuracy": drawing.axis_name("right pseudo-labels", unit),
+        "pseudo_label_weighted": drawing.axis_name("right pseudo-labels, by weight", unit),
+    }
+    return over_epochs(found, order, panels, found[0].score.scale, "pseudo_label_accuracy")
+
+
 def tau(found, order, split) -> Figure:
     """SuperLoss's threshold over epochs."""
     return over_epochs(found, order, {"tau": "tau, in units of the loss"}, 1, "tau")

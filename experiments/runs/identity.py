@@ -102,13 +102,14 @@ CLASSES: dict[str, Section] = {
     "model": dict.fromkeys(("name", "init", "dtype", "dropout"), always),
 }  # fmt: skip
 of_fixmatch = when("consistency.kind", "fixmatch")
+taught = when("consistency.kind", "fixmatch", "mean_teacher")
 READS: dict[str, dict[str, Section]] = {  # further keys, by task
     "classification": CLASSES,
     "semi_supervised": CLASSES | {
         "augment": dict.fromkeys(("pad", "flip", "cutout"), always),
         "consistency": {
             "kind": always, "labelled": always,
-            "weight": when("consistency.kind", "fixmatch", "mean_teacher"),
+            **dict.fromkeys(("weight", "warmup_epochs"), taught),
             "threshold": of_fixmatch, "operations": of_fixmatch,
         },
     },

@@ -17,6 +17,7 @@ SuperLoss compares a pseudo-label's loss with those of other pseudo-labels.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -60,13 +61,15 @@ def build(config, dataset: Dataset) -> Problem:
     return Problem(
         model=networks.make_model(**config.model, num_classes=classes, image_shape=shape),
         units=units_of(**config.consistency),
-        draw=draw_of(dataset, augment, **config.consistency),
+        draw=draw_of(
+            dataset, augment, warmup(config, len(dataset.train.index)), config.consistency
+        ),
         order=order_of(dataset.train.targets, **config.consistency),
         teach=None if kind == "none" else teach,
         taught_by_average=kind == "mean_teacher",
         initial=initial,
         kinds=1 if kind == "none" else 2,
-        mean=mean_of(**config.consistency),
+        mean=mean,
         metrics={"accuracy": is_right},
         groups={"clean": is_clean, "wrong": classification.is_wrong, "unlabelled": is_unlabelled},
         records=records_of(kind),
@@ -77,11 +80,26 @@ def build(config, dataset: Dataset) -> Problem:
     )
 
 
+def warmup(config, size: int) -> Callable:
+    """Returns a function of the step: the weight of the mean over images without a label."""
+    weight, epochs = (config.consistency.get(name, 0.0) for name in ("weight", "warmup_epochs"))
+    within("config.consistency.weight", weight, 0, 1e6)
+    within("config.consistency.warmup_epochs", epochs, 0, config.epochs)
+    steps = epochs * -(-size // config.batch_size)
+    return lambda step: weight * jnp.minimum(1, (step + 1) / max(steps, 1)).astype(jnp.float32)
+
+
 # --- Views. ---------------------------------------------------------------------------------------
 
 
-def draw_of(dataset: Dataset, augment: images.Augment, kind: str, operations: int = 0, **others):
+class Drawn(NamedTuple):
+    crops: jax.Array  # what the teacher sees
+    weight: jax.Array  # of the mean over images without a label
+
+
+def draw_of(dataset: Dataset, augment: images.Augment, weight: Callable, consistency):
     """Returns `draw`: crops of images with a label, second views of those without."""
+    kind, operations = consistency.kind, consistency.get("operations", 0)
     integer("config.consistency.operations", operations, 0, 20)
     weak = augment._replace(cutout=0)
 
@@ -106,7 +124,7 @@ def draw_of(dataset: Dataset, augment: images.Augment, kind: str, operations: in
         view = strong_view if kind == "fixmatch" else weak_view
         known = (rest[0] >= 0)[:, None, None, None]
         inputs = jnp.where(known, crops, view(stored, rows, at))
-        return Batch(inputs, *rest, drawn=crops)  # the teacher sees the crops
+        return Batch(inputs, *rest, drawn=Drawn(crops, weight(at.step)))
 
     return draw
 
@@ -140,7 +158,7 @@ def passes(seed, epoch, purpose: int, positions, width: int, steps: int):
 
 
 def teach(outputs_of: Callable, batch: Batch):
-    return jax.nn.softmax(outputs_of(batch.drawn))
+    return jax.nn.softmax(outputs_of(batch.drawn.crops))
 
 
 def units_of(kind: str, threshold: float = 0.0, **others) -> Callable:
@@ -168,17 +186,14 @@ def of_probabilities(logits, taught):
     return jnp.mean((jax.nn.softmax(logits) - taught) ** 2, axis=-1)
 
 
-def mean_of(weight: float = 0.0, **others) -> Callable:
-    """Returns `mean`: over the labels, plus `weight` times that over all images without one."""
-    within("config.consistency.weight", weight, 0, 1e6)
-
-    def mean(losses, where, batch: Batch):
-        known = batch.targets >= 0
-        number = jnp.maximum(jnp.sum(batch.where & ~known), 1)
-        consistent = jnp.sum(losses, where=where & ~known) / number
-        return jnp.mean(losses, where=where & known) + weight * consistent
-
-    return mean
+def mean(losses, where, batch: Batch):
+    """Returns the mean over the labels, plus the weighted mean over all images without one."""
+    known = batch.targets >= 0
+    supervised = jnp.mean(losses, where=where & known)
+    if not batch.drawn:
+        return supervised
+    number = jnp.maximum(jnp.sum(batch.where & ~known), 1)
+    return supervised + batch.drawn.weight * jnp.sum(losses, where=where & ~known) / number
 
 
 # --- Metrics. -------------------------------------------------------------------------------------

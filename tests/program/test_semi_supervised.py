@@ -78,7 +78,7 @@ def test_each_batch_has_its_labels_and_no_example_twice():
 
 def taught_by(run, state, batch):
     variables = state.average if run.problem.taught_by_average else step.variables_of(state)
-    return jax.nn.softmax(run.model.apply(variables, batch.drawn, train=True))
+    return jax.nn.softmax(run.model.apply(variables, batch.drawn.crops, train=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -93,7 +93,7 @@ def test_one_step_is_plain_arithmetic(kind):
     train = run.problem.stored(run.dataset.train)
     batch = run.problem.draw(train, order[0], step.At(0, 0))
     labels = np.asarray(batch.targets)
-    assert (np.asarray(batch.inputs == batch.drawn).all((1, 2, 3)) >= (labels >= 0)).all()
+    assert (np.asarray(batch.inputs == batch.drawn.crops).all((1, 2, 3)) >= (labels >= 0)).all()
     taught = taught_by(run, state, batch)
 
     def objective(params):
@@ -114,27 +114,31 @@ def test_one_step_is_plain_arithmetic(kind):
     assert not failed
     for a, b in zip(jax.tree.leaves(after.params), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6)
+    weights = build.build_run(config_of(**{"consistency.warmup_epochs": 0.5})).problem.draw
+    drawn = [float(weights(train, order[0], step.At(0, i)).drawn.weight) for i in (0, 1, 5, 9)]
+    np.testing.assert_allclose(drawn, [1 / 5.5, 2 / 5.5, 1, 1])
     index = np.asarray(batch.index)
     np.testing.assert_array_equal(after.seen["taught"][index], taught.argmax(-1))
 
 
 def test_a_pseudo_label_counts_from_the_threshold_on_and_the_mean_is_over_all():
     units = semi_supervised.units_of("fixmatch", threshold=0.6)
-    mean = semi_supervised.mean_of(weight=1.0)
+    drawn = semi_supervised.Drawn(None, 1.0)
     labels = np.array([2, -1, -1, -1, -1])
     taught = np.eye(3)[[0, 0, 1, 2, 2]] * 0.5 + 1 / 6
     taught[2] = (0.59, 0.41, 0.0)
     logits = jnp.log(jnp.asarray(np.full((5, 3), 1 / 3)))
     where = np.array([True] * 4 + [False])
-    batch = Batch(None, labels, labels, np.arange(5), where, (), taught)
+    batch = Batch(None, labels, labels, np.arange(5), where, drawn, taught)
     found = units(logits, batch)
     assert found.where.tolist() == [True, True, False, True, False]
     assert found.kind.tolist() == [0, 1, 1, 1, 1]
     np.testing.assert_allclose(found.losses, np.log(3), rtol=1e-6)
-    scalar = mean(found.losses, found.where, batch)
+    scalar = semi_supervised.mean(found.losses, found.where, batch)
     np.testing.assert_allclose(scalar, np.log(3) * (1 + 2 / 3), rtol=1e-6)
     none = batch._replace(where=np.array([True] + [False] * 4))
-    np.testing.assert_allclose(mean(found.losses, none.where, none), np.log(3), rtol=1e-6)
+    alone = semi_supervised.mean(found.losses, none.where, none)
+    np.testing.assert_allclose(alone, np.log(3), rtol=1e-6)
     accuracy = semi_supervised.is_right(jnp.eye(3)[jnp.array([2, 0, 0, 0, 0])], batch)
     assert accuracy.tolist() == [1.0] + [UNKNOWN] * 4
 
@@ -283,6 +287,7 @@ def test_what_is_recorded_of_pseudo_labels(tmp_path):
         ({"consistency.kind": "mixmatch"}, "expected one of fixmatch, mean_teacher, none, got"),
         ({"consistency.threshold": 1.5}, "config.consistency.threshold: expected"),
         ({"consistency.weight": -1.0}, "config.consistency.weight: expected"),
+        ({"consistency.warmup_epochs": 3.0}, "config.consistency.warmup_epochs: expected"),
         ({"consistency.operations": -1}, "config.consistency.operations: expected"),
         ({"average.decay": 1.0}, "config.average.decay: expected"),
         (
