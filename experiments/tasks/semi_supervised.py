@@ -9,7 +9,6 @@ The network should say of an image what a teacher says of another view of it.
 - `mean_teacher`: the teacher is the moving average of the network, both see crops, and the loss is
   the squared difference of their probabilities. From Antti Tarvainen and Harri Valpola, "Mean
   Teachers Are Better Role Models", NeurIPS 2017.
-
 - `none`: only the labels count, in the same batches. This is what the others are compared with.
 
 Images with and without a label are two kinds of units. The method has a state for each, so that

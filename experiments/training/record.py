@@ -62,7 +62,7 @@ def epoch_row(run: Run, epoch: int, sums, evaluated, loss_state, rows: Samples) 
 
 
 def tau(loss_state) -> float:
-    """Returns SuperLoss's threshold, averaged over classes if it is per class; NaN if none."""
+    """Returns SuperLoss's threshold, averaged over classes or kinds of units; NaN if none."""
     states = jax.tree.leaves(loss_state, is_leaf=lambda x: isinstance(x, SuperLossState))
     taus = [float(jnp.mean(state.tau)) for state in states if isinstance(state, SuperLossState)]
     return taus[-1] if taus else np.nan
