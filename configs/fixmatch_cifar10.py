@@ -38,6 +38,6 @@ def get_config():
 def sweep():
     for seed in range(3):
         for labelled in (250, 4000):
-            for method in semi_supervised.METHODS:
+            for method in semi_supervised.methods(warmup_epochs=1000.0):
                 seeds = {"seed": seed, "data.labelled_seed": seed}
                 yield {"data.labelled": labelled} | method | seeds
