@@ -76,6 +76,19 @@ def _friedman(split_seed, **unused) -> Source:
 
 
 def _mnist(data_dir, **unused) -> Source:
+    """Digit values of MNIST: 60,000 training images and 10,000 test images, prepared by TFDS."""
+    arrays = sources.find("mnist", places := sources.roots(data_dir))
+    if arrays is None:
+        said = f"expected a directory mnist in {places[0]}, as tfds build mnist"
+        raise NotThere(f"--data_dir: {said} --file_format=array_record makes it")
+    both = ("train", "test")
+    images, targets = (
+        np.concatenate([arrays[f"{part}_{kind}"] for part in both]) for kind in ("images", "labels")
+    )
+    return Source(images, targets, number=len(arrays["train_labels"]))
+
+
+def _mnist20k(data_dir, **unused) -> Source:
     """Digit values, from the first 10,000 training images of MNIST and its test set."""
     path = _find("mnist20k/mnist20k.npz", data_dir)
     with np.load(path, allow_pickle=False) as arrays:
@@ -118,7 +131,8 @@ def _images(path, pattern, side, **unused) -> Source:
 SOURCES: dict[str, Callable[..., Source]] = {
     "diabetes": _diabetes,
     "friedman": _friedman,
-    "mnist20k": _mnist,
+    "mnist": _mnist,
+    "mnist20k": _mnist20k,
     "california_housing": _california_housing,
     "images": _images,
 }

@@ -55,10 +55,7 @@ def sigma_over_loss(found, order, split) -> Figure:
     unknown = []
     for (upper, lower), run in zip(grid.T, drawn, strict=True):
         rows = samples.read_samples(run.path)
-        wrong = samples.known_wrong(rows)
-        groups = {"all": np.isfinite(rows["loss"])}
-        if wrong is not None:
-            groups = {f"right {run.score.target}": ~wrong, f"wrong {run.score.target}": wrong}
+        groups = groups_of(run, rows)
         last = np.nanquantile(rows["loss"], 0.995)  # a few losses would leave the others no room
         some = np.random.default_rng(0).permutation(len(rows["loss"]))[:SEEN]
         bins = np.linspace(0, last, 50)
@@ -84,6 +81,14 @@ def sigma_over_loss(found, order, split) -> Figure:
                          f" show {SEEN} examples at most, and the lower ones all, up to the loss"
                          " that 0.5 % exceed.", *unknown)  # fmt: skip
     return figure
+
+
+def groups_of(run: FinishedRun, rows) -> dict[str, np.ndarray]:
+    """The examples with a right and with a wrong target; all that were seen if that is unknown."""
+    wrong = samples.known_wrong(rows)
+    if wrong is None:
+        return {"all": np.isfinite(rows["loss"])}
+    return {f"right {run.score.target}": ~wrong, f"wrong {run.score.target}": wrong}
 
 
 def legend_of(panels) -> dict[str, Line2D]:

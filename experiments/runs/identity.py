@@ -36,7 +36,7 @@ def is_split(config: Flat) -> bool:
 def is_drawn(config: Flat) -> bool:
     """Whether the training examples of a regression depend on a seed."""
     chosen = config.get("data.validation") or config.get("data.examples")
-    return bool(chosen) or config.get("data.name") != "mnist20k"  # which has a test set
+    return bool(chosen) or config.get("data.name") not in ("mnist", "mnist20k")  # have a test set
 
 
 of_superloss = when("loss.method", "superloss", "trend_superloss")
