@@ -10,9 +10,10 @@ passed on (Zhang, Song, Qi 2017). `data.pattern` is a regular expression, whose 
 file's name is the target: here the digits before the first underscore. A random fifth of the faces
 is the test set. Errors above 10 years count as 10 in the truncated error.
 
-For an accelerator. Not run here, so there is no expected number. Expect the limit of the method: in
-a trial outside this repository with 3,000 faces, 40 % of the ages permuted and another lam, the mean
-absolute error was 13.4 to 13.8 years with SuperLoss and 11.1 without: rare ages are hard and fade.
+For an accelerator. Not run here, so there is no expected number. Expect the limit of the method:
+rare ages are hard and fade. In a trial outside this repository with 3,000 faces, 40 % of the ages
+permuted and another lam, the mean absolute error was 13.4 to 13.8 years with SuperLoss and 11.1
+without.
 """
 
 from configs import regression

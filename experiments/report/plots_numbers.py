@@ -19,6 +19,7 @@ from experiments.report.plots_metrics import (
     band,
     metrics_by_run,
     mixed,
+    not_shown,
     titles,
     wrong_rate,
 )
@@ -76,9 +77,10 @@ def by_tenths(found, order, split) -> Figure:
     columns = {column for row, column in cells if row in styles}
     if not columns:
         raise ValueError(f"no run has metrics of tenths of its targets. {unread}".rstrip(". "))
-    every = sorted({run.column for run in found})
-    shown = sorted(columns, key=lambda column: (wrong_rate(found, column), column))[:MOST]
-    headings = titles(shown, every)
+    rates = {column: wrong_rate(found, column) for column in columns}
+    noisiest = sorted(columns, key=lambda column: (-rates[column], column))
+    headings = titles(noisiest, sorted({run.column for run in found}))
+    shown = sorted(noisiest[:MOST], key=lambda column: (column[:4], rates[column], column))
     names = sorted({name for of in cells.values() for one in of for name in one})
     figure, grid = drawing.grid(len(names), len(shown), 2.8, 2.3, sharex=True, sharey="row")
     for (i, j), axes in np.ndenumerate(grid):
@@ -96,7 +98,8 @@ def by_tenths(found, order, split) -> Figure:
         axes.set_ylabel(name)
     groups = [of for cell, of in runs.by_cell(found).items() if cell in cells and cell[1] in shown]
     drawing.note(figure, "Training examples whose targets are right, in the last epoch, by tenths"
-                         " from the smallest targets to the largest.", band(groups), mixed(groups),
+                         " from the smallest targets to the largest.", band(groups),
+                 not_shown([headings[column] for column in noisiest[MOST:]]), mixed(groups),
                  unread, drawing.left_out(others))  # fmt: skip
     return figure
 
