@@ -5,8 +5,8 @@
     python -m experiments.report choose --workdir=results/regression_tuning
 
 Settings are compared by the error on 500 noisy validation targets, which needs no clean ones. The
-seeds are none of the tables'. 48 runs of 4 to 7 s on a CPU core. The defaults of all regressions, lam
-0.1 and scale 0.01, are among the best, which three seeds do not tell apart: docs/regression.md.
+seeds are none of the tables'. 48 runs of 4 to 7 s on a CPU core. The defaults of all regressions,
+lam 0.1 and scale 0.01, are among the best, which three seeds do not tell apart: docs/regression.md.
 """
 
 from configs import regression_mnist
