@@ -12,18 +12,20 @@ from configs import base
 def get_config():
     config = base.get_config()
     config.task = "regression"
+    del config.augment, config.noise.exact, config.model.init  # of classification
+    del config.data.variant, config.data.imbalance, config.data.imbalance_exact
     config.residual = ml_collections.ConfigDict({
         "loss": "huber",  # or l1 or l2, of standardised residuals
         "delta": 1.0,  # for huber: where it becomes linear
         "truncation": 0.0,  # of the truncated error, in the target's unit; 0: a tenth of the range
     })  # fmt: skip
-    config.data.update({
-        "examples": 0,  # number of training examples, validation included; 0: all
-        "pattern": config_dict.placeholder(str),  # for a folder of images: where names say targets
-        "side": 64,  # of images that are resized, in pixels
-    })  # fmt: skip
+    config.data.examples = 0  # number of training examples, validation included; 0: all
+    config.data.pattern = config_dict.placeholder(str)  # for a folder of images: a regular
+    # expression whose first group, in a file's name, is the target: docs/regression.md
+    config.data.side = 64  # pixels of a side that images are resized to
     config.noise.kind = "permute"  # or uniform, or given
     config.loss.base = "plain"
     config.loss.lam = 0.1  # losses of standardised targets are near 0.1
     config.loss.cauchy.scale = 0.01
+    config.loss.self_paced.threshold = 0.1
     return config

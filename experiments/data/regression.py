@@ -8,7 +8,7 @@ import csv
 import gzip
 import hashlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -21,24 +21,41 @@ from superloss_jax import noise
 KINDS = ("permute", "uniform", "given")
 
 
+class Scale(NamedTuple):
+    """Numbers of a data set that depend on its seeds."""
+
+    mean: Any  # of the training targets as they are given, wrong ones included
+    std: Any
+    range: Any  # of the clean training targets
+    variance: Any  # of the test targets
+    pixel_mean: Any = 0.0  # of images, per channel
+    pixel_std: Any = 1.0
+
+
+class Inputs(NamedTuple):
+    """An image or a row of numbers, and the scale, which is the same for all examples.
+
+    It lies beside each example because runs with other seeds are trained at once.
+    """
+
+    of: np.ndarray
+    scale: Scale
+
+
 class Targets(NamedTuple):
     """A data set of a regression. Targets are float32, in their own unit."""
 
     name: str
-    train: Examples
+    train: Examples  # with Inputs
     validation: Examples
     test: Examples
-    mean: tuple[float, ...]  # of images, per channel; (0,) for rows
-    std: tuple[float, ...]
-    target_mean: float  # of the training targets as they are given, wrong ones included
-    target_std: float
     low: float  # the range of the clean training targets
     high: float
     targets_sha256: str = ""  # of all training targets (noisy), before any split
 
     @property
     def is_images(self) -> bool:
-        return self.train.inputs.dtype == np.uint8
+        return self.train.inputs.of.dtype == np.uint8
 
 
 class Source(NamedTuple):
@@ -76,6 +93,19 @@ def _friedman(split_seed, **unused) -> Source:
 
 
 def _mnist(data_dir, **unused) -> Source:
+    """Digit values of MNIST: 60,000 training images and 10,000 test images, prepared by TFDS."""
+    arrays = sources.find("mnist", places := sources.roots(data_dir))
+    if arrays is None:
+        said = f"expected a directory mnist in {places[0]}, as tfds build mnist"
+        raise NotThere(f"--data_dir: {said} --file_format=array_record makes it")
+    both = ("train", "test")
+    images, targets = (
+        np.concatenate([arrays[f"{part}_{kind}"] for part in both]) for kind in ("images", "labels")
+    )
+    return Source(images, targets, number=len(arrays["train_labels"]))
+
+
+def _mnist20k(data_dir, **unused) -> Source:
     """Digit values, from the first 10,000 training images of MNIST and its test set."""
     path = _find("mnist20k/mnist20k.npz", data_dir)
     with np.load(path, allow_pickle=False) as arrays:
@@ -118,7 +148,8 @@ def _images(path, pattern, side, **unused) -> Source:
 SOURCES: dict[str, Callable[..., Source]] = {
     "diabetes": _diabetes,
     "friedman": _friedman,
-    "mnist20k": _mnist,
+    "mnist": _mnist,
+    "mnist20k": _mnist20k,
     "california_housing": _california_housing,
     "images": _images,
 }
@@ -142,13 +173,14 @@ def load(data, noise_config, data_dir: str | None = None) -> Targets:
     """
     checks.choose("config.data.name", data.name, SOURCES)
     checks.choose("config.noise.kind", noise_config.kind, dict.fromkeys(KINDS))
-    checks.seed("config.data.split_seed", data.split_seed)
+    seed = data.get("split_seed", 0)  # not there if nothing is drawn: see identity.py
+    checks.seed("config.data.split_seed", seed)
     options = {"path": data.path} if data.name == "images" else {}
     options |= {"pattern": data.pattern, "side": data.side} if data.name == "images" else {}
-    found = SOURCES[data.name](data_dir=data_dir, split_seed=data.split_seed, **options)
+    found = SOURCES[data.name](data_dir=data_dir, split_seed=seed, **options)
     targets = _checked(data.name, found.targets)
-    order = _shuffled(data.split_seed, rng.TEST, len(targets))
     if found.number is None:
+        order = _shuffled(seed, rng.TEST, len(targets))
         number = len(targets) // 5
         train, test = np.sort(order[number:]), np.sort(order[:number])
     else:
@@ -163,7 +195,8 @@ def load(data, noise_config, data_dir: str | None = None) -> Targets:
 
 def _checked(name: str, targets: np.ndarray) -> np.ndarray:
     """Returns the targets as float32, or says why they cannot be learnt."""
-    targets = np.asarray(targets, np.float32)
+    with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
+        targets = np.asarray(targets).astype(np.float32)
     bad = np.flatnonzero(~np.isfinite(targets))
     if len(bad):
         raise ValueError(f"config.data.name: {name}: target {bad[0]} is {targets[bad[0]]}")
@@ -194,12 +227,17 @@ def _corrupted(name: str, train: Examples, test: Examples, noise_config) -> Targ
     else:
         clean = np.full_like(clean, np.nan)  # which are right is not known
     train = train._replace(targets=noisy, clean_targets=clean)
-    images = train.inputs.dtype == np.uint8
-    mean, std = moments(train.inputs) if images else ((0.0,), (1.0,))
     digest = hashlib.sha256(noisy.astype("<f4").tobytes()).hexdigest()
-    own = float(noisy.mean(dtype=np.float64)), float(noisy.std(dtype=np.float64))
-    none = train.rows(slice(0))
-    return Targets(name, train, none, test, mean, std, *own, low, high, digest)
+    own = noisy.mean(dtype=np.float64), noisy.std(dtype=np.float64)
+    pixels = moments(train.inputs) if train.inputs.dtype == np.uint8 else ()
+    scale = Scale(*own, high - low, np.var(test.targets, dtype=np.float64), *pixels)
+    train, test = _scaled(train, scale), _scaled(test, scale)
+    return Targets(name, train, train.rows(slice(0)), test, low, high, digest)
+
+
+def _scaled(part: Examples, scale: Scale) -> Examples:
+    rows = Scale(*(np.broadcast_to(np.float32(x), (len(part.index), *np.shape(x))) for x in scale))
+    return part._replace(inputs=Inputs(part.inputs, rows))
 
 
 def _split(data, dataset: Targets) -> Targets:
@@ -212,6 +250,12 @@ def _split(data, dataset: Targets) -> Targets:
         return dataset
     order = _shuffled(data.split_seed, rng.VALIDATION, total)[:number]
     held_out = dataset.train.rows(np.sort(order[: data.validation]))
+    kind = data.get("validation_labels", "noisy")  # left out where noisy: see identity.py
+    checks.choose("config.data.validation_labels", kind, dict.fromkeys(("noisy", "clean")))
+    if kind == "clean":
+        if np.isnan(held_out.clean_targets).any():
+            raise ValueError("config.data.validation_labels: no clean targets are known: use noisy")
+        held_out = held_out._replace(targets=held_out.clean_targets)
     train = dataset.train.rows(np.sort(order[data.validation :]))
     return dataset._replace(train=train, validation=held_out)
 

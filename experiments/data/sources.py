@@ -33,6 +33,7 @@ MOMENTS = {
 # Result of _digest for the decoded arrays, taken from official files whose MD5 was verified.
 SHA256 = {"cifar10": "9bb26ea52d5b395389569734654d923ce7ba78a18a63b56115e3cecfb33f114d"}
 COUNTS = {"train": 50_000, "test": 10_000}  # CIFAR-10 and CIFAR-100
+MNIST_COUNTS = {"train": 60_000, "test": 10_000}
 FASHION_MNIST_FOLDERS = ("", "fashion-mnist", "/usr/share/datasets/fashion-mnist")  # last: Debian's
 
 
@@ -145,6 +146,8 @@ def _in_folder(name: str, root: pathlib.Path) -> tuple[list[pathlib.Path], Calla
         folder = prepared[-1].parent
         files = sorted(path for path in folder.iterdir() if path.is_file())
         return files, functools.partial(_read_tfds, name, folder)
+    if name == "mnist":
+        return [], dict
     archive = archives.ARCHIVES[name]
     path, pickled = (root / archive.file.replace("binary", kind) for kind in ("binary", "python"))
     if path.is_file():
@@ -184,7 +187,8 @@ def _read_tfds(name: str, folder: pathlib.Path) -> Arrays:
         import tensorflow_datasets as tfds
 
         builder = tfds.builder_from_directory(str(folder))
-        train, test = (_read_split(builder, *part) for part in COUNTS.items())
+        counts = MNIST_COUNTS if name == "mnist" else COUNTS
+        train, test = (_read_split(builder, *part) for part in counts.items())
     except Exception as error:  # TFDS raises many types
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise ValueError(f"data set {name}: cannot read {folder}: {reason}") from None
@@ -228,9 +232,10 @@ def _read_split(builder, split: str, count: int) -> tuple[np.ndarray, np.ndarray
         raise ValueError(f"{builder.name} {split}: expected {count} records, got {len(source)}")
     images = np.empty((count, *builder.info.features["image"].shape), np.uint8)
     labels, coarse = np.full(count, -1, np.int32), np.full(count, -1, np.int32)
-    # TFDS shuffles when it writes, but each id ends in the position in the official file.
-    for record in track(source, f"decoding {builder.name} {split}"):
-        index = int(record["id"].decode().rsplit("_", 1)[1])
+    # TFDS shuffles when it writes, but each id ends in the position in the official file. MNIST has
+    # no ids, and keeps the order of TFDS.
+    for i, record in enumerate(track(source, f"decoding {builder.name} {split}")):
+        index = int(record["id"].decode().rsplit("_", 1)[1]) if "id" in record else i
         images[index], labels[index] = record["image"], record["label"]
         if "coarse_label" in record:
             coarse[index] = record["coarse_label"]

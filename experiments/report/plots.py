@@ -13,6 +13,7 @@ from experiments.report import (
     plots_examples,
     plots_metrics,
     plots_noise,
+    plots_numbers,
     runs,
 )
 from experiments.report.drawing import STYLES, plt
@@ -52,6 +53,16 @@ FIGURES: dict[str, tuple[str, Callable[..., Figure]]] = {
         " and of those with a wrong {target}.",
         plots_examples.losses,
     ),
+    "predictions": (
+        "Each point is a training example in the last epoch: what is predicted over its given"
+        " {target}, where these are numbers.",
+        plots_numbers.predictions,
+    ),
+    "tenths": (
+        "The lines show error and weight of training examples by the size of their {target}, where"
+        " these are numbers.",
+        plots_numbers.by_tenths,
+    ),
 }
 
 SPLIT = 5  # the epoch after which easy and hard examples are told apart
@@ -70,7 +81,7 @@ def ranked(found: list[FinishedRun]) -> list[str]:
 
 
 def chosen(found: list[FinishedRun], asked: str | None) -> list[str]:
-    """The rows to draw: those asked for, or else superloss, cross_entropy and then the best."""
+    """The rows to draw: those asked for, or else superloss, the plain loss and then the best."""
     rows = ranked(found)
     if asked is not None:
         names = split_rows(asked, rows)
@@ -79,7 +90,7 @@ def chosen(found: list[FinishedRun], asked: str | None) -> list[str]:
         return names
     of_method = {run.row: run.results["config"]["loss"]["method"] for run in found}
     names = []
-    for method in ("superloss", "cross_entropy"):  # the plain one, if there is one
+    for method in ("superloss", "cross_entropy", "plain"):  # with no settings, if there is one
         same = [row for row in rows if of_method[row] == method]
         names += [method] if method in same else same[:1]
     return names + [row for row in rows if row not in names]

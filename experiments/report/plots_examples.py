@@ -55,13 +55,7 @@ def sigma_over_loss(found, order, split) -> Figure:
     unknown = []
     for (upper, lower), run in zip(grid.T, drawn, strict=True):
         rows = samples.read_samples(run.path)
-        wrong = samples.known_wrong(rows)
-        groups = {"all": np.isfinite(rows["loss"])}
-        if wrong is not None:
-            target = run.score.target
-            groups = {f"right {target}": rows["wrong"] == 0, f"wrong {target}": wrong}
-            if (without := rows["wrong"] == samples.NO_TARGET).any():
-                groups[f"no {target}"] = without
+        groups = groups_of(run, rows)
         last = np.nanquantile(rows["loss"], 0.995)  # a few losses would leave the others no room
         some = np.random.default_rng(0).permutation(len(rows["loss"]))[:SEEN]
         bins = np.linspace(0, last, 50)
@@ -89,6 +83,16 @@ def sigma_over_loss(found, order, split) -> Figure:
                          f" show {SEEN} examples at most, and the lower ones all, up to the loss"
                          " that 0.5 % exceed.", *unknown)  # fmt: skip
     return figure
+
+
+def groups_of(run: FinishedRun, rows) -> dict[str, np.ndarray]:
+    """The examples with a right, a wrong and no target; all that were seen if it is not known."""
+    wrong, target = samples.known_wrong(rows), run.score.target
+    if wrong is None:
+        return {"all": np.isfinite(rows["loss"])}
+    groups = {f"right {target}": rows["wrong"] == 0, f"wrong {target}": wrong}
+    without = rows["wrong"] == samples.NO_TARGET
+    return groups | ({f"no {target}": without} if without.any() else {})
 
 
 def legend_of(panels) -> dict[str, Line2D]:

@@ -140,15 +140,19 @@ def over_epochs(found, order, panels: dict[str, str], scale: float, needs: str) 
     figure = draw_panels(places, values, styles, panels, headings)
     drawn = [(row, *place) for place in places for row in styles if (row, *place) in values]
     cells = {(row, column): groups[row, column] for row, column, _ in drawn}
-    hidden = [headings[column] for column in noisiest[MOST:]]
-    number = f"{len(hidden)} condition{'s are' if len(hidden) > 1 else ' is'}"
     drawing.note(
-        figure, band(cells.values()), f"{number} not shown: {'; '.join(hidden)}." if hidden else "",
+        figure, band(cells.values()), not_shown([headings[column] for column in noisiest[MOST:]]),
         drawing.thinning(np.isfinite(values[at]).any(0).sum() for at in drawn),
         mixed(cells.values()), runs.settings(run for group in cells.values() for run in group),
         unread, drawing.left_out(others),
     )  # fmt: skip
     return figure
+
+
+def not_shown(hidden: list[str]) -> str:
+    """The sentence of a note about conditions for which there is no room."""
+    number = f"{len(hidden)} condition{'s are' if len(hidden) > 1 else ' is'}"
+    return f"{number} not shown: {'; '.join(hidden)}." if hidden else ""
 
 
 def titles(shown: list[Condition], every: list[Condition]) -> dict[Condition, str]:

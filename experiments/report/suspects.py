@@ -4,6 +4,7 @@ import csv
 import pathlib
 import shlex
 
+import jax
 import ml_collections
 import numpy as np
 
@@ -42,7 +43,8 @@ def suspects(args) -> None:
             numbers = (f"{rows[name][i]:.6g}" for name in ("weight", "loss"))
             writer.writerow([rows["index"][i], *both, *numbers])
     print(path / "suspects.csv")
-    images = [dataset.train.inputs[place[int(rows["index"][i])]] for i in first[:40]]
+    inputs = jax.tree.leaves(dataset.train.inputs)[0]  # of several, the first is what is shown
+    images = [inputs[place[int(rows["index"][i])]] for i in first[:40]]
     titles = []
     for i in first[:40]:
         given, predicted = (shown(rows[name][i], names) for name in ("target", "predicted"))

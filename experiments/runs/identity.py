@@ -36,7 +36,12 @@ def is_split(config: Flat) -> bool:
 def is_drawn(config: Flat) -> bool:
     """Whether the training examples of a regression depend on a seed."""
     chosen = config.get("data.validation") or config.get("data.examples")
-    return bool(chosen) or config.get("data.name") != "mnist20k"  # which has a test set
+    return bool(chosen) or config.get("data.name") not in ("mnist", "mnist20k")  # have a test set
+
+
+def clean_validation(config: Flat) -> bool:
+    """Whether a regression validates on clean targets; the others have the wrong ones, too."""
+    return bool(config.get("data.validation")) and config.get("data.validation_labels") != "noisy"
 
 
 of_superloss = when("loss.method", "superloss", "trend_superloss")
@@ -117,6 +122,7 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
         "data": {
             "name": always, "validation": always, "examples": always, "split_seed": is_drawn,
             **dict.fromkeys(("path", "sha256", "pattern", "side"), when("data.name", "images")),
+            "validation_labels": clean_validation,
         },
         "noise": {
             "kind": always, "rate": lambda config: config.get("noise.kind") != "given",

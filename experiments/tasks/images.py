@@ -38,7 +38,7 @@ def padded(examples: Examples, augment: Augment) -> Examples:
     return examples._replace(inputs=np.pad(examples.inputs, margin))
 
 
-def normalise(images, dataset):
+def normalise(images, dataset: Dataset):
     """Converts uint8 images to float32, normalised by the data set's mean and std per channel."""
     shape = (1, 1, 1, -1)  # explicit, for users who forbid rank promotion
     mean, std = (np.array(v, np.float32).reshape(shape) for v in (dataset.mean, dataset.std))

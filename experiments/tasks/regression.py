@@ -14,7 +14,6 @@ from experiments.checks import choose, positive
 from experiments.data import Examples, regression
 from experiments.data.regression import Targets
 from experiments.models import networks
-from experiments.tasks import images
 from experiments.tasks.base import At, Batch, Problem, Recorded, Task, Units
 from experiments.tasks.scores import SCORES
 
@@ -40,34 +39,35 @@ def load(config, data_dir: str | None) -> Targets:
 
 def build(config, dataset: Targets) -> Problem:
     loss_of = losses(**config.residual)
-    limit = config.residual.truncation or (dataset.high - dataset.low) / 10
-    positive("config.residual.truncation", limit)
-    spread = float(np.var(dataset.test.targets, dtype=np.float64))
+    limit = config.residual.truncation
+    if limit:
+        positive("config.residual.truncation", limit)
     model = model_of(config, dataset)
 
     def draw(examples: Examples, rows, at: At | None) -> Batch:
-        inputs, targets, clean, index = examples.rows(rows)
+        (inputs, scale), targets, clean, index = examples.rows(rows)
         if dataset.is_images:
-            inputs = images.normalise(inputs, dataset)
-        return Batch(inputs, targets, clean, index, rows >= 0)
+            mean, std = (x[:, None, None] for x in (scale.pixel_mean, scale.pixel_std))
+            inputs = (inputs.astype(jnp.float32) - mean) / std
+        return Batch(inputs, targets, clean, index, rows >= 0, scale)
 
     def residual(outputs, batch):
-        return outputs[..., 0] - (batch.targets - dataset.target_mean) / dataset.target_std
+        return outputs[..., 0] - (batch.targets - batch.drawn.mean) / batch.drawn.std
 
     def units(outputs, batch: Batch) -> Units:
         return Units(loss_of(residual(outputs, batch)), batch.where, {"index": batch.index})
 
     def error(outputs, batch):
-        return jnp.abs(residual(outputs, batch)) * dataset.target_std
+        return jnp.abs(residual(outputs, batch)) * batch.drawn.std
 
     def predicted(outputs, batch):
-        return outputs[..., 0] * dataset.target_std + dataset.target_mean
+        return outputs[..., 0] * batch.drawn.std + batch.drawn.mean
 
     def truncated(outputs, batch):
-        return jnp.minimum(error(outputs, batch), limit)
+        return jnp.minimum(error(outputs, batch), limit or batch.drawn.range / 10)
 
     def explained(outputs, batch):
-        return 1 - error(outputs, batch) ** 2 / spread
+        return 1 - error(outputs, batch) ** 2 / batch.drawn.variance
 
     return Problem(
         model=model,
@@ -83,7 +83,7 @@ def build(config, dataset: Targets) -> Problem:
 
 
 def model_of(config, dataset: Targets) -> Any:
-    shape = dataset.train.inputs.shape[1:]
+    shape = dataset.train.inputs.of.shape[1:]
     if dataset.is_images:
         return networks.make_model(**config.model, num_classes=1, image_shape=shape)
     if config.model.name != "mlp":

@@ -1,21 +1,20 @@
-"""Regression: its data, its numbers, and that everything else works as for classification."""
+"""Regression: its losses and scores, and that it trains and resumes as classification does."""
 
-import csv
 import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
 from sklearn.metrics import mean_absolute_error
 
 from configs import regression as defaults
 from experiments.data import regression as data
 from experiments.runs import files, samples
 from experiments.tasks import regression
-from experiments.training import build, devices, loop, step
+from experiments.training import build, devices, loop, seeds, step
 from experiments.training.order import epoch_order
+from experiments.training.stream import fits
 from tests.program.running import train_one
 from tests.program.test_main import main
 
@@ -26,10 +25,6 @@ def config_of(name="friedman", **overrides):
     with config.unlocked():
         config.update_from_flattened_dict(overrides)
     return config
-
-
-def loaded(config):
-    return data.load(config.data, config.noise)
 
 
 def test_losses_of_a_residual():
@@ -43,25 +38,6 @@ def test_losses_of_a_residual():
         np.testing.assert_allclose(regression.losses(name)(residual), values, rtol=1e-6)
     small = regression.losses("huber", delta=0.5)(residual)
     np.testing.assert_allclose(small[0], 0.5 * (3 - 0.25), rtol=1e-6)
-
-
-@pytest.mark.parametrize(("kind", "realised"), [("permute", 0.4), ("uniform", 0.4)])
-def test_wrong_targets_and_the_split_depend_on_their_seeds_alone(kind, realised):
-    overrides = {"noise.kind": kind, "noise.rate": 0.4, "data.validation": 100}
-    one = loaded(config_of(**overrides))
-    assert data.realised_rate(one.train) == pytest.approx(realised, abs=0.02)
-    assert [len(part.targets) for part in one[1:4]] == [3900, 100, 1000]
-    assert (one.test.targets == one.test.clean_targets).all()
-    np.testing.assert_allclose(one.train.inputs.mean(axis=0), 0, atol=0.05)
-    again, other = (
-        loaded(config_of(**overrides)),
-        loaded(config_of(**overrides | {"noise.seed": 1})),
-    )
-    assert again.targets_sha256 == one.targets_sha256 != other.targets_sha256
-    np.testing.assert_array_equal(other.train.clean_targets, one.train.clean_targets)
-    if kind == "uniform":
-        assert one.low <= one.train.targets.min()
-        assert one.train.targets.max() <= one.high
 
 
 def test_the_scores_are_those_of_the_targets_unit(tmp_path):
@@ -130,89 +106,50 @@ def test_a_run_that_is_killed_and_resumed_is_the_same(tmp_path, monkeypatch):
         with pytest.raises(RuntimeError, match="killed"):
             train_one(config, build.build_run(config), torn)
     train_one(config, build.build_run(config), torn)
-    for name in (files.METRICS, files.RESULTS):
+    for name in (files.METRICS, files.RESULTS, files.SAMPLES):
         assert (whole / name).read_bytes() == (torn / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("changes", [{"noise.seed": 1, "data.split_seed": 1}, {}])
+def test_seeds_at_once_are_those_alone(changes, tmp_path):
+    """Also with wrong targets, a test set and so a scale of their own."""
+    members: dict[str, list] = {"alone": [], "at_once": []}
+    own = {"noise.kind": "uniform", "devices": 1}
+    configs = [config_of("diabetes", **own), config_of("diabetes", **own, seed=1, **changes)]
+    first = build.build_run(configs[0])
+    runs = [first, build.build_run(configs[1]) if changes else first]
+    for kind, found in members.items():
+        for i, (config, run) in enumerate(zip(configs, runs, strict=True)):
+            found.append(build.Member(config, run, tmp_path / kind / str(i)))
+            found[-1].path.mkdir(parents=True)
+    for one in members["alone"]:
+        train_one(*one)
+    seeds.train_all(members["at_once"])
+    for one, other in zip(*members.values(), strict=True):
+        alone, at_once = (files.read_rows(x.path / files.METRICS)[-1] for x in (one, other))
+        assert files.at_once(other.path)["number"] == 2
+        for key, value in alone.items():
+            assert at_once[key] == pytest.approx(value, rel=1e-3, nan_ok=True), key
+
+
+def test_streamed_or_in_bfloat16_it_is_nearly_the_same(tmp_path):
+    rows = {}
+    for key, value in (("seed", 0), ("data.device_budget_mb", 0.01), ("model.dtype", "bfloat16")):
+        path = files.make_workdir(tmp_path / key)
+        config = config_of("diabetes", devices=1, **{key: value})
+        run = build.build_run(config)
+        train_one(config, run, path)
+        [*_, rows[key]] = files.read_rows(path / files.METRICS)
+    assert not fits(run.dataset.train, 0.01)
+    resident, streamed, narrow = rows.values()
+    assert streamed == pytest.approx(resident, rel=1e-5, nan_ok=True)
+    assert 0 < abs(narrow["test_mae"] - resident["test_mae"]) < 0.02 * resident["test_mae"]
 
 
 @pytest.mark.parametrize("method", ["trend_superloss", "self_paced", "mentornet", "loss_memory",
                                     "co_teaching", "cauchy", "trimmed", "plain"])  # fmt: skip
 def test_the_methods_that_need_no_classes(method):
     jax.block_until_ready(build.build_run(config_of(**{"loss.method": method})).method.init())
-
-
-def test_a_table_of_images(tmp_path):
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (12, 20, 30, 3), np.uint8)
-    lines = [("path", "target")]
-    for i, image in enumerate(pixels):
-        name = f"{i + 20}_{i % 2}_x.png"
-        Image.fromarray(image).save(tmp_path / name)
-        lines.append((name, str(i + 20)))
-    table = tmp_path / "ages.csv"
-    with open(table, "w", newline="") as file:
-        csv.writer(file).writerows(lines)
-    of = {"noise.rate": 0.0, "data.side": 16}
-    listed = loaded(config_of("images", **of, **{"data.path": str(table)}))
-    named = loaded(
-        config_of("images", **of, **{"data.path": str(tmp_path), "data.pattern": r"^(\d+)_"})
-    )
-    assert listed.train.inputs.shape == (10, 16, 16, 3)
-    for one, other in zip(jax.tree.leaves(listed.train), jax.tree.leaves(named.train), strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert sorted([*listed.train.targets, *listed.test.targets]) == list(range(20, 32))
-    (tmp_path / "20_0_x.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"20_0_x.png: no image that can be read"):
-        loaded(config_of("images", **of, **{"data.path": str(table)}))
-
-
-def with_targets(monkeypatch, targets):
-    source = data.Source(np.zeros((len(targets), 3), np.float32), np.array(targets))
-    monkeypatch.setitem(data.SOURCES, "friedman", lambda **options: source)
-    return config_of()
-
-
-@pytest.mark.parametrize(
-    ("targets", "message"),
-    [
-        ([*range(19), np.nan], "target 19 is nan"),
-        ([*range(19), np.inf], "target 19 is inf"),
-        ([1.5] * 20, "all targets are 1.5"),
-        ([1.0, 2.0], "expected 10 examples or more, got 2"),
-    ],
-)
-def test_targets_that_cannot_be_learnt(monkeypatch, targets, message):
-    with pytest.raises(ValueError, match=message):
-        loaded(with_targets(monkeypatch, targets))
-
-
-def test_mistakes(tmp_path):
-    (tmp_path / "text.csv").write_text("path,target\na.png,old\n")
-    (tmp_path / "other.csv").write_text("file,age\na.png,3\n")
-    for overrides, message in (
-        ({"noise.kind": "symmetric_exclusive"}, "expected one of permute, uniform, given, got"),
-        (
-            {"loss.method": "focal"},
-            "focal needs classes, which this task",
-        ),
-        ({"loss.method": "cross_entropy"}, "the loss of a regression without a method is plain"),
-        ({"loss.base": "bootstrap"}, "bootstrap needs classes"),
-        ({"loss.threshold": "per_class"}, "needs classes"),
-        ({"residual.loss": "l3"}, "config.residual.loss: expected one of huber, l1, l2"),
-        ({"residual.delta": 0.0}, "config.residual.delta: expected a finite number > 0"),
-        ({"residual.truncation": -1.0}, "config.residual.truncation: expected a finite number > 0"),
-        ({"model.name": "lenet"}, "friedman has rows of numbers, not images: choose mlp"),
-        ({"data.examples": 9000}, "config.data.examples: expected"),
-        ({"data.validation": 4000}, "config.data.validation: expected"),
-        ({"data.name": "diabets"}, "did you mean diabetes"),
-        ({"data.name": "images"}, "config.data.path: expected a CSV file or a folder"),
-        ({"data.name": "images", "data.path": "/no/such"}, "is neither a file nor a folder"),
-        ({"data.name": "images", "data.path": str(tmp_path)}, "a group for the target"),
-        ({"data.name": "images", "data.path": str(tmp_path / "text.csv")}, "'old' is no number"),
-        ({"data.name": "images", "data.path": str(tmp_path / "other.csv")}, "got file, age"),
-    ):
-        with pytest.raises(ValueError, match=message) as error:
-            build.build_run(config_of(**overrides))
-        assert "\n" not in str(error.value)
 
 
 def test_from_the_command_line_without_a_data_directory(tmp_path):
