@@ -1,0 +1,181 @@
+"""Runs with missing labels: resumed, streamed, at once, on several devices, swept and reported."""
+
+import csv
+import json
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.report import __main__ as report
+from experiments.report import plots, runs
+from experiments.runs import files, samples
+from experiments.training import build, devices, loop, step
+from experiments.training.order import epoch_order
+from tests.program.drawn import closing
+from tests.program.running import train_one
+from tests.program.test_main import main
+from tests.program.test_semi_supervised import KINDS, config_of
+
+closed = pytest.fixture(autouse=True)(closing)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_that_is_killed_and_resumed_is_the_same(tmp_path, kind, monkeypatch):
+    config = config_of(**KINDS[kind] | {"checkpoint.every_epochs": 1, "epochs": 3})
+    for name in ("whole", "torn"):
+        (tmp_path / name).mkdir()
+    train_one(config, build.build_run(config), tmp_path / "whole")
+    write_row = loop.record.write_row
+
+    def killed(member, epoch, *rest):
+        if epoch == 2:
+            raise RuntimeError("killed")
+        return write_row(member, epoch, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.record, "write_row", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            train_one(config, build.build_run(config), tmp_path / "torn")
+    train_one(config, build.build_run(config), tmp_path / "torn")
+    for name in (files.METRICS, files.RESULTS, files.SAMPLES):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "torn" / name).read_bytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_streamed_or_in_bfloat16(tmp_path, kind):
+    rows = {}
+    for name, more in (
+        ("resident", {}),
+        ("streamed", {"data.device_budget_mb": 1e-3}),
+        ("narrow", {"model.dtype": "bfloat16"}),
+    ):
+        (tmp_path / name).mkdir()
+        config = config_of(**KINDS[kind] | more)
+        train_one(config, build.build_run(config), tmp_path / name)
+        rows[name] = files.read_rows(tmp_path / name / files.METRICS)
+    assert rows["streamed"] == rows["resident"]
+    assert rows["narrow"] != rows["resident"]
+    close = pytest.approx(rows["resident"][-1]["test_loss"], rel=0.1)
+    assert rows["narrow"][-1]["test_loss"] == close
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_seeds_at_once_are_two_runs(tmp_path, kind):
+    def config(seed):
+        return config_of(**KINDS[kind] | {"seed": seed, "data.labelled_seed": seed})
+
+    alone, members = [], []
+    for seed in (0, 1):
+        run = build.build_run(config(seed))
+        for name in ("alone", "together"):
+            (tmp_path / f"{name}{seed}").mkdir()
+        alone.append(train_one(config(seed), run, tmp_path / f"alone{seed}"))
+        members.append(build.Member(config(seed), run, tmp_path / f"together{seed}"))
+    together = loop.train(members)
+    for one, other in zip(alone, together, strict=True):
+        last = other["last_epoch"]
+        for key in ("train_loss", "test_loss", "test_accuracy", "pseudo_label_accuracy"):
+            assert last[key] == pytest.approx(one["last_epoch"][key], rel=0.02, abs=2e-3)
+
+
+def test_what_is_recorded_of_pseudo_labels(tmp_path):
+    config = config_of(**{"epochs": 30, "consistency.threshold": 0.95, "report.losses": True})
+    results = train_one(config, build.build_run(config), tmp_path)
+    found = samples.read_samples(tmp_path)
+    seen = (found["target"] < 0) & (found["taught"] >= 0)
+    right = found["taught"] == found["clean_target"]
+    last = results["last_epoch"]
+    assert last["pseudo_label_accuracy"] == pytest.approx(right[seen].mean())
+    sure = seen & (found["weight"] > 0)
+    assert last["pseudo_label_weight"] == pytest.approx(sure.sum() / seen.sum())
+    assert last["pseudo_label_weighted"] == pytest.approx(right[sure].mean())
+    assert last["pseudo_label_weighted"] > last["pseudo_label_accuracy"] > 0.6
+    assert last["accuracy_unlabelled"] is None
+    assert last["train_accuracy"] == last["accuracy_clean"] > 0.9
+
+
+SWEEP = """
+from configs import semi_supervised
+
+def get_config():
+    config = semi_supervised.get_config()
+    config.epochs = 3
+    config.devices = 1
+    config.report.losses = True
+    config.noise.rate = 0.4
+    config.data.labelled = 650
+    config.consistency.labelled = 64
+    return config
+
+def sweep():
+    for method in semi_supervised.methods(warmup_epochs=1.0):
+        for seed in (0, 1):
+            yield method | {"seed": seed, "noise.seed": seed}
+"""
+
+
+def test_a_sweep_and_its_reports(tmp_path, monkeypatch, capsys):
+    (tmp_path / "few.py").write_text(SWEEP)
+    swept = tmp_path / "runs"
+    done = main(f"--config={tmp_path / 'few.py'}", f"--workdir={swept}", "--workers=2",
+                "--seeds_at_once=2", program="sweep")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+    def reported(*words):
+        monkeypatch.setattr(sys, "argv", ["report", *map(str, words)])
+        report.main()
+        return capsys.readouterr().out
+
+    results = [json.loads(path.read_text()) for path in swept.glob("*/results.json")]
+    values = [
+        100 * one["test_accuracy"]["last"]
+        for one in results
+        if one["config"]["loss"]["method"] == "superloss"
+    ]
+    table = reported("table", f"--workdir={swept}").replace("**", "")
+    assert f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}" in table
+    found = runs.finished_runs(swept)
+    drawn = {name: reason for name, _, _, reason in plots.drawn(found, None, 1)}
+    expected = {"accuracy_over_epochs", "memorisation", "pseudo_labels", "tau", "sigma_over_loss"}
+    assert {name for name, reason in drawn.items() if not reason} == expected | {"losses"}
+    path = next(run.path for run in found if run.results["config"]["loss"]["method"] == "superloss")
+    said = reported("suspects", f"--workdir={path}", "--number=50")
+    assert "of these 50, " in said
+    rows = samples.read_samples(path)
+    with open(path / "suspects.csv") as file:
+        listed = [int(line["index"]) for line in csv.DictReader(file)]
+    known = rows["index"][rows["target"] >= 0]
+    assert len(known) == 650
+    assert set(listed) <= set(known)
+    reported("html", f"--workdir={swept}", f"--output={tmp_path / 'page.html'}", "--split=1")
+    assert "pseudo-labels are right" in (tmp_path / "page.html").read_text()
+    reported("pack", f"--workdir={swept}")
+    assert reported("table", f"--workdir={swept}").replace("**", "") == table
+
+
+@pytest.mark.x64
+@pytest.mark.skipif(not jax.config.read("jax_enable_x64"), reason="compares in float64")
+@pytest.mark.parametrize("kind", KINDS)
+def test_eight_devices_are_one(kind):
+    found = []
+    for number in (1, 8):
+        overrides = {"devices": number, "optimizer.name": "sgd", "batch_size": 60}
+        run = build.build_run(config_of(**KINDS[kind] | overrides))  # 60 is no multiple of 8
+        run = run._replace(model=run.model.clone(dtype=jnp.float64))
+        state = step.init_state(run, 0)
+        wide = jax.tree.map(lambda x: x.astype(jnp.float64), (state.params, state.average))
+        state = state._replace(params=wide[0], average=wide[1])
+        state = devices.replicate(state, run.layout)
+        train = devices.replicate(run.problem.stored(run.dataset.train), run.layout)
+        order = epoch_order(0, 1, len(train.index), 60, run.layout, run.problem.order)
+        take_step = step.make_train_step(run)
+        for _ in range(10):
+            state, failed = take_step(state, train, order)
+        assert not failed
+        taken = state.params, state.average, jax.tree.leaves(state.loss_state)
+        found.append(jax.tree.map(np.asarray, taken))
+    for one, eight in zip(*map(jax.tree.leaves, found), strict=True):
+        np.testing.assert_allclose(one, eight, rtol=1e-7, atol=1e-9)
