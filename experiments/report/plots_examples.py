@@ -87,12 +87,11 @@ def sigma_over_loss(found, order, split) -> Figure:
 
 def groups_of(run: FinishedRun, rows) -> dict[str, np.ndarray]:
     """The examples with a right, a wrong and no target; all that were seen if it is not known."""
-    wrong, target = samples.known_wrong(rows), run.score.target
-    if wrong is None:
-        return {"all": np.isfinite(rows["loss"])}
-    groups = {f"right {target}": rows["wrong"] == 0, f"wrong {target}": wrong}
-    without = rows["wrong"] == samples.NO_TARGET
-    return groups | ({f"no {target}": without} if without.any() else {})
+    seen, target = np.isfinite(rows["loss"]), run.score.target
+    if samples.known_wrong(rows) is None:
+        return {"all": seen}
+    kinds = {f"right {target}": 0, f"wrong {target}": 1, f"no {target}": samples.NO_TARGET}
+    return {name: seen & (rows["wrong"] == i) for name, i in kinds.items() if i in rows["wrong"]}
 
 
 def legend_of(panels) -> dict[str, Line2D]:

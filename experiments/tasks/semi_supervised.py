@@ -229,6 +229,7 @@ def examined(samples) -> dict[str, float]:
         return classification.memorised(samples)
     seen = (samples["target"] < 0) & (samples["taught"] >= 0)
     weights = np.where(np.isfinite(samples["weight"]), samples["weight"], 1)
+    weights = np.where(np.isfinite(samples["loss"]), weights, 0)  # the teacher was not sure
     known = seen & (samples["clean_target"] >= 0)
     right = samples["taught"] == samples["clean_target"]
     total = weights[known].sum() or np.nan

@@ -127,14 +127,14 @@ def differentiate(run: Run, state: TrainState, train: Examples, order) -> Outcom
     losses, weights, where = (over_networks(run, one) for one in (losses, weights, where))
     values = quantities(run, outputs, batch, losses)
     values["sigma"] = weights
-    seen = {"loss": jnp.where(where, losses, 0), "weight": weights}
+    seen = {"loss": losses, "weight": weights}
     mean_outputs = jax.tree.map(functools.partial(over_networks, run), outputs)
     records = {name: one.of(mean_outputs, batch) for name, one in run.problem.records.items()}
     return Outcome(
         grads=grads,
         loss_state=loss_state,
         batch_stats=batch_stats,
-        losses=seen["loss"],
+        losses=jnp.where(where, losses, 0),
         sums=sums_over_groups(run, values, where, batch),
         index=jnp.where(batch.where, batch.index, run.num_examples),
         seen={name: of_example(value, where) for name, value in seen.items()} | records,
@@ -160,9 +160,11 @@ def over_networks(run: Run, values):
 
 
 def of_example(values, where):
-    """Averages over the units of each example."""
+    """Averages over the units of each example; UNKNOWN if none of them counts."""
     axes = tuple(range(1, values.ndim))
-    return values.mean(axis=axes, where=where) if axes else values
+    if axes:
+        values, where = values.mean(axis=axes, where=where), where.any(axis=axes)
+    return jnp.where(where, values, UNKNOWN)
 
 
 def quantities(run: Run, outputs, batch, losses) -> dict[str, jax.Array]:

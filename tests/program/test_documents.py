@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import shlex
 import sys
 from typing import NamedTuple
 
@@ -85,7 +86,7 @@ def test_tables_are_what_their_commands_print(case, tmp_path, capsys, monkeypatc
     monkeypatch.chdir(ROOT)
     printed = []
     for command in case.commands:
-        words = re.sub(r"--output=\S+", f"--output={tmp_path}/picture.png", command).split()
+        words = shlex.split(re.sub(r"--output=\S+", f"--output={tmp_path}/picture.png", command))
         monkeypatch.setattr(sys, "argv", ["report", *words])
         report.main()
         out = re.sub(r"\npicture.*", "", capsys.readouterr().out)
