@@ -14,6 +14,7 @@ from experiments.data import regression as data
 from experiments.data import sources
 from experiments.runs import files, identity
 from experiments.training import build
+from tests.program.test_identity import Reading
 from tests.program.test_main import ROOT, main
 from tests.program.test_regression import config_of
 
@@ -212,3 +213,22 @@ def test_validation_on_clean_targets():
     with pytest.raises(ValueError, match="no clean targets are known: use noisy"):
         loaded(config_of(**{"data.validation": 200, "data.validation_labels": "clean",
                             "noise.kind": "given"}))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {}, {"noise.rate": 0.0}, {"noise.kind": "given"}, {"residual.loss": "l1"},
+        {"data.name": "mnist"}, {"data.name": "mnist", "data.examples": 100},
+        {"data.validation": 20, "data.validation_labels": "clean"},
+    ],
+)  # fmt: skip
+def test_what_is_declared_is_what_is_read(overrides, monkeypatch):
+    own = data.Source(np.zeros((200, 3), np.float32), np.arange(200.0), number=150)
+    monkeypatch.setitem(data.SOURCES, "mnist", lambda **options: own)
+    config, read = config_of(**overrides), set()
+    build.build_run(config)  # gets no key that is not declared
+    monkeypatch.setattr(identity, "read_part", lambda config: config)
+    build.build_run(Reading(config, read))
+    flat = identity.flattened(config.to_dict())
+    assert {key for key in flat if identity.is_read(key, flat)} - read <= {"seed", "epochs"}
