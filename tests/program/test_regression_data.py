@@ -84,7 +84,8 @@ def with_targets(monkeypatch, targets):
     [
         ([*range(19), np.nan], "target 19 is nan"),
         ([*range(19), np.inf], "target 19 is inf"),
-        ([1.5] * 20, "all targets are 1.5"),
+        ([1.5] * 11 + [9.0] + [1.5] * 8, "all training targets are 1.5"),  # 9 is in the test set
+        ([1.5] * 20, "all training targets are 1.5"),
         ([1.0, 2.0], "expected 10 examples or more, got 2"),
     ],
 )
@@ -129,7 +130,7 @@ def test_mistakes(tmp_path):
         (["3", "nan"], "images: target 11 is nan"),
         (["3", "1e39"], "images: target 11 is inf"),
         (["3", "old"], "table.csv, line 13: the target 'old' is no number"),
-        (["7", "7"], "images: all targets are 7"),
+        (["7", "7"], "images: all training targets are 7"),
     ],
 )
 def test_a_bad_column_of_targets_is_one_line_and_leaves_nothing(tmp_path, targets, message):
