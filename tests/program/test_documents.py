@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import shlex
 import sys
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ CAPTIONS = (
     "Test accuracy in %; ",
     "Test mean absolute error; ",
     "Accuracy in % ",
+    "Mean absolute error on ",
     "Wrong labels found ",
     "Ours less ",
 )
@@ -85,7 +87,7 @@ def test_tables_are_what_their_commands_print(case, tmp_path, capsys, monkeypatc
     monkeypatch.chdir(ROOT)
     printed = []
     for command in case.commands:
-        words = re.sub(r"--output=\S+", f"--output={tmp_path}/picture.png", command).split()
+        words = shlex.split(re.sub(r"--output=\S+", f"--output={tmp_path}/picture.png", command))
         monkeypatch.setattr(sys, "argv", ["report", *words])
         report.main()
         out = re.sub(r"\npicture.*", "", capsys.readouterr().out)
