@@ -204,8 +204,6 @@ def _checked(name: str, targets: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"config.data.name: {name}: expected 10 examples or more, got {len(targets)}"
         )
-    if targets.min() == targets.max():
-        raise ValueError(f"config.data.name: {name}: all targets are {targets[0]:g}")
     return targets
 
 
@@ -213,6 +211,8 @@ def _corrupted(name: str, train: Examples, test: Examples, noise_config) -> Targ
     """Draws wrong targets for the whole training part, in its original order."""
     clean = train.targets
     low, high = float(clean.min()), float(clean.max())
+    if low == high:
+        raise ValueError(f"config.data.name: {name}: all training targets are {low:g}")
     noisy = clean
     if noise_config.kind != "given":
         checks.within("config.noise.rate", noise_config.rate, 0, 1)

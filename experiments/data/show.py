@@ -20,6 +20,8 @@ def main(argv: list[str]) -> None:
         refuse(ValueError(f"unexpected argument {argv[1]!r}"))
     config = CONFIG.value
     try:
+        if (task := config.get("task", "classification")) != "classification":
+            raise ValueError(f"--config: expected images with labels to draw, got the task {task}")
         dataset = build(config.data, config.noise, DATA_DIR.value)
         draw_picture(dataset, config.noise, OUTPUT.value)
     except (OSError, ValueError) as error:

@@ -50,14 +50,14 @@ SHARES = {"start", "every", "burn_in", "second_from", "warmup"}  # of a run, in 
 
 
 def note_content(config) -> None:
-    """Adds a hash of the user's own file to the config, so that other content is another run.
+    """Adds a hash of the user's own data to the config, so that other content is another run.
 
     A file that cannot be read gets no hash; reading it later reports the error.
     """
     data: Any = config.get("data", {})
     named: dict[str, pathlib.Path] = {}
     if hasattr(data, "get"):  # it may be anything in a user's own config
-        if data.get("name") == "npz" and data.get("path"):
+        if data.get("name") in ("npz", "images") and data.get("path"):
             named["sha256"] = checks.path("config.data.path", data.path)
         if data.get("exclude"):  # the samples of another run, which may be trained anew
             named["exclude_sha256"] = checks.path("config.data.exclude", data.exclude) / SAMPLES
@@ -68,6 +68,9 @@ def note_content(config) -> None:
 
 @functools.lru_cache
 def _content(path: pathlib.Path, size: int, changed: int) -> str:
+    if path.is_dir():  # of many files: their names and sizes
+        listed = sorted((one.name, one.stat().st_size) for one in path.iterdir())
+        return hashlib.sha256(repr(listed).encode()).hexdigest()[:16]
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 

@@ -19,6 +19,7 @@ CAPTIONS = (
     "Test accuracy in %; ",
     "Test mean absolute error; ",
     "Accuracy in % ",
+    "Mean absolute error on ",
     "Wrong labels found ",
     "Ours less ",
 )

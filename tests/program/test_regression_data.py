@@ -12,7 +12,9 @@ from PIL import Image
 from experiments import keys
 from experiments.data import regression as data
 from experiments.data import sources
+from experiments.runs import files, identity
 from experiments.training import build
+from tests.program.test_identity import Reading
 from tests.program.test_main import ROOT, main
 from tests.program.test_regression import config_of
 
@@ -60,7 +62,13 @@ def test_a_table_of_images(tmp_path):
     for one, other in zip(jax.tree.leaves(listed.train), jax.tree.leaves(named.train), strict=True):
         np.testing.assert_array_equal(one, other)
     assert sorted([*listed.train.targets, *listed.test.targets]) == list(range(20, 32))
+    config = config_of("images", **of, **{"data.path": str(tmp_path), "data.pattern": r"^(\d+)_"})
+    files.note_content(config)
+    before = identity.config_sha256(config.to_dict())
     (tmp_path / "20_0_x.png").write_bytes(b"no image")
+    files._content.cache_clear()
+    files.note_content(config)  # with another content it is another run
+    assert identity.config_sha256(config.to_dict()) != before
     with pytest.raises(ValueError, match=r"20_0_x.png: no image that can be read"):
         loaded(config_of("images", **of, **{"data.path": str(table)}))
 
@@ -76,7 +84,8 @@ def with_targets(monkeypatch, targets):
     [
         ([*range(19), np.nan], "target 19 is nan"),
         ([*range(19), np.inf], "target 19 is inf"),
-        ([1.5] * 20, "all targets are 1.5"),
+        ([1.5] * 11 + [9.0] + [1.5] * 8, "all training targets are 1.5"),  # 9 is in the test set
+        ([1.5] * 20, "all training targets are 1.5"),
         ([1.0, 2.0], "expected 10 examples or more, got 2"),
     ],
 )
@@ -121,7 +130,7 @@ def test_mistakes(tmp_path):
         (["3", "nan"], "images: target 11 is nan"),
         (["3", "1e39"], "images: target 11 is inf"),
         (["3", "old"], "table.csv, line 13: the target 'old' is no number"),
-        (["7", "7"], "images: all targets are 7"),
+        (["7", "7"], "images: all training targets are 7"),
     ],
 )
 def test_a_bad_column_of_targets_is_one_line_and_leaves_nothing(tmp_path, targets, message):
@@ -205,3 +214,22 @@ def test_validation_on_clean_targets():
     with pytest.raises(ValueError, match="no clean targets are known: use noisy"):
         loaded(config_of(**{"data.validation": 200, "data.validation_labels": "clean",
                             "noise.kind": "given"}))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {}, {"noise.rate": 0.0}, {"noise.kind": "given"}, {"residual.loss": "l1"},
+        {"data.name": "mnist"}, {"data.name": "mnist", "data.examples": 100},
+        {"data.validation": 20, "data.validation_labels": "clean"},
+    ],
+)  # fmt: skip
+def test_what_is_declared_is_what_is_read(overrides, monkeypatch):
+    own = data.Source(np.zeros((200, 3), np.float32), np.arange(200.0), number=150)
+    monkeypatch.setitem(data.SOURCES, "mnist", lambda **options: own)
+    config, read = config_of(**overrides), set()
+    build.build_run(config)  # gets no key that is not declared
+    monkeypatch.setattr(identity, "read_part", lambda config: config)
+    build.build_run(Reading(config, read))
+    flat = identity.flattened(config.to_dict())
+    assert {key for key in flat if identity.is_read(key, flat)} - read <= {"seed", "epochs"}
