@@ -26,8 +26,8 @@ def sweep():
     }
     for seed in (100, 101):
         seeds = {"seed": seed, "data.labelled_seed": seed, "data.split_seed": seed}
-        for threshold in (0.95, 0.8):
-            yield {"consistency.threshold": threshold} | seeds
+        for sure in (0.95, 0.8):
+            yield {"consistency.threshold": sure} | seeds
         yield {"consistency.kind": "none"} | seeds
         yield semi_supervised.MEAN_TEACHER | seeds
         for lam in (0.03, 0.1, 0.3, 1.0):

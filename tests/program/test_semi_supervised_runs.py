@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import fixmatch_cifar10, semi_supervised_cifar10
 from experiments.report import __main__ as report
 from experiments.report import plots, runs
 from experiments.runs import files, samples
@@ -16,6 +17,7 @@ from experiments.training import build, devices, loop, step
 from experiments.training.order import epoch_order
 from tests.program.drawn import closing
 from tests.program.running import train_one
+from tests.program.test_data import DATA_DIR, needs_cifar10
 from tests.program.test_main import main
 from tests.program.test_semi_supervised import KINDS, config_of
 
@@ -154,6 +156,24 @@ def test_a_sweep_and_its_reports(tmp_path, monkeypatch, capsys):
     assert "pseudo-labels are right" in (tmp_path / "page.html").read_text()
     reported("pack", f"--workdir={swept}")
     assert reported("table", f"--workdir={swept}").replace("**", "") == table
+
+
+@needs_cifar10
+@pytest.mark.parametrize("configs", [fixmatch_cifar10, semi_supervised_cifar10])
+def test_the_configs_of_cifar10_build_with_every_method(configs):
+    points = list(configs.sweep())
+    points = points[: len(points) // 3]  # of one seed
+    for point in points:
+        config = configs.get_config()
+        config.update_from_flattened_dict(point)
+        run = build.build_run(config, DATA_DIR)
+        targets = run.dataset.train.targets
+        assert (targets >= 0).sum() == config.data.labelled
+        order = jax.eval_shape(
+            lambda run=run, size=len(targets): run.problem.order(0, 1, size, 512)
+        )
+        alone = config.consistency.kind == "none"
+        assert order.shape == (98, config.consistency.labelled if alone else 512)
 
 
 @pytest.mark.x64
