@@ -169,9 +169,7 @@ def test_the_configs_of_cifar10_build_with_every_method(configs):
         run = build.build_run(config, DATA_DIR)
         targets = run.dataset.train.targets
         assert (targets >= 0).sum() == config.data.labelled
-        order = jax.eval_shape(
-            lambda run=run, size=len(targets): run.problem.order(0, 1, size, 512)
-        )
+        order = epoch_order(0, 1, len(targets), 512, run.layout, run.problem.order)
         alone = config.consistency.kind == "none"
         assert order.shape == (98, config.consistency.labelled if alone else 512)
 
