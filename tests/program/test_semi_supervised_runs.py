@@ -161,9 +161,7 @@ def test_a_sweep_and_its_reports(tmp_path, monkeypatch, capsys):
 @needs_cifar10
 @pytest.mark.parametrize("configs", [fixmatch_cifar10, semi_supervised_cifar10])
 def test_the_configs_of_cifar10_build_with_every_method(configs):
-    points = list(configs.sweep())
-    points = points[: len(points) // 3]  # of one seed
-    for point in points:
+    for point in list(configs.sweep())[:4]:
         config = configs.get_config()
         config.update_from_flattened_dict(point)
         run = build.build_run(config, DATA_DIR)
