@@ -4,7 +4,9 @@
     python -m experiments.sweep --config=configs/regression_diabetes.py \\
         --workdir=results/regression_diabetes
 
-A random fifth of the patients is the test set.
+A random fifth of the patients is the test set. 55 runs of 3 to 6 s on a CPU core. Test error at the
+last epoch, 40 % permuted, 5 seeds: 56.2 +- 4.3 plain, 55.3 +- 2.2 SuperLoss, 53.7 +- 3.2 Cauchy;
+more in docs/regression.md.
 """
 
 from configs import regression

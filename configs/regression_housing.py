@@ -6,7 +6,8 @@
         --workdir=results/regression_housing --data_dir=DIR
 
 `DIR/california_housing/housing.csv.gz` has 20,640 rows (Pace and Barry 1997); a random fifth is the
-test set.
+test set. 33 runs of 4 to 10 s on a CPU core. Test error at the last epoch, 40 % permuted, 3 seeds:
+46,000 +- 600 plain, 37,700 +- 800 SuperLoss, 37,100 +- 1,100 Cauchy; more in docs/regression.md.
 """
 
 from configs import regression
