@@ -280,7 +280,9 @@ def _advance(state: RememberedState, batch: Batch) -> RememberedState:
     fitted = state.below.astype(dtype) / jnp.maximum(state.seen, 1).astype(dtype)
     # Where held-out examples fail at nothing, nothing can be memorised, and g falls to 0.
     least = jnp.finfo(dtype).tiny
-    memory = jnp.clip(_within(state.memory) + (fitted - known) / jnp.maximum(1 - known, least), 0, 1)
+    memory = jnp.clip(
+        _within(state.memory) + (fitted - known) / jnp.maximum(1 - known, least), 0, 1
+    )
     new = state._replace(
         memory=memory, held_out=held_out, seen=state.seen * 0, below=state.below * 0
     )
