@@ -13,12 +13,8 @@ from superloss_jax._data_parameters import (
 )
 from superloss_jax._early_learning import EarlyLearningState, early_learning
 from superloss_jax._loss_memory import LossMemoryState, loss_memory
-from superloss_jax._remembered_superloss import (
-    RememberedState,
-    advance,
-    check_memory,
-    remembered_superloss,
-)
+from superloss_jax._remembered_state import RememberedState, advance, check_memory
+from superloss_jax._remembered_superloss import remembered_superloss
 from superloss_jax._self_filter import SelfFilterState, self_filter
 from superloss_jax._trend_superloss import TrendState, trend_superloss
 
