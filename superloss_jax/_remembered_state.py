@@ -125,4 +125,4 @@ def check_memory(state: Any) -> None:
     for part in jax.tree.leaves(state, is_leaf=lambda one: isinstance(one, RememberedState)):
         if isinstance(part, RememberedState) and not isinstance(part.memory, jax.core.Tracer):
             for memory in np.ravel(part.memory):
-                check_number("state: memory of remembered_superloss", memory, ZERO_TO_ONE)
+                check_number("state: memory of remembered_superloss", float(memory), ZERO_TO_ONE)
