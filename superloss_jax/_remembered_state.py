@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from superloss_jax._checks import ZERO_TO_ONE, check_number
-from superloss_jax._inputs import Batch, read_batch
+from superloss_jax._inputs import Batch, as_array, read_batch
 from superloss_jax._thresholds_base import SuperLossState
 
 Tree = TypeVar("Tree")
@@ -74,7 +74,7 @@ def advance(state: Tree, held_out_losses: ArrayLike, where: ArrayLike | None = N
 
     Source: this project.
     """
-    batch = read_batch(held_out_losses, where)
+    batch = read_batch(as_array("held_out_losses", held_out_losses), where)
 
     def advanced(part):
         return _advance(part, batch) if isinstance(part, RememberedState) else part
