@@ -114,6 +114,8 @@ def remembered_superloss(
         superloss, mean = follow(threshold, batch, state.superloss, None, {})
         tau, first = _follow_low(batch, state, superloss, lam_now, share, decay)
         values = _weighed(batch.losses, mean, tau, lam_now, state, index)
+        # As long as no batch had a finite mean, there is no tau to compare with.
+        batch = batch._replace(where=batch.where & (superloss.count > 0))
         evidence, visits = _record(batch, tau, state, index)
         seen, below = _count(batch, tau, state)
         return values, RememberedState(

@@ -112,7 +112,7 @@ def test_errors_of_update_and_advance():
         advance(state, jnp.float32(1))
     with pytest.raises(ValueError, match="where: expected a shape that broadcasts"):
         advance(state, losses, jnp.ones(3, bool))
-    with pytest.raises(TypeError, match="held_out_losses: expected an array, got RememberedState$"):
+    with pytest.raises(TypeError, match=r"held_out_losses: .* got RememberedState$"):
         advance(losses, state)
 
 

@@ -251,6 +251,9 @@ def test_what_is_not_finite_or_no_example_enters_nothing():
     own = state._replace(seen=before.seen, below=before.below)
     chex.assert_trees_all_equal(own, before)
     assert state.seen - before.seen == 1  # the infinite one is not below
+    for nothing in ([jnp.nan, jnp.inf], [3e38, 3e38]):  # no finite mean to start from
+        _, state = update(transform, nothing, index=jnp.arange(2))
+        chex.assert_trees_all_equal(state._replace(tau=state.tau * 0), transform.init())
     huge = jnp.array([3e38])
     for _ in range(3):
         values, state = update(transform, huge, with_memory(state, 1.0), index=jnp.array([2]))
