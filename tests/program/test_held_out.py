@@ -193,15 +193,18 @@ def test_a_stopped_run_goes_on_bit_by_bit(run, straight, tmp_path, calls):
     assert first.loss_state.memory > 0
 
 
-def test_seeds_at_once_are_each_alone(run, straight, tmp_path):
-    members = []
+@pytest.mark.parametrize("own_data", [False, True])
+def test_seeds_at_once_are_each_alone(run, straight, tmp_path, own_data):
+    """As several seeds on the same data, or as points of a sweep, each with its own noise."""
+    members, alone = [], [files.read_rows(straight / files.METRICS)[-1]]
     for seed in (0, 1):
+        config = config_of(**SOON, seed=seed, **{"noise.seed": seed if own_data else 0})
+        own = build.build_run(config) if own_data else run
         (tmp_path / str(seed)).mkdir()
-        members.append(build.Member(config_of(**SOON, seed=seed), run, tmp_path / str(seed)))
+        members.append(build.Member(config, own, tmp_path / str(seed)))
     together = loop.train(members)
     (tmp_path / "alone").mkdir()
-    other = train_one(config_of(**SOON, seed=1), run, tmp_path / "alone")
-    alone = [files.read_rows(straight / files.METRICS)[-1], other["last_epoch"]]
+    alone.append(train_one(*members[1][:2], tmp_path / "alone")["last_epoch"])
     for one, found in zip(alone, together, strict=True):
         for key in ("memory", "memory_tau", "train_loss", "test_loss"):
             assert found["last_epoch"][key] == pytest.approx(one[key], rel=0.02, abs=0.02), key
