@@ -51,6 +51,7 @@ def get_config():
             "class_rate": 0.1, "instance_rate": 0.2, "momentum": 0.9, "clamp": 20.0,
         },
         "trend_superloss": {"alpha": 0.7, "window": 10},  # and SuperLoss's keys
+        "remembered_superloss": {"share": 0.2},  # and SuperLoss's lam and decay
         "early_learning": {"lam": 3.0, "beta": 0.7},
         "self_filter": {"decay": 0.9, "start": 0.2},
         "co_teaching": keep,

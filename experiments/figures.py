@@ -122,8 +122,28 @@ def cost(path: pathlib.Path, times: pathlib.Path) -> None:
     save(figure, path)
 
 
+def weight_over_visits(path: pathlib.Path) -> None:
+    """Plots sigma and its sum for a loss that stays 4 above both thresholds, lam = 1."""
+    far, visits = 4.0, np.arange(1, 10_001)
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), constrained_layout=True)
+    for g, colour in zip((0.0, 0.03, 0.2, 1.0), COLOURS, strict=False):
+        n = 1 + g * (visits - 1.0)  # the evidence is far (visits - 1), and lam is 1 / n
+        _, sigma = closed_form(far * n, 0.0, 1 / n)
+        for axis, curve in zip(axes, (sigma, np.cumsum(np.asarray(sigma, float))), strict=True):
+            axis.plot(visits, curve, color=colour, label=f"g = {g:g}")
+    axes[1].axhline(np.pi / np.sqrt(far / 2), color="0.4", ls=":", label="bound, g = 1")
+    axes[0].set(title="weight at a visit", ylabel="sigma", ylim=(1e-7, 1.5))
+    axes[1].set(title="sum of the weights", ylabel="sum of sigma")
+    for axis in axes:
+        axis.set(xscale="log", yscale="log", xlabel="visits")
+        axis.grid(alpha=0.3)
+    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside right center", frameon=False)
+    save(figure, path)
+
+
 def theory(out: pathlib.Path) -> None:
     superloss_over_loss(out / "theory_superloss.png")
+    weight_over_visits(out / "theory_memory.png")
     error_over_z(out / "theory_error.png")
     cost(out / "theory_cost.png", out / "bench_superloss.json")
 

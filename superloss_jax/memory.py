@@ -13,6 +13,8 @@ from superloss_jax._data_parameters import (
 )
 from superloss_jax._early_learning import EarlyLearningState, early_learning
 from superloss_jax._loss_memory import LossMemoryState, loss_memory
+from superloss_jax._remembered_state import RememberedState, advance, check_memory
+from superloss_jax._remembered_superloss import remembered_superloss
 from superloss_jax._self_filter import SelfFilterState, self_filter
 from superloss_jax._trend_superloss import TrendState, trend_superloss
 
@@ -21,12 +23,16 @@ __all__ = [
     "DataParametersState",
     "EarlyLearningState",
     "LossMemoryState",
+    "RememberedState",
     "SelfFilterState",
     "TrendState",
+    "advance",
+    "check_memory",
     "data_parameters",
     "early_learning",
     "instance_weights",
     "loss_memory",
+    "remembered_superloss",
     "self_filter",
     "trend_superloss",
 ]

@@ -47,8 +47,19 @@ def clean_validation(config: Flat) -> bool:
 of_superloss = when("loss.method", "superloss", "trend_superloss")
 
 
+remembers = when("loss.method", "remembered_superloss")
+
+
+def with_lam(config: Flat) -> bool:
+    return of_superloss(config) or remembers(config)
+
+
 def with_threshold(*names: str) -> Callable[[Flat], bool]:
     return lambda config: of_superloss(config) and config.get("loss.threshold") in names
+
+
+def with_decay(config: Flat) -> bool:
+    return with_threshold("ema", "per_class")(config) or remembers(config)
 
 
 stepwise = when("optimizer.schedule", "piecewise", "cyclic")
@@ -74,8 +85,8 @@ EVERY_RUN: dict[str, Section] = {
     },
     # The sections of `method` and `base` are read as well: see is_of_method.
     "loss": {
-        "method": always, "base": always, "lam": of_superloss, "threshold": of_superloss,
-        "decay": with_threshold("ema", "per_class"), "tau": with_threshold("constant"),
+        "method": always, "base": always, "lam": with_lam, "threshold": of_superloss,
+        "decay": with_decay, "tau": with_threshold("constant"),
         "window": with_threshold("windowed"),
         **of("generalized_cross_entropy", "q"), **of("truncated_gce", "q", "k", "start"),
         **of("symmetric_cross_entropy", "alpha", "beta", "log_zero"),
@@ -86,9 +97,9 @@ EVERY_RUN: dict[str, Section] = {
         **of("data_parameters", "kind", "momentum", "clamp"),
         "data_parameters.class_rate": when("loss.data_parameters.kind", "class", "both"),
         "data_parameters.instance_rate": when("loss.data_parameters.kind", "instance", "both"),
-        **of("trend_superloss", "alpha", "window"), **of("early_learning", "lam", "beta"),
-        **of("self_filter", "decay", "start"), **of("co_teaching", "forget_rate", "warmup"),
-        **of("jocor", "forget_rate", "lam", "warmup"),
+        **of("trend_superloss", "alpha", "window"), **of("remembered_superloss", "share"),
+        **of("early_learning", "lam", "beta"), **of("self_filter", "decay", "start"),
+        **of("co_teaching", "forget_rate", "warmup"), **of("jocor", "forget_rate", "lam", "warmup"),
     },
 }  # fmt: skip
 CLASSES: dict[str, Section] = {

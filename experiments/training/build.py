@@ -1,6 +1,7 @@
 """Builds a run from a config, and checks every setting before anything is trained."""
 
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -16,7 +17,7 @@ from experiments.runs.selection import SELECTIONS
 from experiments.tasks import task_of
 from experiments.tasks.base import Problem
 from experiments.tasks.scores import Score
-from experiments.training import devices, methods, optimizers
+from experiments.training import devices, kinds, methods, optimizers
 from superloss_jax import LossTransform
 
 
@@ -29,6 +30,7 @@ class Run(NamedTuple):
     networks: int  # trained together; with two, outputs have a leading axis
     optimizer: optax.GradientTransformation
     method: LossTransform
+    advance: Callable | None  # what changes the method's state after an epoch, if anything does
     weighs: bool  # whether the method gives each loss a weight
     average: float  # decay of the moving average of the weights; 0: none
     dataset: Any  # has Examples as train, validation and test
@@ -69,6 +71,8 @@ def build_run(config, data_dir: str | None = None) -> Run:
     method = methods.make_method(config.loss, facts)
     networks = methods.networks(config.loss)
     check_inputs(method, networks, problem)
+    check_held_out(config, dataset, problem)
+    advance = methods.ADVANCES.get(config.loss.method)
     check_teacher(problem, networks, average_of(config))
     return Run(
         score=task.score,
@@ -76,7 +80,8 @@ def build_run(config, data_dir: str | None = None) -> Run:
         model=problem.model if networks == 1 else Networks(problem.model, networks),
         networks=networks,
         optimizer=optimizers.make(config.optimizer, config.epochs, steps),
-        method=method if problem.kinds == 1 else methods.by_kind(method, problem.kinds),
+        method=method if problem.kinds == 1 else kinds.by_kind(method, problem.kinds),
+        advance=advance and kinds.advance_by_kind(advance, problem.kinds),
         weighs=methods.weighs(config.loss),
         average=average_of(config),
         dataset=dataset,
@@ -169,12 +174,30 @@ def num_examples(dataset) -> int:
     return max(int(part.max(initial=0)) for part in parts) + 1
 
 
+def check_held_out(config, dataset, problem: Problem) -> None:
+    """Raises ValueError if a method learns from validation losses that there are not, or mislead.
+
+    If held-out labels are right where those of training are not, no memorising can be seen.
+    """
+    method, data = config.loss.method, section(config, "data")
+    if method not in methods.ADVANCES:
+        return
+    if not len(dataset.validation.index):
+        said = f"{method} needs losses of held-out examples: expected an integer >= 1, got 0"
+        raise ValueError(f"config.data.validation: {said}")
+    wrong = problem.groups.get("wrong", lambda targets, clean: np.zeros(0, bool))
+    cleaned = data.get("validation_labels") == "clean"
+    if cleaned and np.any(wrong(dataset.train.targets, dataset.train.clean_targets)):
+        said = f"{method} needs held-out labels as noisy as the training ones: expected noisy"
+        raise ValueError(f"config.data.validation_labels: {said}, got clean")
+
+
 def check_inputs(method: LossTransform, networks: int, problem: Problem) -> None:
     """Raises ValueError if the method needs an input that the task's units do not provide."""
     shape = (2,) if networks == 1 else (networks, 2)
-    kinds = {"logits": ((*shape, problem.num_classes or 1), jnp.float32)}
-    kinds |= dict.fromkeys(("labels", "index"), (shape, jnp.int32))
-    extra = {name: jax.ShapeDtypeStruct(*kinds[name]) for name in problem.extra}
+    shapes = {"logits": ((*shape, problem.num_classes or 1), jnp.float32)}
+    shapes |= dict.fromkeys(("labels", "index"), (shape, jnp.int32))
+    extra = {name: jax.ShapeDtypeStruct(*shapes[name]) for name in problem.extra}
     losses = jax.ShapeDtypeStruct(shape, jnp.float32)
     try:
         jax.eval_shape(method.update, losses, jax.eval_shape(method.init), **extra)

@@ -23,6 +23,7 @@ from experiments.progress import console
 from experiments.runs import files, lock
 from experiments.runs.reading import json_object
 from experiments.training import devices
+from superloss_jax import memory
 
 FOLDER, MANIFEST, ARRAYS, ROWS = "checkpoints", "manifest.json", "arrays", "metrics.jsonl"
 
@@ -259,4 +260,6 @@ def _read(path: pathlib.Path, template: Any) -> Any:
     if manifest["made_by"] != made_by():
         console.print(f"resume   {path} was made by {manifest['made_by']}, this is {made_by()}")
     leaves = [arrays[name] for name in wanted]
-    return jax.tree.unflatten(jax.tree.structure(template), leaves)
+    tree = jax.tree.unflatten(jax.tree.structure(template), leaves)
+    memory.check_memory(tree)
+    return tree

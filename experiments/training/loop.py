@@ -20,12 +20,12 @@ from experiments.progress import console, progress_line
 from experiments.runs import files, lock
 from experiments.training import checkpoint, devices, record
 from experiments.training.build import Member, Run, budget_mb, steps_per_epoch
+from experiments.training.evaluation import make_after_epoch
 from experiments.training.order import epoch_order
 from experiments.training.resume import resume
 from experiments.training.step import (
     TrainState,
     differentiate,
-    make_evaluate,
     make_train_step,
 )
 from experiments.training.stream import fits, stream
@@ -42,7 +42,7 @@ class Loop(NamedTuple):
     resident: Examples | None  # the training set on the devices; None if it is streamed
     held_out: dict[str, Examples]
     train_step: Callable
-    evaluate: Callable
+    after_epoch: Callable
     steps: int  # per epoch
     size: int  # examples of the training set
     batch: int  # examples per step
@@ -71,7 +71,7 @@ def train(members: list[Member], signal: Callable[[], int | None] = lambda: None
             if len(failures) == len(members):
                 break
             done = epoch * loop.steps
-            evaluated = {part: loop.evaluate(state, own) for part, own in loop.held_out.items()}
+            state, evaluated = loop.after_epoch(state, loop.held_out)
             told = jax.device_get((state.sums, state.seen, state.loss_state, evaluated))
             state = state._replace(sums=zeros_like(loop, state.sums))
             examples = min((done - before) * loop.batch, loop.size)
@@ -118,7 +118,7 @@ def make_loop(members: list[Member], signal) -> Loop:
         resident=devices.replicate(host, run.layout) if keeps(members, host) else None,
         held_out=devices.replicate(held_out, run.layout),
         train_step=train_step,
-        evaluate=make_evaluate(run, several, axis),
+        after_epoch=make_after_epoch(run, several, axis),
         steps=steps_per_epoch(config, size),
         size=size,
         batch=jax.eval_shape(lambda: run.problem.order(0, 1, size, config.batch_size)).shape[1],

@@ -59,28 +59,29 @@ def _plain(loss, own, facts):
     return LossTransform(lambda: (), update)
 
 
+def _decay(loss) -> float:
+    if not 0 <= loss.decay < 1:
+        said = f"expected a number in [0, 1), got {loss.decay!r}"
+        raise ValueError(f"config.loss.decay: {said}")
+    return loss.decay
+
+
 def _threshold(loss, facts: Facts) -> Threshold:
     def fixed():
         if loss.tau is None:
             raise ValueError("config.loss.tau: a constant threshold needs a number, got None")
         return constant(loss.tau)
 
-    def decay() -> float:
-        if not 0 <= loss.decay < 1:
-            said = f"expected a number in [0, 1), got {loss.decay!r}"
-            raise ValueError(f"config.loss.decay: {said}")
-        return loss.decay
-
     def window():
         checks.integer("config.loss.window", loss.window, 1, 1_000_000)
         return windowed(loss.window)
 
     thresholds: dict[str, Callable[[], Threshold]] = {
-        "ema": lambda: ema(decay()),
+        "ema": lambda: ema(_decay(loss)),
         "running_mean": running_mean,
         "constant": fixed,
         "windowed": window,
-        "per_class": lambda: per_class(facts.classes(), decay()),
+        "per_class": lambda: per_class(facts.classes(), _decay(loss)),
     }
     return checks.choose("config.loss.threshold", loss.threshold, thresholds)()
 
@@ -135,6 +136,12 @@ def _trend_superloss(loss, own, facts):
     )
 
 
+def _remembered_superloss(loss, own, facts):
+    checks.positive("config.loss.lam", loss.lam)
+    given = {"lam": loss.lam, "decay": _decay(loss), "share": own.share}
+    return memory.remembered_superloss(num_examples=facts.num_examples, **given)
+
+
 def _keep(own, facts: Facts):
     checks.within("config.loss: forget_rate", own.forget_rate, 0, 0.99)
     steps = max(1, facts.share("warmup", own.warmup))
@@ -176,6 +183,7 @@ METHODS: dict[str, Callable[..., LossTransform]] = {
     "superloss": _superloss,
     "trimmed": lambda loss, own, facts: curricula.trimmed(keep=_keep(own, facts)),
     "trend_superloss": _trend_superloss,
+    "remembered_superloss": _remembered_superloss,
     "self_paced": _self_paced,
     "mentornet": _mentornet,
     "data_parameters": _data_parameters,
@@ -184,6 +192,9 @@ METHODS: dict[str, Callable[..., LossTransform]] = {
     "loss_memory": lambda loss, own, facts: memory.loss_memory(num_examples=facts.num_examples),
     **PAIRS,
 }
+# These change their state after each epoch, by the losses of the validation split:
+# (state, losses, where) -> state.
+ADVANCES: dict[str, Callable[..., Any]] = {"remembered_superloss": memory.advance}
 RENAMED = {  # former names in this program; methods now have the library's names
     "gce": "generalized_cross_entropy",
     "sce": "symmetric_cross_entropy",
@@ -240,22 +251,6 @@ def check_fits(loss: Mapping[str, Any], num_classes: int | None) -> None:
             fitting = ", ".join(name for name in METHODS if name not in unfit)
             said = f"{loss[key]} needs classes, which this task's targets are not"
             raise ValueError(f"config.loss.{key}: {said}; choose one of {fitting}")
-
-
-def by_kind(method: LossTransform, kinds: int) -> LossTransform:
-    """Applies a method to each kind of units by itself: the input `kind` says which is whose."""
-
-    def init():
-        return jax.vmap(lambda _: method.init())(jnp.arange(kinds))
-
-    def update(losses, state, *, where, kind, **inputs):
-        def one(state, number):
-            return method.update(losses, state, where=where & (kind == number), **inputs)
-
-        transformed, state = jax.vmap(one)(state, jnp.arange(kinds))
-        return transformed.sum(axis=0), state  # what a method does not see, it makes 0
-
-    return LossTransform(init, update)
 
 
 def networks(loss) -> int:

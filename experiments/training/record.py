@@ -10,7 +10,7 @@ from experiments.runs.selection import selected_scores
 from experiments.tasks.base import UNKNOWN
 from experiments.training.build import Member, Run
 from experiments.training.step import TrainState, group_names, quantity_names
-from superloss_jax import SuperLossState
+from superloss_jax import SuperLossState, memory
 
 
 def samples_of(run: Run, seen, loss_state) -> Samples:
@@ -54,7 +54,7 @@ def epoch_row(run: Run, epoch: int, sums, evaluated, loss_state, rows: Samples) 
     row = {f"train_{name}": everything[name] for name in names[:-1]}
     for group, values in means.items():
         row |= dict(zip((f"{name}_{group}" for name in names), values, strict=True))
-    row |= {"tau": tau(loss_state)}
+    row |= {"tau": tau(loss_state)} | remembered(loss_state)
     row |= samples.areas(rows) | run.problem.examine(rows)
     for part, values in held_out.items():
         row |= {f"{part}_{name}": value for name, value in zip(names, values, strict=False)}
@@ -66,6 +66,16 @@ def tau(loss_state) -> float:
     states = jax.tree.leaves(loss_state, is_leaf=lambda x: isinstance(x, SuperLossState))
     taus = [float(jnp.mean(state.tau)) for state in states if isinstance(state, SuperLossState)]
     return taus[-1] if taus else np.nan
+
+
+def remembered(loss_state) -> dict[str, float]:
+    """Returns remembered SuperLoss's memory and its own threshold; {} for other methods."""
+    states = jax.tree.leaves(loss_state, is_leaf=lambda x: isinstance(x, memory.RememberedState))
+    for state in states:
+        if isinstance(state, memory.RememberedState):  # averaged over kinds of units
+            means = np.mean(state.memory), np.mean(state.tau)
+            return {"memory": float(means[0]), "memory_tau": float(means[1])}
+    return {}
 
 
 def summary(config, run: Run, rows: list[dict], params, seen: Samples) -> dict:

@@ -1,4 +1,4 @@
-"""The training step and the evaluation, as pure functions of a state and a batch."""
+"""The training step, as a pure function of a state and a batch."""
 
 import functools
 from collections.abc import Callable
@@ -233,37 +233,3 @@ def averaged(run: Run, state: TrainState, new):
         return ()
     part = jnp.maximum(1 - run.average, 1 / (state.step + 1))
     return optax.incremental_update(new, state.average, part)
-
-
-EVALUATION_BATCH = 1000
-
-
-def make_evaluate(run: Run, over_runs: bool = False, axis: int | None = None):
-    """Returns `evaluate(state, examples)`: sums and counts of each quantity, except sigma.
-
-    It evaluates the averaged weights, if there are any. With `over_runs`, the state has a leading
-    axis of runs. `axis` is the examples' axis of runs, or None if all runs share them.
-    """
-
-    @functools.partial(jax.jit, out_shardings=run.layout.whole)
-    def batch_sums(variables, examples: Examples, rows):
-        rows = jax.lax.with_sharding_constraint(rows, run.layout.rows)
-        batch = run.problem.draw(examples, rows, None)
-        outputs: Any = run.model.apply(variables, batch.inputs, train=False)
-        losses, where, *_ = of_each(run, run.problem.units)(outputs, batch)
-        losses, where = over_networks(run, losses), over_networks(run, where)
-        values = quantities(run, outputs, batch, losses)
-        return sums_and_counts(values, where.reshape(1, -1))[:, 0]
-
-    if over_runs:
-        batch_sums = jax.jit(jax.vmap(batch_sums, in_axes=(0, axis, None)))
-
-    def evaluate(state: TrainState, examples: Examples):
-        size, number = examples.index.shape[-1], devices.size(run.layout)
-        runs = len(state.step) if over_runs else 1
-        batch = -(-min(max(EVALUATION_BATCH // runs, 1), size) // number) * number
-        rows = np.pad(np.arange(size, dtype=np.int32), (0, -size % batch), constant_values=-1)
-        variables = state.average if run.average else variables_of(state)
-        return sum(batch_sums(variables, examples, part) for part in rows.reshape(-1, batch))
-
-    return evaluate

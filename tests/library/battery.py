@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from superloss_jax import (
+    LossTransform,
     chain,
     curricula,
     memory,
@@ -26,6 +27,27 @@ B, C, N = 16, 5, 40
 SIZES = {"num_examples": N, "num_classes": C}
 T = noise.transition_matrix("symmetric_exclusive", 0.3, C)
 NEVER = 10**6
+
+
+def remembering(g, **settings):
+    """Returns remembered SuperLoss whose first state is one after some epochs, with memory g."""
+    transform = memory.remembered_superloss(num_examples=N, **settings)
+
+    def init():
+        state = transform.init()
+        tau = [jnp.full_like(state.tau, number) for number in (1.5, 0.8, 2.0, g)]
+        return state._replace(
+            superloss=state.superloss._replace(tau=tau[0], count=jnp.int32(1)),
+            tau=tau[1],
+            start=tau[2],
+            memory=tau[3],
+            evidence=jnp.linspace(-3, 3, N, dtype=state.tau.dtype),
+            visits=jnp.arange(N, dtype=jnp.int32),
+        )
+
+    return LossTransform(init, transform.update)
+
+
 # How to build each method, and how to make it cross entropy (None: no paper states a limit).
 METHODS = {
     "superloss": (lambda: superloss(lam=0.7), lambda: superloss(lam=1e30)),
@@ -36,6 +58,11 @@ METHODS = {
         lambda: memory.trend_superloss(num_examples=N, window=3),
         lambda: memory.trend_superloss(num_examples=N, lam=1e30),
     ),
+    "remembered": (
+        lambda: memory.remembered_superloss(num_examples=N),
+        lambda: memory.remembered_superloss(num_examples=N, lam=1e30),
+    ),
+    "remembered_half": (lambda: remembering(0.5), None),
     "gce": (robust.generalized_cross_entropy, lambda: robust.generalized_cross_entropy(q=0)),
     "truncated_gce": (curricula.truncated_gce, lambda: curricula.truncated_gce(q=0, start=NEVER)),
     "sce": (

@@ -30,6 +30,7 @@ from tests.library.battery import (
     inputs,
     made,
     once,
+    remembering,
     started,
     update,
 )
@@ -178,6 +179,9 @@ STILL = {
     "superloss_per_class": lambda: superloss(threshold=constant(0.5)),
     # On an example's first visit, its loss counts as rising, whatever its value.
     "trend": lambda: memory.trend_superloss(num_examples=N, threshold=constant(1.5)),
+    # Both thresholds stay where they were.
+    "remembered": lambda: remembering(0.0, decay=1 - 1e-15),
+    "remembered_half": lambda: remembering(0.5, decay=1 - 1e-15),
     # The threshold is the highest loss, which small changes of other losses do not affect.
     "mentornet": lambda: curricula.mentornet(percentile=100.0, second=0.5),
     "elr": lambda: memory.early_learning(beta=1 - 1e-15, **SIZES),

@@ -16,7 +16,17 @@ ROOMS = (
     "experiments.rng", "experiments.checks", "experiments.streams", "configs", "superloss_jax",
 )  # fmt: skip
 # These modules of experiments/training must not mention logits, labels, accuracy or classes.
-TASKLESS = ("loop", "resume", "checkpoint", "devices", "order", "seeds", "step", "stream")
+TASKLESS = (
+    "loop",
+    "evaluation",
+    "resume",
+    "checkpoint",
+    "devices",
+    "order",
+    "seeds",
+    "step",
+    "stream",
+)
 
 
 def modules():

@@ -15,7 +15,7 @@ from configs import digits
 from experiments.report import detectors
 from experiments.runs import files, identity, samples
 from experiments.tasks import classification
-from experiments.training import build, methods, record
+from experiments.training import build, evaluation, methods, record
 from experiments.training import step as one_step
 from experiments.training.order import epoch_order
 from superloss_jax import closed_form
@@ -202,7 +202,8 @@ def test_a_run_does_not_go_on_with_other_examples(tmp_path):
 def test_every_method_trains_through_the_program():
     """A traced step with the method's config section keeps the state's shapes and dtypes."""
     for name in methods.METHODS:
-        config = config_of(**{"loss.method": name, "batch_size": 256})
+        held_out = 100 if name in methods.ADVANCES else 0
+        config = config_of(**{"loss.method": name, "batch_size": 256, "data.validation": held_out})
         run = build.build_run(config)
         state = jax.eval_shape(lambda run=run: one_step.init_state(run, 0))
         host = run.problem.stored(run.dataset.train)
@@ -281,11 +282,11 @@ def test_two_networks_learn_apart():
         own = {"params": params[f"network_{i}"]}
         np.testing.assert_allclose(logits, single.apply(own, images, train=False), rtol=1e-5)
     assert not np.allclose(both[0], both[1])
-    evaluated = one_step.make_evaluate(run)(state, run.dataset.test)
+    evaluated, _ = evaluation.make_evaluate(run)(state, run.dataset.test)
     alone = [
-        one_step.make_evaluate(run._replace(model=single, networks=1))(
+        evaluation.make_evaluate(run._replace(model=single, networks=1))(
             state._replace(params=params[f"network_{i}"]), run.dataset.test
-        )
+        )[0]
         for i in (0, 1)
     ]
     np.testing.assert_allclose(evaluated, (alone[0] + alone[1]) / 2, rtol=1e-5)

@@ -147,13 +147,15 @@ def test_figures_outside_the_report_have_one_legend_and_whole_epochs(tmp_path, m
     shown = []
     monkeypatch.setattr(plt, "close", shown.append)
     figures.superloss_over_loss(tmp_path / "theory.png")
+    figures.weight_over_visits(tmp_path / "memory.png")
     make_run(tmp_path, "superloss", 0.4, 0, ("auroc_loss",), epochs=1)
     groups = {"superloss": runs.finished_runs(tmp_path)}
     detectors.draw_areas(groups, "wrong labels found", str(tmp_path / "areas.png"))
-    theory, areas = shown
-    names = [text.get_text() for text in theory.legends[0].get_texts()]
-    assert len(names) == len({*names}) == 5
-    assert not any(axes.get_legend() for axes in theory.axes)
+    *theory, areas = shown
+    for figure in theory:
+        names = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert len(names) == len({*names}) == 5
+        assert not any(axes.get_legend() for axes in figure.axes)
     (axes,) = areas.axes
     low, high = axes.get_xlim()
     assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1]

@@ -58,7 +58,8 @@ class Reading(Mapping):
 
 
 KINDS = [
-    *({"loss.method": name} for name in methods.METHODS),
+    *({"loss.method": name} for name in methods.METHODS if name not in methods.ADVANCES),
+    *({"loss.method": name, "data.validation": 100} for name in methods.ADVANCES),
     *({"loss.threshold": name} for name in ("running_mean", "windowed", "per_class")),
     {"loss.threshold": "constant", "loss.tau": 2.3},
     {"loss.method": "trend_superloss", "loss.threshold": "windowed"},

@@ -11,7 +11,7 @@ from configs import semi_supervised as defaults
 from experiments.runs import files, samples
 from experiments.tasks import semi_supervised
 from experiments.tasks.base import UNKNOWN, Batch
-from experiments.training import build, record, step
+from experiments.training import build, evaluation, record, step
 from experiments.training.order import epoch_order
 from superloss_jax import closed_form
 from tests.program.running import train_one
@@ -169,7 +169,7 @@ def test_averaged_weights_are_evaluated(defaults):
     images = run.problem.draw(run.dataset.test, np.arange(500), None).inputs
     logits = run.model.apply({"params": found}, images, train=False)
     right = (logits.argmax(-1) == run.dataset.test.targets).sum()
-    (_, total), counts = step.make_evaluate(run)(state, run.dataset.test)
+    ((_, total), counts), _ = evaluation.make_evaluate(run)(state, run.dataset.test)
     assert (total, *counts) == (right, 500, 500)
 
 

@@ -15,7 +15,7 @@ from configs import cifar10, digits
 from experiments import data
 from experiments.models import networks
 from experiments.runs import files
-from experiments.training import build
+from experiments.training import build, evaluation
 from experiments.training import step as one_step
 from experiments.training.order import epoch_order
 from superloss_jax import closed_form
@@ -112,7 +112,7 @@ def test_evaluation_counts_every_test_image_once():
     run = build.build_run(config)
     state = one_step.init_state(run, 0)
     images, labels, *_ = run.dataset.test
-    evaluated = one_step.make_evaluate(run)(state, run.dataset.test)
+    evaluated, _ = evaluation.make_evaluate(run)(state, run.dataset.test)
     logits = run.model.apply({"params": state.params}, images / np.float32(16), train=False)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     right = (logits.argmax(-1) == labels).sum()

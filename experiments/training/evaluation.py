@@ -1,0 +1,80 @@
+"""What follows each epoch: held-out examples are evaluated, and some methods learn from them."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.data import Examples
+from experiments.training import devices
+from experiments.training.build import Run
+from experiments.training.step import (
+    TrainState,
+    of_each,
+    over_networks,
+    quantities,
+    sums_and_counts,
+    variables_of,
+)
+
+EVALUATION_BATCH = 1000
+
+
+def make_evaluate(run: Run, over_runs: bool = False, axis: int | None = None):
+    """Returns `evaluate(state, examples)`: sums and counts of each quantity, except sigma.
+
+    It evaluates the averaged weights, if there are any. With `over_runs`, the state has a leading
+    axis of runs. `axis` is the examples' axis of runs, or None if all runs share them. If the
+    method advances, losses, mask and kind of the units of each batch come second, else nothing.
+    """
+
+    @functools.partial(jax.jit, out_shardings=run.layout.whole)
+    def of_batch(variables, examples: Examples, rows):
+        rows = jax.lax.with_sharding_constraint(rows, run.layout.rows)
+        batch = run.problem.draw(examples, rows, None)
+        outputs: Any = run.model.apply(variables, batch.inputs, train=False)
+        losses, where, _, kind = of_each(run, run.problem.units)(outputs, batch)
+        losses, where = over_networks(run, losses), over_networks(run, where)
+        values = quantities(run, outputs, batch, losses)
+        units = (losses, where, kind) if run.advance else ()
+        return sums_and_counts(values, where.reshape(1, -1))[:, 0], units
+
+    if over_runs:
+        of_batch = jax.jit(jax.vmap(of_batch, in_axes=(0, axis, None)))
+
+    def evaluate(state: TrainState, examples: Examples):
+        size, number = examples.index.shape[-1], devices.size(run.layout)
+        runs = len(state.step) if over_runs else 1
+        batch = -(-min(max(EVALUATION_BATCH // runs, 1), size) // number) * number
+        rows = np.pad(np.arange(size, dtype=np.int32), (0, -size % batch), constant_values=-1)
+        variables = state.average if run.average else variables_of(state)
+        found = [of_batch(variables, examples, part) for part in rows.reshape(-1, batch)]
+        return sum(sums for sums, _ in found), [units for _, units in found]
+
+    return evaluate
+
+
+def make_after_epoch(run: Run, over_runs: bool = False, axis: int | None = None):
+    """Returns `after_epoch(state, held_out)`: the state, and what `evaluate` sums for each part.
+
+    The method's state is advanced by the losses of the validation split, if the method does so.
+    """
+    evaluate, advance = make_evaluate(run, over_runs, axis), run.advance
+
+    def advanced(loss_state, units):
+        losses, where, kind = jax.tree.map(lambda *parts: jnp.concatenate(parts), *units)
+        return advance(loss_state, losses, where, kind) if advance else loss_state
+
+    over = jax.vmap(advanced) if over_runs else advanced
+    jitted = jax.jit(over, out_shardings=run.layout.whole)
+
+    def after_epoch(state: TrainState, held_out: dict[str, Examples]):
+        found = {part: evaluate(state, examples) for part, examples in held_out.items()}
+        if advance:
+            loss_state = jitted(state.loss_state, found["validation"][1])
+            state = state._replace(loss_state=loss_state)
+        return state, {part: sums for part, (sums, _) in found.items()}
+
+    return after_epoch
