@@ -8,7 +8,7 @@ from experiments.runs import files, samples
 from experiments.tasks.scores import ACCURACY
 
 EPOCHS = 7
-OF_NUMBERS = {"predictions", "tenths"}  # figures for which labels are no targets
+OF_OTHER_TASKS = {"predictions", "tenths", "pseudo_labels"}  # figures that classification lacks
 ARGS = {"output": None, "rows": None, "split": 5, "columns": None}
 
 

@@ -12,7 +12,7 @@ from experiments.report import detectors, drawing, page, plots, plots_metrics, r
 from experiments.report.drawing import plt
 from experiments.runs import files
 from tests.program import test_score
-from tests.program.drawn import ARGS, OF_NUMBERS, closing, make_run, note_of, swept
+from tests.program.drawn import ARGS, OF_OTHER_TASKS, closing, make_run, note_of, swept
 from tests.program.test_page import Reader
 
 closed = pytest.fixture(autouse=True)(closing)
@@ -72,7 +72,7 @@ def test_each_name_stands_once_in_a_figure(tmp_path):
         names = [text for text in names_in(figure) if text != "tau"]  # which marks a place
         assert sorted(names) == sorted(own.get(name, expected)), name
         seen.add(name)
-    assert len(seen) == len(plots.FIGURES.keys() - OF_NUMBERS)
+    assert len(seen) == len(plots.FIGURES.keys() - OF_OTHER_TASKS)
 
 
 def test_a_name_stands_in_the_last_panel_of_the_first_row_that_has_it():
