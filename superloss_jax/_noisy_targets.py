@@ -20,7 +20,7 @@ def permute_targets(key: jax.Array, targets: ArrayLike, rate: float) -> np.ndarr
 
     Returns:
       A NumPy array of the same shape and dtype. Equal targets may be exchanged, so that fewer than
-      `rate` are wrong.
+      `rate` are wrong. If round(rate * N) is 1, that example keeps its target.
 
     Raises:
       ValueError: if the rate is outside [0, 1], or the targets are not of shape (N,).

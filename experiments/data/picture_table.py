@@ -1,6 +1,7 @@
 """Images with a number each: a CSV file of paths and targets, or a folder of named files."""
 
 import csv
+import math
 import pathlib
 import re
 
@@ -57,24 +58,28 @@ def _named(folder: pathlib.Path, pattern: str | None) -> list[tuple[pathlib.Path
 
 def _listed(table: pathlib.Path) -> list[tuple[pathlib.Path, float]]:
     try:
-        with open(table, newline="", encoding="utf-8") as file:
-            lines = list(csv.DictReader(file))
+        with open(table, newline="", encoding="utf-8-sig") as file:  # -sig: a BOM is not text
+            reader = csv.DictReader(file)
+            lines = [(reader.line_num, line) for line in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"config.data.path: {table} is no CSV file: {error}") from None
-    if lines and not {"path", "target"} <= lines[0].keys():
-        got = ", ".join(map(str, lines[0]))
+    if lines and not {"path", "target"} <= {*(reader.fieldnames or ())}:
+        got = ", ".join(map(str, reader.fieldnames or ()))
         raise ValueError(f"config.data.path: {table}: expected columns path and target, got {got}")
     return [
         (table.parent / (line["path"] or ""), _number(line["target"], f"{table}, line {i}"))
-        for i, line in enumerate(lines, start=2)
+        for i, line in lines
     ]
 
 
 def _number(text: str | None, where: str) -> float:
     try:
-        return float(text or "")
+        number = float(text or "")
     except ValueError:
-        raise ValueError(f"config.data.path: {where}: the target {text!r} is no number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"config.data.path: {where}: the target {text!r} is no finite number")
+    return number
 
 
 def _image(path: pathlib.Path, side: int) -> np.ndarray:
@@ -82,7 +87,10 @@ def _image(path: pathlib.Path, side: int) -> np.ndarray:
 
     try:
         with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):  # conversion would cut off what is above 255
+                raise ValueError(f"expected 8 bits per channel, got mode {image.mode}")
             return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
-    except OSError as error:
-        said = error.strerror or "no image that can be read"
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        unknown = "no image that can be read" if isinstance(error, OSError) else str(error)
+        said = getattr(error, "strerror", None) or unknown
         raise ValueError(f"config.data.path: {path}: {said}") from None

@@ -195,8 +195,9 @@ def load(data, noise_config, data_dir: str | None = None) -> Targets:
 
 def _checked(name: str, targets: np.ndarray) -> np.ndarray:
     """Returns the targets as float32, or says why they cannot be learnt."""
+    wide = np.asarray(targets, np.float64)
     with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
-        targets = np.asarray(targets).astype(np.float32)
+        targets = wide.astype(np.float32)
     bad = np.flatnonzero(~np.isfinite(targets))
     if len(bad):
         raise ValueError(f"config.data.name: {name}: target {bad[0]} is {targets[bad[0]]}")
@@ -204,6 +205,13 @@ def _checked(name: str, targets: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"config.data.name: {name}: expected 10 examples or more, got {len(targets)}"
         )
+    spread = np.ptp(wide)
+    if spread and not 1e-15 <= spread <= 1e15:  # squared errors would not fit into float32
+        said = f"expected targets with a range from 1e-15 to 1e15, got {spread:g}"
+        raise ValueError(f"config.data.name: {name}: {said}; give them in another unit")
+    if np.abs(targets - wide).max() > 1e-3 * spread > 0:
+        said = f"float32 does not tell targets from {wide.min():.10g} to {wide.max():.10g} apart"
+        raise ValueError(f"config.data.name: {name}: {said}; subtract a number from all")
     return targets
 
 

@@ -64,12 +64,14 @@ def order(rows: Samples) -> np.ndarray:
     """Returns positions of targets, the most suspect first; ties go to the larger loss.
 
     Raises:
-      ValueError: if the run has recorded no examples.
+      ValueError: if the run has not recorded all of them.
     """
     places = np.flatnonzero(rows["wrong"] != NO_TARGET)
     rows = with_target(rows)
     if not (scores := suspicion(rows)):
-        raise ValueError("no example was recorded: mixtures are not")
+        lacking = int(np.sum(~np.isfinite(rows["loss"])))
+        said = f"no loss of {lacking} of {len(rows['loss'])} examples was recorded"
+        raise ValueError(f"{said}: mixtures have none, nor what was in no batch yet")
     return places[ranked(rows, [*scores.values()][-1])]
 
 

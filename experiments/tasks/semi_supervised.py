@@ -39,17 +39,25 @@ def load(config, data_dir: str | None) -> Dataset:
     choose("config.model.name", config.model.name, networks.MODELS)  # before data is read
     choose("config.consistency.kind", config.consistency.kind, dict.fromkeys(KINDS))
     dataset = data.build(config.data, config.noise, data_dir)
+    return data.labelled(dataset, "validation", "test")
+
+
+def check_batch(config, dataset: Dataset) -> None:
+    """Raises ValueError if too few training examples are with, or without, a label."""
     unlabelled = int((dataset.train.targets < 0).sum())
+    known = len(dataset.train.index) - unlabelled
     number, batch = config.consistency.labelled, config.batch_size
-    integer("config.consistency.labelled", number, 1, len(dataset.train.index) - unlabelled)
+    if not known:
+        raise ValueError(f"data set {dataset.name}: no training example has a label")
+    integer("config.consistency.labelled", number, 1, known)
     if not 1 <= batch - number <= unlabelled:
         said = f"expected {number} with a label and 1 to {unlabelled} without, got {batch}"
         hint = "" if unlabelled else "; data.labelled=N hides all labels but N"
         raise ValueError(f"config.batch_size: {said}{hint}")
-    return data.labelled(dataset, "validation", "test")
 
 
 def build(config, dataset: Dataset) -> Problem:
+    check_batch(config, dataset)  # here, as examples may have been left out since `load`
     shape = dataset.train.inputs.shape[1:]
     augment = images.augment(shape, **config.augment, mixup=0.0)
     classes, kind = len(dataset.class_names), config.consistency.kind

@@ -38,7 +38,7 @@ def coloured(image, operation, part):
     """Applies one of COLOURS to an image with values from 0 to 255; part is from 0 to 1."""
     factor = 0.05 + 0.9 * part
     grey = image.mean(axis=-1, keepdims=True)
-    step = 2.0 ** jnp.floor(4 * part)  # 4 to 8 bits stay
+    step = 2.0 ** jnp.floor(4 * part)  # 5 to 8 bits stay
     results = {
         "brightness": factor * image,
         "contrast": grey.mean() + factor * (image - grey.mean()),

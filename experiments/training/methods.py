@@ -248,8 +248,9 @@ def check_fits(loss: Mapping[str, Any], num_classes: int | None) -> None:
     unfit = {*of_classes, "cross_entropy"}  # which toys without classes may call their plain loss
     for key in ("method", "base"):
         if num_classes is None and loss[key] in of_classes:
-            fitting = ", ".join(name for name in METHODS if name not in unfit)
-            said = f"{loss[key]} needs classes, which this task's targets are not"
+            table = METHODS if key == "method" else ROBUST
+            fitting = ", ".join(name for name in table if name not in unfit)
+            said = f"{loss[key]} needs classes, which this task's units do not have"
             raise ValueError(f"config.loss.{key}: {said}; choose one of {fitting}")
 
 

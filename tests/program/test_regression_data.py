@@ -73,6 +73,37 @@ def test_a_table_of_images(tmp_path):
         loaded(config_of("images", **of, **{"data.path": str(table)}))
 
 
+def table_of(folder, lines, encoding="utf-8"):
+    Image.new("RGB", (9, 9)).save(folder / "a.png")
+    (folder / "table.csv").write_text("\n".join(["path,target", *lines]), encoding=encoding)
+    return config_of("images", **{"noise.rate": 0.0, "data.path": str(folder / "table.csv")})
+
+
+TEN = [f"a.png,{i}" for i in range(10)]
+
+
+def test_a_table_as_a_spreadsheet_writes_it(tmp_path):
+    found = loaded(table_of(tmp_path, TEN, "utf-8-sig"))
+    assert sorted([*found.train.targets, *found.test.targets]) == [*range(10)]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("deep.png,3", "deep.png: expected 8 bits per channel, got mode I;16"),
+        ("a\0b.png,3", "a\0b.png: embedded null byte"),
+        ("large.png,3", "large.png: Image size .* exceeds limit"),
+        ('"a\n.png",3\na.png,old', "line 14: the target 'old'"),
+    ],
+)
+def test_images_that_cannot_be_read(tmp_path, line, message, monkeypatch):
+    Image.fromarray(np.full((9, 9), 999, np.uint16)).save(tmp_path / "deep.png")
+    Image.new("1", (30, 30)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
+    with pytest.raises(ValueError, match=f"config.data.path: .*{message}"):
+        loaded(table_of(tmp_path, [*TEN, line]))
+
+
 def with_targets(monkeypatch, targets):
     source = data.Source(np.zeros((len(targets), 3), np.float32), np.array(targets))
     monkeypatch.setitem(data.SOURCES, "friedman", lambda **options: source)
@@ -87,6 +118,9 @@ def with_targets(monkeypatch, targets):
         ([1.5] * 11 + [9.0] + [1.5] * 8, "all training targets are 1.5"),  # 9 is in the test set
         ([1.5] * 20, "all training targets are 1.5"),
         ([1.0, 2.0], "expected 10 examples or more, got 2"),
+        (np.arange(20) * 1e30, "a range from 1e-15 to 1e15, got 1.9e.31"),
+        (np.arange(20) * 1e-30, "a range from 1e-15 to 1e15, got 1.9e-29"),
+        (1.7e9 + np.arange(20), "does not tell targets from 1700000000 to 1700000019 apart"),
     ],
 )
 def test_targets_that_cannot_be_learnt(monkeypatch, targets, message):
@@ -104,7 +138,7 @@ def test_mistakes(tmp_path):
             "focal needs classes, which this task",
         ),
         ({"loss.method": "cross_entropy"}, "the loss of a regression without a method is plain"),
-        ({"loss.base": "bootstrap"}, "bootstrap needs classes"),
+        ({"loss.base": "bootstrap"}, "bootstrap needs classes, .*; choose one of plain, cauchy$"),
         ({"loss.threshold": "per_class"}, "needs classes"),
         ({"residual.loss": "l3"}, "config.residual.loss: expected one of huber, l1, l2"),
         ({"residual.delta": 0.0}, "config.residual.delta: expected a finite number > 0"),
@@ -116,7 +150,7 @@ def test_mistakes(tmp_path):
         ({"data.name": "images"}, "config.data.path: expected a CSV file or a folder"),
         ({"data.name": "images", "data.path": "/no/such"}, "is neither a file nor a folder"),
         ({"data.name": "images", "data.path": str(tmp_path)}, "a group for the target"),
-        ({"data.name": "images", "data.path": str(tmp_path / "text.csv")}, "'old' is no number"),
+        ({"data.name": "images", "data.path": str(tmp_path / "text.csv")}, "'old' is no finite"),
         ({"data.name": "images", "data.path": str(tmp_path / "other.csv")}, "got file, age"),
     ):
         with pytest.raises(ValueError, match=message) as error:
@@ -127,9 +161,9 @@ def test_mistakes(tmp_path):
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
-        (["3", "nan"], "images: target 11 is nan"),
+        (["3", "nan"], "table.csv, line 13: the target 'nan' is no finite number"),
         (["3", "1e39"], "images: target 11 is inf"),
-        (["3", "old"], "table.csv, line 13: the target 'old' is no number"),
+        (["3", "old"], "table.csv, line 13: the target 'old' is no finite number"),
         (["7", "7"], "images: all training targets are 7"),
     ],
 )

@@ -224,7 +224,7 @@ def test_an_unknown_label_counts_nowhere(tmp_path):
             {"consistency.kind": "mean_teacher", "average.decay": 0.0},
             "config.average.decay: the teacher is the moving average of the weights",
         ),
-        ({"loss.method": "early_learning"}, "config.loss.*early_learning"),
+        ({"loss.method": "early_learning"}, "early_learning needs classes, .* units do not have"),
         ({"loss.method": "co_teaching"}, "config.loss.method: two networks that teach each other"),
     ],
 )
@@ -237,8 +237,5 @@ def test_mistakes(overrides, message):
 def test_a_file_without_any_label(tmp_path):
     _, overrides = own_file(tmp_path, np.full(30, -1), class_names=np.array(["a", "b"]))
     for own in (base, defaults):
-        with pytest.raises(
-            ValueError,
-            match=r"no training example has a label|consistency.labelled: expected .* 1 to 0",
-        ):
+        with pytest.raises(ValueError, match="no training example has a label"):
             build.build_run(config_of(own, **overrides))

@@ -195,3 +195,18 @@ def test_eight_devices_are_one(kind):
         found.append(jax.tree.map(np.asarray, taken))
     for one, eight in zip(*map(jax.tree.leaves, found), strict=True):
         np.testing.assert_allclose(one, eight, rtol=1e-7, atol=1e-9)
+
+
+def test_examples_that_were_not_seen_or_are_left_out(tmp_path):
+    train = build.build_run(config_of()).dataset.train
+    wrong = np.where(train.targets < 0, samples.NO_TARGET, 0)
+    loss = np.where(train.targets < 0, np.nan, 1.0)
+    rows = {"index": train.index, "target": train.targets, "wrong": wrong}
+    of_first = config_of(**{"data.exclude": str(tmp_path), "data.exclude_rate": 0.9})
+    samples.write(tmp_path, rows | {"loss": loss, "weight": loss})
+    with pytest.raises(ValueError, match=r"consistency.labelled: expected .* 1 to 10, got"):
+        build.build_run(of_first)  # 10 of 100 labels are left
+    loss[np.flatnonzero(train.targets >= 0)[:45]] = np.nan
+    samples.write(tmp_path, rows | {"loss": loss, "weight": loss})
+    with pytest.raises(ValueError, match="no loss of 45 of 100 examples was recorded"):
+        build.build_run(of_first)
