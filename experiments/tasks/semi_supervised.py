@@ -108,13 +108,14 @@ def draw_of(dataset: Dataset, augment: images.Augment, weight: Callable, consist
     """Returns `draw`: crops of images with a label, second views of those without."""
     kind, operations = consistency.kind, consistency.get("operations", 0)
     integer("config.consistency.operations", operations, 0, 20)
+    white = max(int(dataset.train.inputs.max()), 1)
     weak = augment._replace(cutout=0)
 
     def strong_view(stored, rows, at: At):
         number = images.BITS + strong.BITS * operations
         bits = images.bits_of(rows, *at, rng.SECOND, number)
         crops = images.crops(stored, rows, augment, bits)
-        view = strong.strong(crops, dataset, bits[images.BITS :])
+        view = strong.strong(crops, dataset, white, bits[images.BITS :])
         return images.cut_out(view, augment.cutout, bits)
 
     def weak_view(stored, rows, at: At):

@@ -1,8 +1,8 @@
 """Strong augmentation: RandAugment's operations, drawn per image and computed on the device.
 
 Each image gets some operations, drawn with replacement from the eleven below, each with a magnitude
-drawn from FixMatch's range. Autocontrast, equalize and sharpness of the original list are left out.
-From Ekin D. Cubuk et al., "RandAugment: Practical Automated Data Augmentation with a Reduced Search
+drawn from FixMatch's range, but that posterize keeps 5 bits at least. Autocontrast, equalize and
+sharpness of the original list are left out. From Ekin D. Cubuk et al., "RandAugment: Practical Automated Data Augmentation with a Reduced Search
 Space", NeurIPS 2020.
 """
 
@@ -18,12 +18,13 @@ OPERATIONS = ("identity", *COLOURS, *MOVES)
 BITS = 2  # that an operation needs
 
 
-def strong(images, dataset, bits):
+def strong(images, dataset, white: int, bits):
     """Returns uint8 images with a random operation for every two rows of bits, normalised.
 
-    Where nothing is left after a move, it fills with the mean.
+    `white` is the data set's largest pixel: digits have 16. Where nothing is left after a move, it
+    fills with the mean.
     """
-    values = images.astype(jnp.float32)
+    values = images.astype(jnp.float32) * (255 / white)
     moves = jnp.tile(jnp.eye(3, dtype=jnp.float32), (len(images), 1, 1))
     for chosen, size in zip(bits[::BITS], bits[1::BITS], strict=True):
         operation = plain.below(chosen, len(OPERATIONS))
@@ -31,7 +32,7 @@ def strong(images, dataset, bits):
         sign = jnp.where(chosen & 1 == 1, 1.0, -1.0).astype(jnp.float32)
         values = jax.vmap(coloured)(values, operation, part)
         moves = moves @ jax.vmap(move)(operation, part * sign)
-    return jax.vmap(moved)(plain.normalise(values, dataset), moves)
+    return jax.vmap(moved)(plain.normalise(values * (white / 255), dataset), moves)
 
 
 def coloured(image, operation, part):

@@ -81,13 +81,17 @@ def test_each_image_gets_its_own_operations():
     pictures = np.repeat(PICTURE[None], 300, axis=0)
     rows = np.arange(300, dtype=np.int32)
     bits = images.bits_of(rows, 0, 1, purpose=9, number=strong.BITS)
-    found = np.asarray(strong.strong(pictures, PLAIN, bits))
+    found = np.asarray(strong.strong(pictures, PLAIN, 255, bits))
     operations = np.asarray(images.below(bits[0], len(strong.OPERATIONS)))
     assert set(operations) == set(range(len(strong.OPERATIONS)))
     same = operations == 0
     np.testing.assert_allclose(found[same], pictures[same], atol=1e-3)
     assert (np.abs(found - pictures)[~same].max(axis=(1, 2, 3)) > 3).mean() > 0.95
-    again = np.asarray(strong.strong(pictures[:100], PLAIN, bits[:, :100]))
+    again = np.asarray(strong.strong(pictures[:100], PLAIN, 255, bits[:, :100]))
     np.testing.assert_allclose(found[:100], again, atol=1e-3)
-    none = strong.strong(pictures, PLAIN, bits[:0])
+    # Images whose white is 15 become the same, but darker.
+    dark = strong.strong(pictures // 16, PLAIN, 15, bits)
+    bright = strong.strong(pictures // 16 * 17, PLAIN, 255, bits)
+    np.testing.assert_allclose(17 * dark, bright, atol=0.01)
+    none = strong.strong(pictures, PLAIN, 255, bits[:0])
     np.testing.assert_allclose(none, pictures, atol=1e-3)
