@@ -2,8 +2,8 @@
 
 Each image gets some operations, drawn with replacement from the eleven below, each with a magnitude
 drawn from FixMatch's range, but that posterize keeps 5 bits at least. Autocontrast, equalize and
-sharpness of the original list are left out. From Ekin D. Cubuk et al., "RandAugment: Practical Automated Data Augmentation with a Reduced Search
-Space", NeurIPS 2020.
+sharpness of the original list are left out. From Ekin D. Cubuk et al., "RandAugment: Practical
+Automated Data Augmentation with a Reduced Search Space", NeurIPS 2020.
 """
 
 import jax
