@@ -4,8 +4,8 @@
         --workdir=results/semi_supervised_tuning
     python -m experiments.report choose --workdir=results/semi_supervised_tuning
 
-24 runs of 4 to 8 s of one CPU core. semi_supervised.py takes the best tau and lam of SuperLoss,
-with other seeds, and FixMatch's published threshold.
+24 runs of 4 to 8 s of one CPU core. semi_supervised.py takes tau and lam of SuperLoss that are
+among the best here, with other seeds, and FixMatch's published threshold.
 """
 
 from configs import semi_supervised
