@@ -75,6 +75,7 @@ def remembered_superloss(
       ValueError: if a number is out of range; by `update`, if `index` is missing or does not fit.
 
     >>> import jax.numpy as jnp
+    >>> from superloss_jax.memory import advance
     >>> transform = remembered_superloss(num_examples=4)
     >>> index, state = jnp.arange(4), transform.init()
     >>> _, state = transform.update(jnp.array([2.3, 2.3, 2.3, 2.3]), state, index=index)

@@ -157,7 +157,7 @@ def test_runs_are_read_once_and_copies_are_no_further_seeds(tmp_path):
     write(tmp_path, "several_seeds", seeds=[0, 1])  # a vmapped run's own file has no config
     found = runs.finished_runs(tmp_path)
     assert [run.path.name for run in found] == ["a", "b"]
-    assert [run.seeds for run in found] == [(0, 0, 0), (1, 0, 0)]
+    assert [run.seeds for run in found] == [(0, 0, 0, 0), (1, 0, 0, 0)]
     newer = {"versions": {"jax": "2"}}
     write(tmp_path, "newer", config=config_of(seed=1), **newer)
     assert len(runs.finished_runs(tmp_path)) == 3  # no copy, as versions differ
