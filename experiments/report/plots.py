@@ -38,7 +38,7 @@ FIGURES: dict[str, tuple[str, Callable[..., Figure]]] = {
         plots_metrics.memorisation,
     ),
     "pseudo_labels": (
-        "The panels show over epochs how many pseudo-labels are right: of all, and weighted as the"
+        "The panels show over epochs how many pseudo-{target}s are right: of all, and weighted as the"
         " method weighs them.",
         plots_metrics.pseudo_labels,
     ),

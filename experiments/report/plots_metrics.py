@@ -229,10 +229,10 @@ def memorisation(found, order, split) -> Figure:
 
 def pseudo_labels(found, order, split) -> Figure:
     """How often what a teacher says of unlabelled examples is right: of all, and by weight."""
-    unit = found[0].score.unit
+    unit, right = found[0].score.unit, f"right pseudo-{found[0].score.target}s"
     panels = {
-        "pseudo_label_accuracy": drawing.axis_name("right pseudo-labels", unit),
-        "pseudo_label_weighted": drawing.axis_name("right pseudo-labels, by weight", unit),
+        "pseudo_label_accuracy": drawing.axis_name(right, unit),
+        "pseudo_label_weighted": drawing.axis_name(f"{right}, by weight", unit),
     }
     return over_epochs(found, order, panels, found[0].score.scale, "pseudo_label_accuracy")
 

@@ -44,7 +44,7 @@ def make_workdir(path: str | os.PathLike) -> pathlib.Path:
 # A config's seeds, and what each one determines.
 SEEDS = {
     "seed": "training", "noise.seed": "noise", "data.split_seed": "split",
-    "data.labelled_seed": "labels",
+    "data.labelled_seed": "hiding",
 }  # fmt: skip
 SHARES = {"start", "every", "burn_in", "second_from", "warmup"}  # of a run, in a method's section
 
