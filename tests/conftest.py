@@ -31,7 +31,10 @@ PROGRAM = pathlib.Path(__file__).parent / "program"
 # These tests of the program spend most of their time on XLA's optimizations, so they run without.
 # All others use the same optimizations as users: tests of the library check the last bits, and
 # tests of checkpoints need bit-identical results.
-QUICK = ("batches", "devices", "diagnostics", "models", "seeds", "train", "tasks")
+QUICK = (
+    "batches", "devices", "diagnostics", "held_out", "models", "regression", "regression_report",
+    "seeds", "semi_supervised", "semi_supervised_runs", "strong", "tasks", "train",
+)  # fmt: skip
 
 
 def is_quick(item) -> bool:

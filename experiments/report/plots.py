@@ -38,8 +38,8 @@ FIGURES: dict[str, tuple[str, Callable[..., Figure]]] = {
         plots_metrics.memorisation,
     ),
     "pseudo_labels": (
-        "The panels show over epochs how many pseudo-{target}s are right: of all, and weighted as the"
-        " method weighs them.",
+        "The panels show over epochs how many pseudo-{target}s are right: of all, and as the method"
+        " weighs them.",
         plots_metrics.pseudo_labels,
     ),
     "tau": ("The lines show SuperLoss's threshold, tau, over epochs.", plots_metrics.tau),
