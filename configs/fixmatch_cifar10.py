@@ -11,26 +11,19 @@ left out, the learning rate falls to 0 along a cosine, ReLU is not leaky, and Ba
 with a label and strong views together, the teacher's crops by themselves.
 """
 
-from configs import semi_supervised
+from configs import semi_supervised, semi_supervised_cifar10
 
 
 def get_config():
-    config = semi_supervised.get_config()
-    config.data.name = "cifar10"
-    config.data.labelled = 4000
+    config = semi_supervised_cifar10.get_config()
     config.epochs = 10_700
     config.batch_size = 512
     config.consistency.labelled = 64
     config.model.name = "wrn28_2"
-    config.augment.pad = 4
-    config.augment.flip = True
-    config.augment.cutout = 16
     config.optimizer.name = "sgd"
     config.optimizer.learning_rate = 0.03
     config.optimizer.nesterov = True
     config.optimizer.weight_decay = 5e-4
-    config.optimizer.schedule = "cosine"
-    config.average.decay = 0.999
     config.checkpoint.every_minutes = 30.0
     return config
 

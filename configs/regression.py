@@ -29,3 +29,19 @@ def get_config():
     config.loss.cauchy.scale = 0.01
     config.loss.self_paced.threshold = 0.1
     return config
+
+
+def table(seeds: int):
+    """Yields no noise, and both kinds at 0.4, for the plain loss, SuperLoss and robust losses."""
+    for kind, rate in (("permute", 0.0), ("permute", 0.4), ("uniform", 0.4)):
+        robust = ("cauchy", "trimmed") if rate else ("cauchy",)  # trimmed drops 40 %
+        for seed in range(seeds):
+            for method in ("plain", "superloss", *robust):
+                yield {
+                    "noise.kind": kind,
+                    "noise.rate": rate,
+                    "loss.method": method,
+                    "seed": seed,
+                    "noise.seed": seed,
+                    "data.split_seed": seed,
+                }

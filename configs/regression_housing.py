@@ -23,15 +23,4 @@ def get_config():
 
 
 def sweep():
-    for kind, rate in (("permute", 0.0), ("permute", 0.4), ("uniform", 0.4)):
-        robust = ("cauchy", "trimmed") if rate else ("cauchy",)  # trimmed drops 40 %
-        for seed in range(3):
-            for method in ("plain", "superloss", *robust):
-                yield {
-                    "noise.kind": kind,
-                    "noise.rate": rate,
-                    "loss.method": method,
-                    "seed": seed,
-                    "noise.seed": seed,
-                    "data.split_seed": seed,
-                }
+    yield from regression.table(seeds=3)

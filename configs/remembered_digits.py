@@ -11,7 +11,7 @@ SuperLoss had 94.7 ± 0.6 % test accuracy, SuperLoss 82.9 ± 3.3 % and ELR 96.7 
 
 from typing import Any
 
-from configs import digits
+from configs import rivals
 
 METHODS = (
     "cross_entropy", "superloss", "remembered_superloss", "early_learning", "self_filter",
@@ -24,10 +24,7 @@ NOISES: tuple[dict[str, Any], ...] = (
 
 
 def get_config():
-    config = digits.get_config()
-    config.data.validation = 200
-    config.report.selection = ("last", "best_validation")
-    return config
+    return rivals.get_config()
 
 
 def sweep():

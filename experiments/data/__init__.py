@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from experiments.data.base import Dataset, Examples, wrong
+from experiments.data.base import Dataset, Examples, is_wrong, wrong
 from experiments.data.labels import (
     check_noise,
     corrupt,
@@ -16,7 +16,8 @@ from experiments.data.sources import DATASETS, load
 
 __all__ = [
     "DATASETS", "Dataset", "Examples", "build", "check_noise", "corrupt", "described", "hide",
-    "labelled", "labels_sha256", "load", "noise_matrix", "realised_rate", "split", "wrong",
+    "is_wrong", "labelled", "labels_sha256", "load", "noise_matrix", "realised_rate", "split",
+    "wrong",
 ]  # fmt: skip
 
 
@@ -51,8 +52,7 @@ def labelled(dataset: Dataset, *parts: str) -> Dataset:
     """Leaves out the examples of these parts that have no label."""
     for part in parts:
         examples = getattr(dataset, part)
-        if not (known := examples.targets >= 0).all():
-            dataset = dataset._replace(**{part: examples.rows(known)})
+        dataset = dataset._replace(**{part: examples.only(examples.targets >= 0)})
     if not len(dataset.train.index):
         raise ValueError(f"data set {dataset.name}: no training example has a label")
     return dataset

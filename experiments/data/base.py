@@ -21,6 +21,10 @@ class Examples(NamedTuple):
     def rows(self, rows) -> "Examples":
         return jax.tree.map(lambda array: array[rows], self)
 
+    def only(self, mask) -> "Examples":
+        """Returns the rows where the mask is True, without a copy if that is everywhere."""
+        return self if mask.all() else self.rows(mask)
+
 
 class Dataset(NamedTuple):
     """uint8 images of shape (N, height, width, channels), and int32 labels; -1 means unknown."""
@@ -35,10 +39,18 @@ class Dataset(NamedTuple):
     labels_sha256: str = ""  # of all training labels (noisy), before any split
 
 
-def wrong(examples: Examples) -> np.ndarray:
+def is_known(labels, clean_labels):
+    """Returns a mask of the examples of which it is known whether their label is wrong."""
+    return (labels >= 0) & (clean_labels >= 0)
+
+
+def is_wrong(labels, clean_labels):
     """Returns a mask of the labels that are known to be wrong."""
-    known = (examples.clean_targets >= 0) & (examples.targets >= 0)
-    return known & (examples.clean_targets != examples.targets)
+    return is_known(labels, clean_labels) & (labels != clean_labels)
+
+
+def wrong(examples: Examples) -> np.ndarray:
+    return is_wrong(examples.targets, examples.clean_targets)
 
 
 def dataset(name: str, class_names, arrays: dict[str, np.ndarray], mean=None, std=None) -> Dataset:

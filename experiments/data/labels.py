@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from experiments import checks, rng
-from experiments.data.base import Dataset, Examples, wrong
+from experiments.data.base import Dataset, Examples, is_known, wrong
 from superloss_jax import noise
 
 # Which class each class is mistaken for. On CIFAR-100, papers say superclasses; the code behind
@@ -68,10 +68,10 @@ def corrupt(
     label of an example is unknown, its label counts as clean, unless `kind` is "given". A label
     that is unknown stays so.
     """
-    labelled = dataset.train.targets >= 0
-    train, classes = dataset.train.rows(labelled), len(dataset.class_names)
     if kind == "given":
         return dataset
+    labelled = dataset.train.targets >= 0
+    train, classes = dataset.train.only(labelled), len(dataset.class_names)
     if wrong(train).any():
         raise ValueError("config.noise.kind: the labels are not the clean ones: choose given")
     clean = np.where(train.clean_targets < 0, train.targets, train.clean_targets)
@@ -86,10 +86,8 @@ def corrupt(
     else:
         matrix = noise_matrix(dataset.name, kind, rate, classes)
         noisy = np.asarray(noise.corrupt_labels(key, clean, matrix, exact=exact))
-    whole = jax.tree.map(np.array, (dataset.train.targets, dataset.train.clean_targets))
-    for column, values in zip(whole, (noisy, clean), strict=True):
-        column[labelled] = values
-    targets, clean_targets = whole
+    targets, clean_targets = dataset.train.targets.copy(), dataset.train.clean_targets.copy()
+    targets[labelled], clean_targets[labelled] = noisy, clean
     train = dataset.train._replace(targets=targets, clean_targets=clean_targets)
     return dataset._replace(train=train)
 
@@ -171,5 +169,5 @@ def labels_sha256(dataset: Dataset) -> str:
 
 def realised_rate(examples: Examples) -> float | None:
     """Returns the share of wrong labels, or None if no clean label is known."""
-    known = (examples.clean_targets >= 0) & (examples.targets >= 0)
+    known = is_known(examples.targets, examples.clean_targets)
     return float(wrong(examples).sum() / known.sum()) if known.any() else None

@@ -146,9 +146,9 @@ def _in_folder(name: str, root: pathlib.Path) -> tuple[list[pathlib.Path], Calla
         folder = prepared[-1].parent
         files = sorted(path for path in folder.iterdir() if path.is_file())
         return files, functools.partial(_read_tfds, name, folder)
-    if name == "mnist":
+    archive = archives.ARCHIVES.get(name)
+    if archive is None:  # MNIST comes from TFDS alone
         return [], dict
-    archive = archives.ARCHIVES[name]
     path, pickled = (root / archive.file.replace("binary", kind) for kind in ("binary", "python"))
     if path.is_file():
         return [path], functools.partial(archives.read_archive, path, archive)

@@ -8,6 +8,7 @@ the papers.
 import functools
 import math
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -259,7 +260,7 @@ def make_model(
 ) -> nn.Module:
     """Builds the model of `config.model`; with dropout -1 it keeps its own dropout rate."""
     model = choose("config.model.name", name, MODELS)
-    choose("config.model.init", init, dict.fromkeys(("flax", "torch")))
+    choose("config.model.init", init, INITS)
     choices: dict[str, Any] = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
     model = model(num_classes, dtype=choose("config.model.dtype", dtype, choices))
     check_sides(name, image_shape, MODELS)
@@ -292,3 +293,6 @@ def torch_init(params, key):
         return drawn
 
     return layer("", params)
+
+
+INITS: dict[str, Callable] = {"flax": lambda params, key: params, "torch": torch_init}

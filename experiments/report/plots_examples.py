@@ -76,9 +76,7 @@ def sigma_over_loss(found, order, split) -> Figure:
                            textcoords="offset points", color="0.2")  # fmt: skip
         upper.set(title=run.row, xlim=(0, last), ylabel="weight")
         lower.set(xlabel="loss", ylabel="examples", yscale="log")
-    lines = legend_of(grid[0])
-    figure.legend([*lines.values()], [*lines], loc="outside upper right", ncols=2, frameon=False,
-                  markerscale=2)  # fmt: skip
+    one_legend(figure, grid[0])
     drawing.note(figure, f"{each_is_a_run(found, drawn[0])}, in its last epoch. The upper panels"
                          f" show {SEEN} examples at most, and the lower ones all, up to the loss"
                          " that 0.5 % exceed.", *unknown)  # fmt: skip
@@ -94,10 +92,14 @@ def groups_of(run: FinishedRun, rows) -> dict[str, np.ndarray]:
     return {name: seen & (rows["wrong"] == i) for name, i in kinds.items() if i in rows["wrong"]}
 
 
-def legend_of(panels) -> dict[str, Line2D]:
-    """What a figure's one legend shows: each name in its panels once."""
-    lines = (line for axes in panels for line in axes.get_lines())
-    return {line.get_label(): line for line in lines if not line.get_label().startswith("_")}
+def one_legend(figure: Figure, panels) -> None:
+    """Adds the figure's one legend: each name in its panels once."""
+    lines: dict[str, Line2D] = {}
+    for line in (line for axes in panels for line in axes.get_lines()):
+        if not line.get_label().startswith("_"):
+            lines[line.get_label()] = line
+    figure.legend([*lines.values()], [*lines], loc="outside upper right", ncols=2, frameon=False,
+                  markerscale=2)  # fmt: skip
 
 
 def each_is_a_run(found, run: FinishedRun) -> str:

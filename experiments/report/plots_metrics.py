@@ -132,16 +132,13 @@ def over_epochs(found, order, panels: dict[str, str], scale: float, needs: str) 
         raise ValueError(f"{missing(needs, others)}. {unread}".rstrip(". "))
     keys = [key for key in panels
             if any(at == key and row in styles for row, _, at in values)]  # fmt: skip
-    rates = {column: wrong_rate(found, column) for column in columns}
-    noisiest = sorted(columns, key=lambda column: (-rates[column], column))
-    shown = sorted(noisiest[:MOST], key=lambda column: (column[:4], rates[column], column))
-    headings = titles(noisiest, sorted({run.column for run in found}))
+    shown, headings, hidden = conditions(found, columns)
     places = [(column, key) for column in shown for key in keys]
     figure = draw_panels(places, values, styles, panels, headings)
     drawn = [(row, *place) for place in places for row in styles if (row, *place) in values]
     cells = {(row, column): groups[row, column] for row, column, _ in drawn}
     drawing.note(
-        figure, band(cells.values()), not_shown([headings[column] for column in noisiest[MOST:]]),
+        figure, band(cells.values()), hidden,
         drawing.thinning(np.isfinite(values[at]).any(0).sum() for at in drawn),
         mixed(cells.values()), runs.settings(run for group in cells.values() for run in group),
         unread, drawing.left_out(others),
@@ -149,10 +146,15 @@ def over_epochs(found, order, panels: dict[str, str], scale: float, needs: str) 
     return figure
 
 
-def not_shown(hidden: list[str]) -> str:
-    """The sentence of a note about conditions for which there is no room."""
+def conditions(found, columns) -> tuple[list[Condition], dict[Condition, str], str]:
+    """Chooses the noisiest conditions; returns them, all headings, and a note of the others."""
+    rates = {column: wrong_rate(found, column) for column in columns}
+    noisiest = sorted(columns, key=lambda column: (-rates[column], column))
+    shown = sorted(noisiest[:MOST], key=lambda column: (column[:4], rates[column], column))
+    headings = titles(noisiest, sorted({run.column for run in found}))
+    hidden = [headings[column] for column in noisiest[MOST:]]
     number = f"{len(hidden)} condition{'s are' if len(hidden) > 1 else ' is'}"
-    return f"{number} not shown: {'; '.join(hidden)}." if hidden else ""
+    return shown, headings, f"{number} not shown: {'; '.join(hidden)}." if hidden else ""
 
 
 def titles(shown: list[Condition], every: list[Condition]) -> dict[Condition, str]:

@@ -11,18 +11,10 @@ from experiments.report.plots_examples import (
     SEEN,
     each_is_a_run,
     groups_of,
-    legend_of,
+    one_legend,
     sources,
 )
-from experiments.report.plots_metrics import (
-    MOST,
-    band,
-    metrics_by_run,
-    mixed,
-    not_shown,
-    titles,
-    wrong_rate,
-)
+from experiments.report.plots_metrics import band, conditions, metrics_by_run, mixed
 from experiments.report.runs import FinishedRun
 from experiments.runs import files, samples
 
@@ -56,9 +48,7 @@ def predictions(found, order, split) -> Figure:
         axes.set(title=run.row, xlabel=f"given {run.score.target}")
         axes.locator_params(nbins=5)
     grid[0, 0].set_ylabel("predicted")
-    lines = legend_of(grid[0])
-    figure.legend([*lines.values()], [*lines], loc="outside upper right", ncols=2, frameon=False,
-                  markerscale=2)  # fmt: skip
+    one_legend(figure, grid[0])
     drawing.note(figure, f"{each_is_a_run(found, drawn[0])}, in its last epoch, with {SEEN}"
                          " training examples at most. On the dotted line the given target is"
                          " predicted.")  # fmt: skip
@@ -77,10 +67,7 @@ def by_tenths(found, order, split) -> Figure:
     columns = {column for row, column in cells if row in styles}
     if not columns:
         raise ValueError(f"no run has metrics of tenths of its targets. {unread}".rstrip(". "))
-    rates = {column: wrong_rate(found, column) for column in columns}
-    noisiest = sorted(columns, key=lambda column: (-rates[column], column))
-    headings = titles(noisiest, sorted({run.column for run in found}))
-    shown = sorted(noisiest[:MOST], key=lambda column: (column[:4], rates[column], column))
+    shown, headings, hidden = conditions(found, columns)
     names = sorted({name for of in cells.values() for one in of for name in one})
     figure, grid = drawing.grid(len(names), len(shown), 2.8, 2.3, sharex=True, sharey="row")
     for (i, j), axes in np.ndenumerate(grid):
@@ -99,8 +86,7 @@ def by_tenths(found, order, split) -> Figure:
     groups = [of for cell, of in runs.by_cell(found).items() if cell in cells and cell[1] in shown]
     drawing.note(figure, "Training examples whose targets are right, in the last epoch, by tenths"
                          " from the smallest targets to the largest.", band(groups),
-                 not_shown([headings[column] for column in noisiest[MOST:]]), mixed(groups),
-                 unread, drawing.left_out(others))  # fmt: skip
+                 hidden, mixed(groups), unread, drawing.left_out(others))  # fmt: skip
     return figure
 
 

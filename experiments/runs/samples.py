@@ -8,6 +8,7 @@ mean_loss if the method has it.
 import hashlib
 import io
 import pathlib
+from typing import Any
 
 import jax
 import numpy as np
@@ -34,12 +35,17 @@ def collect(train: Examples, wrong: np.ndarray, seen, loss_state=()) -> Samples:
         if isinstance(values, np.ndarray) and values.ndim == 1:
             found[name] = values
     found |= {name: np.asarray(values)[index] for name, values in seen.items()}
-    parts = jax.tree.leaves(loss_state, is_leaf=lambda x: isinstance(x, memory.LossMemoryState))
-    for part in (part for part in parts if isinstance(part, memory.LossMemoryState)):
+    for part in states_of(loss_state, memory.LossMemoryState):
         # With several kinds of units, there is a first axis of kinds.
         total, visits = (np.sum(np.atleast_2d(one), axis=0) for one in (part.total, part.visits))
         found["mean_loss"] = (total / np.maximum(visits, 1))[index]
     return found
+
+
+def states_of(loss_state, kind: type) -> list[Any]:
+    """Returns the states of one kind in a method's state: a chain has several."""
+    leaves = jax.tree.leaves(loss_state, is_leaf=lambda one: isinstance(one, kind))
+    return [one for one in leaves if isinstance(one, kind)]
 
 
 def suspicion(rows: Samples) -> Samples:

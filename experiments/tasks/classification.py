@@ -27,9 +27,6 @@ def build(config, dataset: Dataset) -> Problem:
     classes = len(dataset.class_names)
     model = networks.make_model(**config.model, num_classes=classes, image_shape=image_shape)
 
-    def initial(params, key):
-        return networks.torch_init(params, key) if config.model.init == "torch" else params
-
     def draw(examples: Examples, rows, at: At | None) -> Batch:
         mixture: images.Mixture | tuple = ()
         if at is None:
@@ -50,7 +47,7 @@ def build(config, dataset: Dataset) -> Problem:
         model=model,
         units=units,
         draw=draw,
-        initial=initial,
+        initial=networks.INITS[config.model.init],
         metrics={"accuracy": is_right},
         groups={"clean": is_clean, "wrong": is_wrong},
         records={"predicted": Recorded(np.int32(-1), predicted)},
@@ -99,9 +96,7 @@ def is_clean(labels, clean_labels):
     return labels == clean_labels
 
 
-def is_wrong(labels, clean_labels):
-    """Returns a mask of the labels that are known to be wrong."""
-    return (labels >= 0) & (clean_labels >= 0) & (labels != clean_labels)
+is_wrong = data.is_wrong
 
 
 def memorised(samples) -> dict[str, float]:

@@ -62,9 +62,6 @@ def build(config, dataset: Dataset) -> Problem:
     augment = images.augment(shape, **config.augment, mixup=0.0)
     classes, kind = len(dataset.class_names), config.consistency.kind
 
-    def initial(params, key):
-        return networks.torch_init(params, key) if config.model.init == "torch" else params
-
     return Problem(
         model=networks.make_model(**config.model, num_classes=classes, image_shape=shape),
         units=units_of(**config.consistency),
@@ -74,7 +71,7 @@ def build(config, dataset: Dataset) -> Problem:
         order=order_of(dataset.train.targets, **config.consistency),
         teach=None if kind == "none" else teach,
         taught_by_average=kind == "mean_teacher",
-        initial=initial,
+        initial=networks.INITS[config.model.init],
         kinds=1 if kind == "none" else 2,
         mean=mean,
         metrics={"accuracy": is_right},

@@ -80,7 +80,7 @@ def build_run(config, data_dir: str | None = None) -> Run:
         model=problem.model if networks == 1 else Networks(problem.model, networks),
         networks=networks,
         optimizer=optimizers.make(config.optimizer, config.epochs, steps),
-        method=method if problem.kinds == 1 else kinds.by_kind(method, problem.kinds),
+        method=kinds.by_kind(method, problem.kinds),
         advance=advance and kinds.advance_by_kind(advance, problem.kinds),
         weighs=methods.weighs(config.loss),
         average=average_of(config),

@@ -10,6 +10,8 @@ from superloss_jax import LossTransform
 
 def by_kind(method: LossTransform, kinds: int) -> LossTransform:
     """Applies a method to each kind of units by itself: the input `kind` says which is whose."""
+    if kinds == 1:
+        return method
 
     def init():
         return jax.vmap(lambda _: method.init())(jnp.arange(kinds))

@@ -63,18 +63,15 @@ def epoch_row(run: Run, epoch: int, sums, evaluated, loss_state, rows: Samples) 
 
 def tau(loss_state) -> float:
     """Returns SuperLoss's threshold, averaged over classes or kinds of units; NaN if none."""
-    states = jax.tree.leaves(loss_state, is_leaf=lambda x: isinstance(x, SuperLossState))
-    taus = [float(jnp.mean(state.tau)) for state in states if isinstance(state, SuperLossState)]
-    return taus[-1] if taus else np.nan
+    states = samples.states_of(loss_state, SuperLossState)
+    return float(jnp.mean(states[-1].tau)) if states else np.nan
 
 
 def remembered(loss_state) -> dict[str, float]:
     """Returns remembered SuperLoss's memory and its own threshold; {} for other methods."""
-    states = jax.tree.leaves(loss_state, is_leaf=lambda x: isinstance(x, memory.RememberedState))
-    for state in states:
-        if isinstance(state, memory.RememberedState):  # averaged over kinds of units
-            means = np.mean(state.memory), np.mean(state.tau)
-            return {"memory": float(means[0]), "memory_tau": float(means[1])}
+    for state in samples.states_of(loss_state, memory.RememberedState):
+        means = np.mean(state.memory), np.mean(state.tau)  # over kinds of units
+        return {"memory": float(means[0]), "memory_tau": float(means[1])}
     return {}
 
 

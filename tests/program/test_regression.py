@@ -12,10 +12,10 @@ from configs import regression as defaults
 from experiments.data import regression as data
 from experiments.runs import files, samples
 from experiments.tasks import regression
-from experiments.training import build, devices, loop, seeds, step
+from experiments.training import build, devices, seeds, step
 from experiments.training.order import epoch_order
 from experiments.training.stream import fits
-from tests.program.running import train_one
+from tests.program.running import train_one, whole_and_torn
 from tests.program.test_main import main
 
 
@@ -90,22 +90,7 @@ def test_one_lam_serves_targets_of_every_size(monkeypatch):
 
 def test_a_run_that_is_killed_and_resumed_is_the_same(tmp_path, monkeypatch):
     config = config_of(**{"checkpoint.every_epochs": 1, "epochs": 3})
-    whole, torn = tmp_path / "whole", tmp_path / "torn"
-    for path in (whole, torn):
-        path.mkdir()
-    train_one(config, build.build_run(config), whole)
-    write_row = loop.record.write_row
-
-    def killed(member, epoch, *rest):
-        if epoch == 2:
-            raise RuntimeError("killed")
-        return write_row(member, epoch, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.record, "write_row", killed)
-        with pytest.raises(RuntimeError, match="killed"):
-            train_one(config, build.build_run(config), torn)
-    train_one(config, build.build_run(config), torn)
+    whole, torn = whole_and_torn(config, tmp_path, monkeypatch)
     for name in (files.METRICS, files.RESULTS, files.SAMPLES):
         assert (whole / name).read_bytes() == (torn / name).read_bytes(), name
 

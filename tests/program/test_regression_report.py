@@ -2,23 +2,21 @@
 
 import csv
 import json
-import sys
 
 import numpy as np
 import pytest
 
 from experiments.data import regression as data
-from experiments.report import __main__ as report
 from experiments.report import plots, plots_numbers, runs
 from experiments.runs import files, samples
 from experiments.tasks.regression import by_size
 from experiments.training import build
 from tests.program.drawn import closing, lines_of
-from tests.program.running import train_one
-from tests.program.test_main import main
+from tests.program.running import reported, sweep_at_once, train_one
 from tests.program.test_regression import config_of
 
 closed = pytest.fixture(autouse=True)(closing)
+__all__ = ["reported"]  # a fixture
 SWEEP = """
 from configs import regression_diabetes
 
@@ -39,21 +37,7 @@ def sweep():
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("regression")
-    (folder / "few.py").write_text(SWEEP)
-    done = main(f"--config={folder / 'few.py'}", f"--workdir={folder / 'runs'}", "--workers=2",
-                "--seeds_at_once=2", program="sweep")  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return folder / "runs"
-
-
-@pytest.fixture
-def reported(monkeypatch, capsys):
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["report", *map(str, words)])
-        report.main()
-        return capsys.readouterr().out
-
-    return run
+    return sweep_at_once(folder, SWEEP)
 
 
 def test_the_table(swept, reported):

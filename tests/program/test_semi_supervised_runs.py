@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -10,40 +9,25 @@ import numpy as np
 import pytest
 
 from configs import fixmatch_cifar10, semi_supervised_cifar10
-from experiments.report import __main__ as report
 from experiments.report import plots, runs
 from experiments.runs import files, samples
 from experiments.training import build, devices, loop, step
 from experiments.training.order import epoch_order
 from tests.program.drawn import closing
-from tests.program.running import train_one
+from tests.program.running import reported, sweep_at_once, train_one, whole_and_torn
 from tests.program.test_data import DATA_DIR, needs_cifar10
-from tests.program.test_main import main
 from tests.program.test_semi_supervised import KINDS, config_of
 
 closed = pytest.fixture(autouse=True)(closing)
+__all__ = ["reported"]  # a fixture
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_that_is_killed_and_resumed_is_the_same(tmp_path, kind, monkeypatch):
     config = config_of(**KINDS[kind] | {"checkpoint.every_epochs": 1, "epochs": 3})
-    for name in ("whole", "torn"):
-        (tmp_path / name).mkdir()
-    train_one(config, build.build_run(config), tmp_path / "whole")
-    write_row = loop.record.write_row
-
-    def killed(member, epoch, *rest):
-        if epoch == 2:
-            raise RuntimeError("killed")
-        return write_row(member, epoch, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.record, "write_row", killed)
-        with pytest.raises(RuntimeError, match="killed"):
-            train_one(config, build.build_run(config), tmp_path / "torn")
-    train_one(config, build.build_run(config), tmp_path / "torn")
+    whole, torn = whole_and_torn(config, tmp_path, monkeypatch)
     for name in (files.METRICS, files.RESULTS, files.SAMPLES):
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "torn" / name).read_bytes()
+        assert (whole / name).read_bytes() == (torn / name).read_bytes()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -119,18 +103,8 @@ def sweep():
 """
 
 
-def test_a_sweep_and_its_reports(tmp_path, monkeypatch, capsys):
-    (tmp_path / "few.py").write_text(SWEEP)
-    swept = tmp_path / "runs"
-    done = main(f"--config={tmp_path / 'few.py'}", f"--workdir={swept}", "--workers=2",
-                "--seeds_at_once=2", program="sweep")  # fmt: skip
-    assert done.returncode == 0, done.stderr
-
-    def reported(*words):
-        monkeypatch.setattr(sys, "argv", ["report", *map(str, words)])
-        report.main()
-        return capsys.readouterr().out
-
+def test_a_sweep_and_its_reports(tmp_path, reported):
+    swept = sweep_at_once(tmp_path, SWEEP)
     results = [json.loads(path.read_text()) for path in swept.glob("*/results.json")]
     values = [
         100 * one["test_accuracy"]["last"]
