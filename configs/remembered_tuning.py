@@ -26,7 +26,9 @@ def settings():
         "loss.lam": 0.25,
     }  # fmt: skip
     of = "remembered_superloss"
-    yield from _settings(of, lam=(1.0, 0.25, 4.0, 1.0), remembered_superloss__share=(.2, .2, .2, .5))
+    yield from _settings(
+        of, lam=(1.0, 0.25, 4.0, 1.0), remembered_superloss__share=(0.2, 0.2, 0.2, 0.5)
+    )
     lams, betas = (3.0, 1.0, 7.0, 3.0), (0.7, 0.7, 0.7, 0.9)
     yield from _settings("early_learning", early_learning__lam=lams, early_learning__beta=betas)
     starts, decays = (0.2, 0.1, 0.4, 0.2), (0.9, 0.9, 0.9, 0.5)

@@ -37,6 +37,11 @@ FIGURES: dict[str, tuple[str, Callable[..., Figure]]] = {
         " on (after ELR).",
         plots_metrics.memorisation,
     ),
+    "memory": (
+        "The panels show over epochs how well wrong {target}s are fitted, and the memory g of"
+        " remembered SuperLoss.",
+        plots_metrics.memory,
+    ),
     "pseudo_labels": (
         "The panels show over epochs how many pseudo-{target}s are right: of all, and as the method"
         " weighs them.",

@@ -2,7 +2,7 @@
 
 import itertools
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -111,21 +111,26 @@ class Histories(NamedTuple):
     unread: str  # what a note says of the runs without metrics
 
 
-def histories(found, order, keys: Iterable[str], scale: float) -> Histories:
+def histories(found, order, scales: Mapping[str, float]) -> Histories:
+    """Reads the metrics that `scales` names, each multiplied by its number."""
     metrics, unread = metrics_by_run(run for run in found if run.row in order)
     groups = runs.by_cell(run for run in found if run.path in metrics)
     values = {}
     for (row, column), of in groups.items():
-        for key in keys:
+        for key, scale in scales.items():
             one = scale * over_seeds(of, history([metrics[run.path] for run in of], key))
             if np.isfinite(one).any():
                 values[row, column, key] = one
     return Histories(values, groups, unread)
 
 
-def over_epochs(found, order, panels: dict[str, str], scale: float, needs: str) -> Figure:
+def over_epochs(
+    found, order, panels: dict[str, str], scale: float, needs: str, **unscaled: str
+) -> Figure:
     """Draws metrics over epochs: a column for each metric, a line for each condition."""
-    values, groups, unread = histories(found, order, panels, scale)
+    scales = dict.fromkeys(panels, scale) | dict.fromkeys(unscaled, 1.0)
+    values, groups, unread = histories(found, order, scales)
+    panels |= unscaled
     styles, others = drawing.styled(order, {row for row, _, key in values if key == needs})
     columns = {column for row, column, key in values if key == needs and row in styles}
     if not columns:
@@ -242,3 +247,13 @@ def pseudo_labels(found, order, split) -> Figure:
 def tau(found, order, split) -> Figure:
     """SuperLoss's threshold over epochs."""
     return over_epochs(found, order, {"tau": "tau, in units of the loss"}, 1, "tau")
+
+
+def memory(found, order, split) -> Figure:
+    """How many wrong targets are fitted, beside what remembered SuperLoss does about it."""
+    score = found[0].score
+    if not any("memory" in row for rows in metrics_by_run(found)[0].values() for row in rows):
+        raise ValueError(missing("memory", []))
+    needs = f"{score.key}_wrong"
+    panels = {needs: drawing.axis_name(runs.fitted(score)[1], score.unit)}
+    return over_epochs(found, order, panels, score.scale, needs, memory="memory g")

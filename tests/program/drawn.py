@@ -8,7 +8,8 @@ from experiments.runs import files, samples
 from experiments.tasks.scores import ACCURACY
 
 EPOCHS = 7
-OF_OTHER_TASKS = {"predictions", "tenths", "pseudo_labels"}  # figures that classification lacks
+# Figures of what these runs do not have: other tasks, or a memory.
+NEEDING_MORE = {"predictions", "tenths", "pseudo_labels", "memory"}
 ARGS = {"output": None, "rows": None, "split": 5, "columns": None}
 
 

@@ -12,7 +12,7 @@ from experiments.report import detectors, drawing, page, plots, plots_metrics, r
 from experiments.report.drawing import plt
 from experiments.runs import files
 from tests.program import test_score
-from tests.program.drawn import ARGS, OF_OTHER_TASKS, closing, make_run, note_of, swept
+from tests.program.drawn import ARGS, NEEDING_MORE, closing, make_run, note_of, swept
 from tests.program.test_page import Reader
 
 closed = pytest.fixture(autouse=True)(closing)
@@ -59,6 +59,21 @@ def test_axes_have_the_score_and_its_unit_and_panels_their_condition(tmp_path):
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["noise 0", "", "noise 0.4", ""]
 
 
+def test_memory_stands_beside_the_wrong_labels_that_each_method_fits(tmp_path):
+    make_run(tmp_path, "remembered_superloss", 0.4, 0, wanted=("memory",))
+    make_run(tmp_path, "superloss", 0.4, 0)
+    found = runs.finished_runs(tmp_path)
+    figure = plots_metrics.memory(found, ["superloss", "remembered_superloss"], 5)
+    names = [" ".join(axes.get_ylabel().split()) for axes in figure.axes]
+    assert names == ["wrong labels memorised (%)", "memory g"]
+    row = next(runs.metrics(run)[-1] for run in found if "remembered" in run.row)
+    ends = [{line.get_ydata()[-1] for line in axes.lines} for axes in figure.axes]
+    assert 100 * row["accuracy_wrong"] in ends[0]
+    assert ends[1] == {row["memory"]}
+    with pytest.raises(ValueError, match="no run has memory"):
+        plots_metrics.memory([run for run in found if run.row == "superloss"], ["superloss"], 5)
+
+
 def test_each_name_stands_once_in_a_figure(tmp_path):
     sweep = swept(tmp_path)
     for kind in ("asymmetric", "pair_flip"):
@@ -72,7 +87,7 @@ def test_each_name_stands_once_in_a_figure(tmp_path):
         names = [text for text in names_in(figure) if text != "tau"]  # which marks a place
         assert sorted(names) == sorted(own.get(name, expected)), name
         seen.add(name)
-    assert len(seen) == len(plots.FIGURES.keys() - OF_OTHER_TASKS)
+    assert len(seen) == len(plots.FIGURES.keys() - NEEDING_MORE)
 
 
 def test_a_name_stands_in_the_last_panel_of_the_first_row_that_has_it():

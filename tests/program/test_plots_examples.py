@@ -15,7 +15,7 @@ from experiments.tasks import classification
 from tests.program.drawn import (
     ARGS,
     EPOCHS,
-    OF_OTHER_TASKS,
+    NEEDING_MORE,
     closing,
     examples,
     lines_of,
@@ -75,7 +75,7 @@ def test_losses_are_drawn_again_from_their_table_when_they_are_gone(tmp_path, ca
     sweep = swept(tmp_path / "swept")
     plots.figures(argparse.Namespace(**ARGS, workdir=str(sweep)))
     said = capsys.readouterr().out
-    for name in (one.format(key="accuracy") for one in plots.FIGURES.keys() - OF_OTHER_TASKS):
+    for name in (one.format(key="accuracy") for one in plots.FIGURES.keys() - NEEDING_MORE):
         for suffix in ("png", "svg"):
             file = sweep / "figures" / f"{name}.{suffix}"
             assert str(file) in said

@@ -13,7 +13,7 @@ from experiments.report.unfinished import unfinished
 from experiments.runs import files, identity, packed, packing, samples, stored
 from experiments.sweep import local, watch
 from experiments.sweep import pool as pools
-from tests.program.drawn import OF_OTHER_TASKS, closing, make_run, swept
+from tests.program.drawn import NEEDING_MORE, closing, make_run, swept
 from tests.program.test_packing import make
 from tests.program.test_sweep import CONFIG, points
 
@@ -54,7 +54,7 @@ def test_every_report_says_the_same_of_packed_runs(tmp_path, capsys, monkeypatch
         return texts, drawn
 
     before = all_reports()
-    assert before[0][3].count("not drawn") == len(OF_OTHER_TASKS)
+    assert before[0][3].count("not drawn") == len(NEEDING_MORE)
     packs = said(capsys, monkeypatch, "pack", flag)
     assert packs.splitlines()[0].startswith(f"8 runs packed in {root}: config.json, runs.jsonl, ")
     assert packs.splitlines()[1:] == [
