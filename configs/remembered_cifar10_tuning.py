@@ -2,7 +2,7 @@
 
     python -m experiments.sweep --config=configs/remembered_cifar10_tuning.py \\
         --workdir=results/remembered_cifar10_tuning --data_dir=~/tensorflow_datasets
-    python -m experiments.report choose --workdir=results/remembered_cifar10_tuning
+    python -m experiments.report choose --epoch=last --workdir=results/remembered_cifar10_tuning
 
 ConvNetSmall, 12 epochs, Adam 1e-3. Settings are compared by the accuracy on 5,000 noisy validation
 labels in the last epoch. The seed is none of the table's.

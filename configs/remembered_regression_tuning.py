@@ -2,7 +2,7 @@
 
     python -m experiments.sweep --config=configs/remembered_regression_tuning.py \\
         --workdir=results/remembered_regression_tuning
-    python -m experiments.report choose --workdir=results/remembered_regression_tuning
+    python -m experiments.report choose --epoch=last --workdir=results/remembered_regression_tuning
 
 Friedman's function, MLP, 100 epochs. Settings are compared by the error on 500 noisy validation
 targets in the last epoch. The seeds are none of the table's. The plain loss has nothing to set.

@@ -2,7 +2,7 @@
 
     python -m experiments.sweep --config=configs/remembered_tuning.py \\
         --workdir=results/remembered_tuning
-    python -m experiments.report choose --workdir=results/remembered_tuning
+    python -m experiments.report choose --epoch=last --workdir=results/remembered_tuning
 
 Settings are compared by the accuracy on noisy validation labels in the last epoch. The seeds are
 none of the tables'. Cross entropy has nothing to set.

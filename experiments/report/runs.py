@@ -204,13 +204,6 @@ def score_at(run: FinishedRun, selection: str) -> float:
     return np.nan if value is None else score.scale * value
 
 
-def best_validation(run: FinishedRun) -> float | None:
-    """The score of the best epoch on validation examples, as people write it."""
-    key = f"validation_{run.score.key}"
-    values = [value for row in metrics(run) if (value := row.get(key)) is not None]
-    return run.score.scale * values[best_epoch(values, run.score)] if values else None
-
-
 def selection_in_full(run: FinishedRun, selection: str) -> str:
     """A selection's full name, with the kind of validation targets."""
     return SELECTIONS[selection].format(validation=validation_kind(run), target=run.score.target)

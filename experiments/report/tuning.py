@@ -6,6 +6,17 @@ import pathlib
 import numpy as np
 
 from experiments.report import runs
+from experiments.runs.selection import best_epoch
+
+
+def validation_score(run: runs.FinishedRun, epoch: str) -> float | None:
+    """The score on validation examples in the best or in the last epoch, as people write it."""
+    key = f"validation_{run.score.key}"
+    values = [np.nan if row.get(key) is None else row[key] for row in runs.metrics(run)]
+    if np.isnan(values).all():
+        return None
+    at = -1 if epoch == "last" else best_epoch(values, run.score)
+    return run.score.scale * values[at]
 
 
 def choose(args) -> None:
@@ -16,13 +27,13 @@ def choose(args) -> None:
     score = found[0].score
     groups: dict[str, dict[str, list[float]]] = {}  # by method and setting
     for run in found:
-        if (best := runs.best_validation(run)) is None:
+        if (one := validation_score(run, args.epoch)) is None:
             raise ValueError(
                 f"--workdir: {run.path} has no validation {score.target}s to choose by"
             )
         setting = run.settings or run.row.partition(", ")[2] or "as configured"
         method = run.results["config"]["loss"]["method"]
-        groups.setdefault(method, {}).setdefault(setting, []).append(best)
+        groups.setdefault(method, {}).setdefault(setting, []).append(one)
     for row in {run.row for run in found}:
         runs.check_alike([run for run in found if run.row == row], row)
     print(f"| method | setting | validation {score.name} |\n|---|---|---|")
@@ -34,7 +45,8 @@ def choose(args) -> None:
             chosen = f"**{text}**" if place == 0 else text
             print(f"| {method} | {setting} | {chosen} |")
     said = runs.capital(runs.with_unit(score))
-    said += f" on {runs.validation_kind(found[0])} validation {score.target}s at its best epoch"
+    said += f" on {runs.validation_kind(found[0])} validation {score.target}s"
+    said += " in the last epoch" if args.epoch == "last" else " at its best epoch"
     said += ", the best in bold"
     count = found[0].results["config"].get("data", {}).get("validation", 0)
     if score.unit == "%" and count:  # a share of so many
@@ -48,4 +60,6 @@ def choose(args) -> None:
 def add_command(commands) -> None:
     command = commands.add_parser("choose", help=choose.__doc__)
     command.add_argument("--workdir", required=True, help="directory that holds the runs")
+    which = "whose score counts (default: best): last where training is to go on to its end"
+    command.add_argument("--epoch", choices=("best", "last"), default="best", help=which)
     command.set_defaults(call=choose)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import digits
-from experiments.report import runs
+from experiments.report import runs, tuning
 from experiments.report.rows import row_names
 from experiments.runs import files, selection
 from experiments.tasks.scores import ACCURACY
@@ -210,7 +210,7 @@ def test_the_epoch_that_counts(tmp_path):
     (run,) = runs.finished_runs(tmp_path)
     assert runs.score_at(run, "last") == 100 * test[19]
     assert runs.score_at(run, "best_test") == 100 * max(test)
-    assert runs.best_validation(run) == 100 * max(validation)
+    assert tuning.validation_score(run, "best") == 100 * max(validation)
     assert runs.declared(run) == ("last",)
     (path / files.METRICS).write_text('{"epoch": 1}\n{"ep')
     with pytest.raises(ValueError, match=r"metrics\.jsonl"):

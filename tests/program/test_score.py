@@ -91,7 +91,7 @@ def test_the_setting_of_least_error_is_chosen(tmp_path, capsys):
     for lam, values in {1.0: (6.0, 6.2), 0.25: (5.0, 5.4)}.items():
         for seed, value in enumerate(values):
             write(tmp_path, "superloss", seed, [9.0, value / 2, 8.0], **{"loss.lam": lam})
-    tuning.choose(argparse.Namespace(workdir=str(tmp_path)))
+    tuning.choose(argparse.Namespace(workdir=str(tmp_path), epoch="best"))
     said = capsys.readouterr().out
     lines = [line for line in said.splitlines() if line.startswith("| ")]
     assert lines[0] == "| method | setting | validation mean absolute error |"

@@ -25,8 +25,8 @@ def write(root, validation, **changes):
     })  # fmt: skip
 
 
-def choose(root, capsys):
-    tuning.choose(argparse.Namespace(workdir=str(root)))
+def choose(root, capsys, epoch="best"):
+    tuning.choose(argparse.Namespace(workdir=str(root), epoch=epoch))
     return capsys.readouterr().out
 
 
@@ -44,6 +44,13 @@ def test_settings_by_validation_accuracy_with_its_standard_error(tmp_path, capsy
         "| generalized_cross_entropy | q 0.2 | **50.00** |",
     ]
     assert f"to a standard error of {100 * np.sqrt(0.72 * 0.28 / 400):.1f};" in said
+
+
+def test_the_last_epoch_can_decide(tmp_path, capsys):
+    write(tmp_path, 60.0)
+    said = choose(tmp_path, capsys, "last")
+    assert "| superloss | as configured | **55.00** |" in said
+    assert "on noisy validation labels in the last epoch" in said
 
 
 def test_a_choice_is_made_at_one_condition_and_with_validation_labels(tmp_path, capsys):
