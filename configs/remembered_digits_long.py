@@ -1,12 +1,12 @@
-"""Who memorises in the long run: digits at 40 % noise, 240 epochs, settings of remembered_digits.py.
+"""Who memorises in the long run: digits at 40 % noise, 240 epochs, three seeds.
 
     python -m experiments.sweep --config=configs/remembered_digits_long.py \\
         --workdir=results/remembered_digits_long
     python -m experiments.report table --workdir=results/remembered_digits_long
     python -m experiments.report figures --workdir=results/remembered_digits_long --output=DIR
 
-The figure `memory` shows the wrong labels that are fitted, and the memory g. 18 runs of 10 to 40 s on
-one CPU core.
+Each method has the setting that remembered_tuning.py found. The figure `memory` shows the wrong
+labels that are fitted, and the memory g. 18 runs of 10 to 40 s on one CPU core.
 """
 
 from configs import remembered_digits
