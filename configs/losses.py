@@ -51,7 +51,10 @@ def get_config():
             "class_rate": 0.1, "instance_rate": 0.2, "momentum": 0.9, "clamp": 20.0,
         },
         "trend_superloss": {"alpha": 0.7, "window": 10},  # and SuperLoss's keys
-        "remembered_superloss": {"share": 0.2},  # and SuperLoss's lam and decay
+        "remembered_superloss": {  # and SuperLoss's lam and decay
+            "share": 0.2,
+            "memory": "held_out",  # what it is guessed from: validation, or training (research)
+        },
         "early_learning": {"lam": 3.0, "beta": 0.7},
         "self_filter": {"decay": 0.9, "start": 0.2},
         "co_teaching": keep,

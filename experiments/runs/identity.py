@@ -45,8 +45,6 @@ def clean_validation(config: Flat) -> bool:
 
 
 of_superloss = when("loss.method", "superloss", "trend_superloss")
-
-
 remembers = when("loss.method", "remembered_superloss")
 
 
@@ -97,7 +95,7 @@ EVERY_RUN: dict[str, Section] = {
         **of("data_parameters", "kind", "momentum", "clamp"),
         "data_parameters.class_rate": when("loss.data_parameters.kind", "class", "both"),
         "data_parameters.instance_rate": when("loss.data_parameters.kind", "instance", "both"),
-        **of("trend_superloss", "alpha", "window"), **of("remembered_superloss", "share"),
+        **of("trend_superloss", "alpha", "window"), **of("remembered_superloss", "share", "memory"),
         **of("early_learning", "lam", "beta"), **of("self_filter", "decay", "start"),
         **of("co_teaching", "forget_rate", "warmup"), **of("jocor", "forget_rate", "lam", "warmup"),
     },
@@ -152,15 +150,17 @@ CARRIED_OUT = (
     "report.losses", "vmap_seeds", "data.device_budget_mb",
 )  # fmt: skip
 
+# Keys that are newer than some results, with the value that gives the old behaviour.
+BEFORE: dict[str, Any] = {
+    "task": "classification", "average.decay": 0.0, "data.labelled": 0,
+    "loss.remembered_superloss.memory": "held_out",
+}  # fmt: skip
+
 # Keys that a user's own config may lack: what reads them has a value for that.
 OPTIONAL = (
-    "task", "data.exclude", "data.exclude_rate", "data.exclude_sha256", "data.sha256",
-    "data.device_budget_mb", "model.bn_groups", "average.decay", "data.labelled",
-    "data.labelled_seed",
+    *BEFORE, "data.exclude", "data.exclude_rate", "data.exclude_sha256", "data.sha256",
+    "data.device_budget_mb", "data.labelled_seed", "model.bn_groups",
 )  # fmt: skip
-
-# Keys that are newer than some results, with the value that gives the old behaviour.
-BEFORE: dict[str, Any] = {"task": "classification", "average.decay": 0.0, "data.labelled": 0}
 
 
 def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

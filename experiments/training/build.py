@@ -72,7 +72,7 @@ def build_run(config, data_dir: str | None = None) -> Run:
     networks = methods.networks(config.loss)
     check_inputs(method, networks, problem)
     check_held_out(config, dataset, problem)
-    advance = methods.ADVANCES.get(config.loss.method)
+    advance = methods.advance_of(config.loss)
     check_teacher(problem, networks, average_of(config))
     return Run(
         score=task.score,
@@ -180,7 +180,7 @@ def check_held_out(config, dataset, problem: Problem) -> None:
     If held-out labels are right where those of training are not, no memorising can be seen.
     """
     method, data = config.loss.method, section(config, "data")
-    if method not in methods.ADVANCES:
+    if not methods.advance_of(config.loss):
         return
     if not len(dataset.validation.index):
         said = f"{method} needs losses of held-out examples: expected an integer >= 1, got 0"

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 
 from experiments import checks
+from experiments.training.guessed_memory import guess_memory
 from superloss_jax import (
     LossTransform,
     Threshold,
@@ -139,7 +140,8 @@ def _trend_superloss(loss, own, facts):
 def _remembered_superloss(loss, own, facts):
     checks.positive("config.loss.lam", loss.lam)
     given = {"lam": loss.lam, "decay": _decay(loss), "share": own.share}
-    return memory.remembered_superloss(num_examples=facts.num_examples, **given)
+    method = memory.remembered_superloss(num_examples=facts.num_examples, **given)
+    return method if advance_of(loss) else guess_memory(method, facts.num_examples)
 
 
 def _keep(own, facts: Facts):
@@ -195,6 +197,7 @@ METHODS: dict[str, Callable[..., LossTransform]] = {
 # These change their state after each epoch, by the losses of the validation split:
 # (state, losses, where) -> state.
 ADVANCES: dict[str, Callable[..., Any]] = {"remembered_superloss": memory.advance}
+MEMORY_FROM = {"held_out": True, "training": False}  # whether it does so
 RENAMED = {  # former names in this program; methods now have the library's names
     "gce": "generalized_cross_entropy",
     "sce": "symmetric_cross_entropy",
@@ -252,6 +255,13 @@ def check_fits(loss: Mapping[str, Any], num_classes: int | None) -> None:
             fitting = ", ".join(name for name in table if name not in unfit)
             said = f"{loss[key]} needs classes, which this task's units do not have"
             raise ValueError(f"config.loss.{key}: {said}; choose one of {fitting}")
+
+
+def advance_of(loss) -> Callable[..., Any] | None:
+    """Returns what changes the method's state after each epoch, if anything does."""
+    source = loss.get(loss["method"], {}).get("memory", "held_out")
+    held_out = checks.choose("config.loss.remembered_superloss.memory", source, MEMORY_FROM)
+    return ADVANCES.get(loss["method"]) if held_out else None
 
 
 def networks(loss) -> int:
