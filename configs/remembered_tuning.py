@@ -25,9 +25,12 @@ def settings():
         "loss.method": "superloss", "loss.threshold": "constant", "loss.tau": 2.302585,
         "loss.lam": 0.25,
     }  # fmt: skip
+    lams, shares = (1.0, 0.25, 4.0, 1.0), (0.2, 0.2, 0.2, 0.5)
     of = "remembered_superloss"
+    yield from _settings(of, lam=lams, remembered_superloss__share=shares)
+    guessed = ("training",) * 4  # form G: docs/remembered.md
     yield from _settings(
-        of, lam=(1.0, 0.25, 4.0, 1.0), remembered_superloss__share=(0.2, 0.2, 0.2, 0.5)
+        of, lam=lams, remembered_superloss__share=shares, remembered_superloss__memory=guessed
     )
     lams, betas = (3.0, 1.0, 7.0, 3.0), (0.7, 0.7, 0.7, 0.9)
     yield from _settings("early_learning", early_learning__lam=lams, early_learning__beta=betas)
