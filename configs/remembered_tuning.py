@@ -11,33 +11,25 @@ none of the tables'. Cross entropy has nothing to set.
 from configs import rivals
 
 
-def _settings(method, **values):
-    """Yields the method once for each place in the lists, which are equally long."""
-    keys = {key.replace("__", "."): column for key, column in values.items()}
-    for row in zip(*keys.values(), strict=True):
-        yield {"loss.method": method} | {f"loss.{k}": v for k, v in zip(keys, row, strict=True)}
-
-
 def settings():
+    for lam in (1.0, 0.25, 4.0):
+        yield {"loss.method": "superloss", "loss.lam": lam}
+    constant = {"loss.threshold": "constant", "loss.tau": 2.302585}
+    yield {"loss.method": "superloss"} | constant | {"loss.lam": 0.25}
+    for memory in ({}, {"loss.remembered_superloss.memory": "training"}):
+        for lam, share in ((1.0, 0.2), (0.25, 0.2), (4.0, 0.2), (1.0, 0.5)):
+            remembered = {"loss.method": "remembered_superloss", "loss.lam": lam}
+            yield remembered | {"loss.remembered_superloss.share": share} | memory
+    for lam, beta in ((3.0, 0.7), (1.0, 0.7), (7.0, 0.7), (3.0, 0.9)):
+        elr = {"loss.method": "early_learning", "loss.early_learning.lam": lam}
+        yield elr | {"loss.early_learning.beta": beta}
+    for start, decay in ((0.2, 0.9), (0.1, 0.9), (0.4, 0.9), (0.2, 0.5)):
+        self_filter = {"loss.method": "self_filter", "loss.self_filter.start": start}
+        yield self_filter | {"loss.self_filter.decay": decay}
+    for q in (0.7, 0.3, 0.5, 0.9):
+        gce = {"loss.method": "generalized_cross_entropy"}
+        yield gce | {"loss.generalized_cross_entropy.q": q}
     yield {"loss.method": "cross_entropy"}
-    yield from _settings("superloss", lam=(1.0, 0.25, 4.0))
-    yield {
-        "loss.method": "superloss", "loss.threshold": "constant", "loss.tau": 2.302585,
-        "loss.lam": 0.25,
-    }  # fmt: skip
-    lams, shares = (1.0, 0.25, 4.0, 1.0), (0.2, 0.2, 0.2, 0.5)
-    of = "remembered_superloss"
-    yield from _settings(of, lam=lams, remembered_superloss__share=shares)
-    guessed = ("training",) * 4  # form G: docs/remembered.md
-    yield from _settings(
-        of, lam=lams, remembered_superloss__share=shares, remembered_superloss__memory=guessed
-    )
-    lams, betas = (3.0, 1.0, 7.0, 3.0), (0.7, 0.7, 0.7, 0.9)
-    yield from _settings("early_learning", early_learning__lam=lams, early_learning__beta=betas)
-    starts, decays = (0.2, 0.1, 0.4, 0.2), (0.9, 0.9, 0.9, 0.5)
-    yield from _settings("self_filter", self_filter__start=starts, self_filter__decay=decays)
-    of = "generalized_cross_entropy"
-    yield from _settings(of, generalized_cross_entropy__q=(0.7, 0.3, 0.5, 0.9))
 
 
 def get_config():
