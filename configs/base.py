@@ -1,6 +1,6 @@
 """All config keys with their meanings and defaults. The other configs start from this one.
 
-Declare a new key in experiments/runs/identity.py as well, which says when it is read.
+Declare a new key in experiments/runs/reads.py as well, which says when it is read.
 """
 
 import ml_collections
@@ -22,11 +22,14 @@ def get_config():
         "keep": 2,  # number of checkpoints that stay
     })  # fmt: skip
     config.data = ml_collections.ConfigDict({
-        "name": "digits",  # or cifar10, npz, ...: docs/data.md
-        "path": config_dict.placeholder(str),  # for npz: the file
+        "name": "digits",  # or cifar10, folder, npz, ...: docs/data.md
+        "path": config_dict.placeholder(str),  # of your own data: the folder, or the npz file
+        "side": 0,  # pixels of a side that a folder's images are resized to; 0: chosen from them
+        "damaged": "stop",  # or leave_out, for files of a folder that cannot be read
         "variant": config_dict.placeholder(str),  # for human labels: which set
         "split_seed": 0,  # which examples are held out; of digits, for the test, too
         "validation": 0,  # number of training examples to hold out
+        "validation_share": 0.0,  # or the share of each class
         "validation_labels": "noisy",  # or clean
         "imbalance": 1.0,  # size of the first class over size of the last
         "imbalance_exact": False,  # exact sizes of the classes, instead of expected ones

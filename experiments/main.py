@@ -8,6 +8,7 @@ import json
 import pathlib
 
 from absl import app, flags, logging
+from ml_collections import config_flags
 
 from experiments import checks, keys
 from experiments.flags import CONFIG, DATA_DIR, parser, refuse, stop
@@ -41,12 +42,20 @@ def main(argv: list[str]) -> None:
         except (ValueError, TypeError) as error:
             refuse(error)
     for results, path in trained:
-        score = results["score"]
-        last = results[f"test_{score['key']}"].get("last")
-        tested = "no test examples"
-        if last is not None:
-            tested = f"test {score['name']} {score['scale'] * last:.2f}{score['unit']}"
-        print(f"{tested} in the last epoch; results in {path}")
+        print(f"{summary(results)}; results in {path}")
+
+
+def summary(results: dict) -> str:
+    """The score of the last epoch, on test examples, or on validation examples without them."""
+    score = results["score"]
+    key = f"test_{score['key']}"
+    last = results.get("last_epoch", {key: results[key].get("last")})  # older ones lack it
+    for part in ("test", "validation"):
+        value = last.get(f"{part}_{score['key']}")
+        if value is not None:
+            number = f"{score['scale'] * value:.2f}{score['unit']}"
+            return f"{part} {score['name']} {number} in the last epoch"
+    return "no test examples"
 
 
 def wanted() -> list:
@@ -79,6 +88,7 @@ def run(stack: contextlib.ExitStack) -> list:
     from experiments.training import build, devices, loop, seeds
 
     identity.check_complete(CONFIG.value.to_dict())
+    check_labels(CONFIG.value, config_flags.get_override_values(flags.FLAGS["config"]))
     files.note_content(CONFIG.value)
     # One process needs no device for it; of several, the first alone is sure to see the files.
     if not devices.several(NUM_PROCESSES.value) and (found := finished()):
@@ -100,6 +110,21 @@ def run(stack: contextlib.ExitStack) -> list:
     if CONFIG.value.vmap_seeds > 1:
         return [(seeds.train_seeds(*member, signal), path / files.RESULTS)]
     return [(loop.train([member], signal)[0], path / files.RESULTS)]
+
+
+def check_labels(config, overridden: dict) -> None:
+    """Raises ValueError if wrong labels would be added to a user's own ones without being asked."""
+    from experiments.data.sources import OWN
+
+    asked = {"noise.kind", "noise.rate"} & overridden.keys()
+    if "data.name" not in overridden or config.data.name not in OWN or asked:
+        return
+    if config.noise.kind != "given" and config.noise.rate:
+        said = f"this config would make {config.noise.rate:.0%} of your labels wrong"
+        raise ValueError(
+            f"config.noise.kind: {said}: add --config.noise.kind=given, or"
+            f" --config.noise.kind={config.noise.kind} if you want that"
+        )
 
 
 def finished() -> list:

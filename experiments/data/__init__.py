@@ -24,21 +24,25 @@ __all__ = [
 def build(config, noise, data_dir: str | None = None) -> Dataset:
     """Returns the data set described by `config.data` and `config.noise`.
 
-    It reads only the keys that experiments.runs.identity declares for this configuration.
+    It reads only the keys that experiments.runs.reads declares for this configuration.
     """
     wanted = noise_of(noise)
     check_noise(config.name, **wanted)
     source = {"path": config.path, "variant": config.variant}
+    if config.name == "folder":
+        source |= {"side": config.side, "damaged": config.damaged}
     if config.name == "digits":  # has no official test set, so the split depends on a seed
         source["split_seed"] = config.split_seed
     dataset = corrupt(load(config.name, **source, data_dir=data_dir), **wanted)
     dataset = dataset._replace(labels_sha256=labels_sha256(dataset))
-    if config.validation or config.imbalance != 1:
+    share = config.get("validation_share", 0.0)
+    if config.validation or share or config.imbalance != 1:
         dataset = split(
             dataset,
             config.split_seed,
             config.validation,
-            validation_labels=config.validation_labels if config.validation else "noisy",
+            share,
+            validation_labels=config.validation_labels if config.validation or share else "noisy",
             imbalance=config.imbalance,
             imbalance_exact=config.imbalance != 1 and config.imbalance_exact,
         )
@@ -80,5 +84,6 @@ def described(dataset: Dataset, noise) -> tuple[str, ...]:
     asked = "" if noise.kind == "given" else f", rate {noise.rate}"
     return (
         f"data     {dataset.name}: {counts} images{without}",
+        *dataset.told,
         f"noise    {noise.kind}{asked}: of the training labels, {known}",
     )

@@ -37,6 +37,8 @@ class Dataset(NamedTuple):
     mean: tuple[float, ...]  # per channel, for normalisation
     std: tuple[float, ...]
     labels_sha256: str = ""  # of all training labels (noisy), before any split
+    files: tuple[str, ...] = ()  # of training examples by index, if each is a file
+    told: tuple[str, ...] = ()  # lines for the log: what was found, and what was done to it
 
 
 def is_known(labels, clean_labels):

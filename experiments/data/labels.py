@@ -117,11 +117,14 @@ def split(
     dataset: Dataset,
     split_seed: int,
     validation: int,
+    share: float,
     validation_labels: str,
     imbalance: float,
     imbalance_exact: bool,
 ) -> Dataset:
     """Holds out `validation` random training examples, then makes the rest class-imbalanced.
+
+    Or it holds out this `share` of them, by class: of each class at least one, and not all.
 
     A training example of class i out of C is kept with probability imbalance^(-i / (C - 1)). With
     `imbalance_exact`, exactly that share of the class is kept. Validation and test examples are
@@ -133,18 +136,35 @@ def split(
     checks.within("config.data.imbalance", imbalance, 1, 1e6)
     checks.choose("config.data.validation_labels", validation_labels, {"noisy": 0, "clean": 0})
     drawn = np.asarray(rng.bits(rng.key_for(split_seed, rng.VALIDATION), train.targets.shape))
-    order = np.argsort(drawn, kind="stable")
-    held_out = train.rows(np.sort(order[:validation]))
-    if validation_labels == "clean" and validation:
+    if share:
+        checks.within("config.data.validation_share", share, 0, 0.9)
+        if validation:
+            said = f"expected 0 beside config.data.validation={validation}, got {share}"
+            raise ValueError(f"config.data.validation_share: {said}")
+        is_held_out = _share_of_each(train.targets, drawn, share)
+    else:
+        is_held_out = np.argsort(np.argsort(drawn, kind="stable")) < validation
+    held_out = train.rows(np.flatnonzero(is_held_out))
+    if validation_labels == "clean" and is_held_out.any():
         if (held_out.clean_targets < 0).any():
             raise ValueError("config.data.validation_labels: no clean labels are known: use noisy")
         held_out = held_out._replace(targets=held_out.clean_targets)
-    train = train.rows(np.sort(order[validation:]))
+    train = train.rows(np.flatnonzero(~is_held_out))
     if imbalance > 1:
         train = _thin_out(train, split_seed, len(dataset.class_names), imbalance, imbalance_exact)
     if not len(train.targets):
         raise ValueError("config.data.imbalance: it leaves no training example")
     return dataset._replace(train=train, validation=held_out)
+
+
+def _share_of_each(labels: np.ndarray, drawn: np.ndarray, share: float) -> np.ndarray:
+    """Returns a mask of this share of each class, of one example at least, and never of all."""
+    chosen = np.zeros(labels.shape, bool)
+    for label in np.unique(labels[labels >= 0]):
+        members = np.flatnonzero(labels == label)
+        number = min(max(1, round(share * len(members))), len(members) - 1)
+        chosen[members[np.argsort(drawn[members], kind="stable")[:number]]] = True
+    return chosen
 
 
 def _thin_out(train: Examples, seed: int, num_classes: int, ratio: float, exact: bool) -> Examples:

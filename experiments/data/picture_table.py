@@ -8,8 +8,7 @@ import re
 import numpy as np
 
 from experiments import checks
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+from experiments.data import image_files
 
 
 def read(path: str | None, pattern: str | None, side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +33,7 @@ def read(path: str | None, pattern: str | None, side: int) -> tuple[np.ndarray, 
         raise ValueError(f"config.data.path: {path} is neither a file nor a folder")
     if not found:
         raise ValueError(f"config.data.path: {path} has no images")
-    images = np.stack([_image(file, side) for file, _ in found])
+    images = np.stack([_stretched(file, side) for file, _ in found])
     return images, np.array([target for _, target in found])
 
 
@@ -48,7 +47,7 @@ def _named(folder: pathlib.Path, pattern: str | None) -> list[tuple[pathlib.Path
         raise ValueError(f"config.data.pattern: {said}, got {pattern!r}")
     found = []
     for file in sorted(folder.iterdir()):
-        if file.suffix.lower() in SUFFIXES:
+        if image_files.is_image(file):
             match = target.search(file.name)
             if not match:
                 raise ValueError(f"config.data.pattern: {pattern!r} is not in {file.name}")
@@ -82,15 +81,8 @@ def _number(text: str | None, where: str) -> float:
     return number
 
 
-def _image(path: pathlib.Path, side: int) -> np.ndarray:
-    from PIL import Image
-
+def _stretched(path: pathlib.Path, side: int) -> np.ndarray:
     try:
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):  # conversion would cut off what is above 255
-                raise ValueError(f"expected 8 bits per channel, got mode {image.mode}")
-            return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        unknown = "no image that can be read" if isinstance(error, OSError) else str(error)
-        said = getattr(error, "strerror", None) or unknown
-        raise ValueError(f"config.data.path: {path}: {said}") from None
+        return image_files.stretched(path, side)
+    except ValueError as error:
+        raise ValueError(f"config.data.path: {error}") from None

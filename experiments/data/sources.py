@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from experiments import cache, checks
-from experiments.data import archives, human, npz
+from experiments.data import archives, folder, human, npz
 from experiments.data.base import Dataset, NotThere, dataset
 from experiments.progress import console, track
 
@@ -61,6 +61,10 @@ def _npz(path, **unused) -> Dataset:
     return npz.read(path)
 
 
+def _folder(path, side, damaged, **unused) -> Dataset:
+    return folder.read(path, side, damaged)
+
+
 def _official(name: str):
     """CIFAR-10, CIFAR-100 or Fashion-MNIST."""
 
@@ -92,12 +96,14 @@ def _cifar_n(name: str):
 DATASETS = {
     "digits": _digits,
     "npz": _npz,
+    "folder": _folder,
     "cifar10": _official("cifar10"),
     "cifar100": _official("cifar100"),
     "fashion_mnist": _official("fashion_mnist"),
     "cifar10n": _cifar_n("cifar10n"),
     "cifar100n": _cifar_n("cifar100n"),
 }
+OWN = ("npz", "folder")  # a user's own data, at `path`
 
 
 def load(
@@ -107,6 +113,8 @@ def load(
     path: str | None = None,
     variant: str | None = None,
     data_dir: str | None = None,
+    side: int = 0,
+    damaged: str = "stop",
 ) -> Dataset:
     """Returns images and labels as published, in their original order.
 
@@ -114,12 +122,14 @@ def load(
       ValueError: if the data set is missing or damaged, or an argument does not apply to it.
     """
     checks.seed("config.data.split_seed", split_seed)
-    if path and name != "npz":
-        raise ValueError(f"config.data.path: {name} reads no file; choose config.data.name=npz")
+    if path and name not in OWN:
+        said = f"{name} reads no file; choose config.data.name={' or '.join(OWN)}"
+        raise ValueError(f"config.data.path: {said}")
     if variant and name not in human.VARIANTS:
         raise ValueError(f"config.data.variant: {name} has none, got {variant!r}")
     reader = checks.choose("config.data.name", name, DATASETS)
-    return reader(split_seed=split_seed, path=path, variant=variant, data_dir=data_dir)
+    given = {"path": path, "side": side, "damaged": damaged}
+    return reader(split_seed=split_seed, variant=variant, data_dir=data_dir, **given)
 
 
 # --- Sources. -------------------------------------------------------------------------------------

@@ -6,9 +6,6 @@ the papers.
 """
 
 import functools
-import math
-import zlib
-from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -18,7 +15,8 @@ import jax.numpy as jnp
 from experiments.checks import choose, within
 from experiments.models import cpu
 from experiments.models.batch_norm import BatchNorm
-from experiments.models.sides import check_sides
+from experiments.models.inits import INITS
+from experiments.models.sides import check_sides, fitting
 
 
 def _conv(*args, **kwargs):
@@ -247,6 +245,11 @@ MODELS = {
 }  # fmt: skip
 
 
+def check_name(name: str) -> None:
+    """Raises ValueError if there is no such model: before data are read, to say so at once."""
+    choose("config.model.name", name, {**MODELS, "auto": fitting})
+
+
 def make_model(
     name: str,
     num_classes: int,
@@ -259,6 +262,7 @@ def make_model(
     networks: int = 1,
 ) -> nn.Module:
     """Builds the model of `config.model`; with dropout -1 it keeps its own dropout rate."""
+    name = fitting(image_shape) if name == "auto" else name
     model = choose("config.model.name", name, MODELS)
     choose("config.model.init", init, INITS)
     choices: dict[str, Any] = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -274,25 +278,3 @@ def make_model(
             raise ValueError(f"config.model.bn_groups: {name} has no BatchNorm, got {bn_groups}")
         model = model.clone(bn_groups=bn_groups)
     return model if networks == 1 else Networks(model, networks)
-
-
-def torch_init(params, key):
-    """PyTorch's default: a layer's weights and biases are uniform in +-1 / sqrt(fan_in)."""
-
-    def layer(path, module):
-        if not isinstance(module, dict):
-            return module
-        if "kernel" not in module:
-            return {name: layer(f"{path}/{name}", child) for name, child in module.items()}
-        bound = math.prod(module["kernel"].shape[:-1]) ** -0.5
-        drawn = {}
-        for name, old in module.items():
-            # The key depends on the name, so that a layer's values do not depend on other layers.
-            own = jax.random.fold_in(key, zlib.crc32(f"{path}/{name}".encode()))
-            drawn[name] = jax.random.uniform(own, old.shape, jnp.float32, -bound, bound)
-        return drawn
-
-    return layer("", params)
-
-
-INITS: dict[str, Callable] = {"flax": lambda params, key: params, "torch": torch_init}

@@ -1,10 +1,16 @@
-"""Which sizes of images a model takes."""
+"""Which sizes of images a model takes, and which model fits a size."""
 
 from collections.abc import Iterable
 
 # The least side of an image, and what its sides must be multiples of; others take any size. Blocks
 # of 2x2 are pooled without a rest, and the vision transformers' patches have 4x4 pixels.
 SIDES = {"lenet": (16, 4), "convnet": (8, 8), "vit_tiny": (4, 4), "vit_curbench": (4, 4)}
+
+
+def fitting(image_shape: tuple[int, ...]) -> str:
+    """The model that "auto" stands for: one that learns images of this size in minutes."""
+    side = max(image_shape[:2])
+    return "mlp" if side <= 16 else "convnet_small" if side <= 64 else "resnet18"
 
 
 def check_sides(name: str, image_shape: tuple[int, ...], models: Iterable[str]) -> None:

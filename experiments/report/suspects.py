@@ -35,13 +35,16 @@ def suspects(args) -> None:
     place = {int(index): i for i, index in enumerate(dataset.train.index)}
     first = samples.order(rows)[: args.number]
     target, names = score_of(config).target, getattr(dataset, "class_names", ())
+    paths = getattr(dataset, "files", ())
     with open(path / "suspects.csv", "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["index", f"given_{target}", f"predicted_{target}", "weight", "loss"])
+        columns = ["index", f"given_{target}", f"predicted_{target}", "weight", "loss"]
+        writer.writerow(columns + ["path"] * bool(paths))
         for i in first:
             both = shown(rows["target"][i], names), shown(rows["predicted"][i], names)
             numbers = (f"{rows[name][i]:.6g}" for name in ("weight", "loss"))
-            writer.writerow([rows["index"][i], *both, *numbers])
+            own = [paths[rows["index"][i]]] if paths else []
+            writer.writerow([rows["index"][i], *both, *numbers, *own])
     print(path / "suspects.csv")
     inputs = jax.tree.leaves(dataset.train.inputs)[0]  # of several, the first is what is shown
     images = [inputs[place[int(rows["index"][i])]] for i in first[:40]]

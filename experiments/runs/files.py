@@ -57,7 +57,7 @@ def note_content(config) -> None:
     data: Any = config.get("data", {})
     named: dict[str, pathlib.Path] = {}
     if hasattr(data, "get"):  # it may be anything in a user's own config
-        if data.get("name") in ("npz", "images") and data.get("path"):
+        if data.get("name") in ("npz", "folder", "images") and data.get("path"):
             named["sha256"] = checks.path("config.data.path", data.path)
         if data.get("exclude"):  # the samples of another run, which may be trained anew
             named["exclude_sha256"] = checks.path("config.data.exclude", data.exclude) / SAMPLES
@@ -68,11 +68,16 @@ def note_content(config) -> None:
 
 @functools.lru_cache
 def _content(path: pathlib.Path, size: int, changed: int) -> str:
-    if path.is_dir():  # of many files: their names and sizes
-        listed = sorted((one.name, one.stat().st_size) for one in path.iterdir())
-        return hashlib.sha256(repr(listed).encode()).hexdigest()[:16]
+    if not path.is_dir():
+        return _digest(path)[:16]
+    below = sorted(one for one in path.rglob("*") if one.is_file())
+    listed = [(one.relative_to(path).as_posix(), _digest(one)) for one in below]
+    return hashlib.sha256(repr(listed).encode()).hexdigest()[:16]
+
+
+def _digest(path: pathlib.Path) -> str:
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_done(path: pathlib.Path, sha256: str) -> bool:

@@ -7,16 +7,15 @@ import numpy as np
 import optax
 
 from experiments import data
-from experiments.checks import choose
 from experiments.data import Dataset, Examples
-from experiments.models import networks
+from experiments.models import inits, networks, sides
 from experiments.tasks import images
 from experiments.tasks.base import At, Batch, Problem, Recorded, Task, Units
 from experiments.tasks.scores import SCORES
 
 
 def load(config, data_dir: str | None) -> Dataset:
-    choose("config.model.name", config.model.name, networks.MODELS)  # before data is read
+    networks.check_name(config.model.name)
     dataset = data.build(config.data, config.noise, data_dir)
     return data.labelled(dataset, "train", "validation", "test")
 
@@ -25,6 +24,9 @@ def build(config, dataset: Dataset) -> Problem:
     image_shape = dataset.train.inputs.shape[1:]
     augment = images.augment(image_shape, **config.augment)
     classes = len(dataset.class_names)
+    told = data.described(dataset, config.noise)
+    if config.model.name == "auto":
+        told += (f"model    {sides.fitting(image_shape)}, which fits the size of the images",)
     model = networks.make_model(**config.model, num_classes=classes, image_shape=image_shape)
 
     def draw(examples: Examples, rows, at: At | None) -> Batch:
@@ -47,7 +49,7 @@ def build(config, dataset: Dataset) -> Problem:
         model=model,
         units=units,
         draw=draw,
-        initial=networks.INITS[config.model.init],
+        initial=inits.INITS[config.model.init],
         metrics={"accuracy": is_right},
         groups={"clean": is_clean, "wrong": is_wrong},
         records={"predicted": Recorded(np.int32(-1), predicted)},
@@ -58,7 +60,7 @@ def build(config, dataset: Dataset) -> Problem:
         num_classes=classes,
         noise_matrix=noise_matrix,
         facts={"noise": noise_facts(config, dataset)},
-        told=data.described(dataset, config.noise),
+        told=told,
     )
 
 

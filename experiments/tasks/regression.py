@@ -31,7 +31,7 @@ def losses(loss: str, delta: float = 1.0, **unused) -> Callable:
 
 
 def load(config, data_dir: str | None) -> Targets:
-    choose("config.model.name", config.model.name, networks.MODELS)  # before data is read
+    networks.check_name(config.model.name)
     if config.loss.method == "cross_entropy":
         raise ValueError("config.loss.method: the loss of a regression without a method is plain")
     return regression.load(config.data, config.noise, data_dir)

@@ -25,7 +25,7 @@ import numpy as np
 from experiments import data, rng
 from experiments.checks import choose, integer, within
 from experiments.data import Dataset, Examples
-from experiments.models import networks
+from experiments.models import inits, networks
 from experiments.tasks import classification, images, strong
 from experiments.tasks.base import UNKNOWN, At, Batch, Problem, Recorded, Task, Units
 from experiments.tasks.classification import cross_entropy
@@ -36,7 +36,7 @@ KINDS = ("fixmatch", "mean_teacher", "none")
 
 
 def load(config, data_dir: str | None) -> Dataset:
-    choose("config.model.name", config.model.name, networks.MODELS)  # before data is read
+    networks.check_name(config.model.name)
     choose("config.consistency.kind", config.consistency.kind, dict.fromkeys(KINDS))
     dataset = data.build(config.data, config.noise, data_dir)
     return data.labelled(dataset, "validation", "test")
@@ -71,7 +71,7 @@ def build(config, dataset: Dataset) -> Problem:
         order=order_of(dataset.train.targets, **config.consistency),
         teach=None if kind == "none" else teach,
         taught_by_average=kind == "mean_teacher",
-        initial=networks.INITS[config.model.init],
+        initial=inits.INITS[config.model.init],
         kinds=1 if kind == "none" else 2,
         mean=mean,
         metrics={"accuracy": is_right},

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from configs import digits
-from experiments.runs import files, identity
+from experiments.runs import files, identity, reads
 from experiments.training import build, methods
 from tests.program.running import train_one
 
@@ -153,9 +153,9 @@ def test_a_key_of_today_at_its_value_of_before(monkeypatch):
     config, old = config_of(), config_of()
     with config.unlocked():
         config.loss.superloss = {"hardening": 0.0}
-    monkeypatch.setitem(identity.EVERY_RUN["loss"], "superloss.hardening", identity.always)
+    monkeypatch.setitem(reads.EVERY_RUN["loss"], "superloss.hardening", reads.always)
     assert not same(config, old)
-    monkeypatch.setitem(identity.BEFORE, "loss.superloss.hardening", 0.0)
+    monkeypatch.setitem(reads.BEFORE, "loss.superloss.hardening", 0.0)
     assert same(config, old)
     config.loss.superloss.hardening = 0.5
     assert not same(config, old)

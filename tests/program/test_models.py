@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from experiments.models import cpu, networks
+from experiments.models import cpu, inits, networks
 from tests.program.test_main import ROOT
 
 # Numbers of parameters for ten classes, as in the authors' or the usual PyTorch code, and millions
@@ -146,7 +146,7 @@ def test_lenet_is_lenet():
 def test_torch_initialisation():
     lenet = networks.make_model("lenet", 10, (32, 32, 3))
     params = initial(lenet, jnp.zeros((1, 32, 32, 3)))["params"]
-    drawn = jax.jit(networks.torch_init)(params, jax.random.key(2))
+    drawn = jax.jit(inits.torch_init)(params, jax.random.key(2))
     assert jax.tree.map(jnp.shape, drawn) == jax.tree.map(jnp.shape, params)
     for name, fan_in in (("Conv_0", 75), ("Conv_1", 150), ("Dense_0", 400), ("Dense_2", 84)):
         for values in drawn[name].values():
