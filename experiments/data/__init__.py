@@ -41,10 +41,10 @@ def build(config, noise, data_dir: str | None = None) -> Dataset:
             dataset,
             config.split_seed,
             config.validation,
-            share,
             validation_labels=config.validation_labels if config.validation or share else "noisy",
             imbalance=config.imbalance,
             imbalance_exact=config.imbalance != 1 and config.imbalance_exact,
+            share=share,
         )
     if not config.get("labelled", 0):
         return dataset

@@ -117,10 +117,10 @@ def split(
     dataset: Dataset,
     split_seed: int,
     validation: int,
-    share: float,
     validation_labels: str,
     imbalance: float,
     imbalance_exact: bool,
+    share: float = 0.0,
 ) -> Dataset:
     """Holds out `validation` random training examples, then makes the rest class-imbalanced.
 
