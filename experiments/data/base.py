@@ -109,3 +109,16 @@ def moments(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
         means.append(mean)
         stds.append(float(np.sqrt(counts @ (np.arange(256) - mean) ** 2)) or 1.0)
     return tuple(means), tuple(stds)
+
+
+def counted(names: list[str], counts: np.ndarray) -> str:
+    """The number of classes, and how many examples each has."""
+    shown = [f"{name} {count}" for name, count in zip(names, counts, strict=True)]
+    return f"{len(names)}: {some(shown, 20)}"
+
+
+def some(texts, number: int = 5) -> str:
+    """The first of some texts, and how many more there are."""
+    texts = sorted(texts) if isinstance(texts, set) else list(texts)
+    more = f" and {len(texts) - number} more" if len(texts) > number else ""
+    return f"{', '.join(texts[:number])}{more}"

@@ -7,11 +7,10 @@ import numpy as np
 
 from experiments import checks
 from experiments.data import image_files
-from experiments.data.base import Dataset, dataset
+from experiments.data.base import Dataset, counted, dataset, some
 
 LARGEST = 64  # the largest side in pixels that is chosen, for training without an accelerator
 SMALLEST = 8
-SHOWN = 5  # files that a message names
 DAMAGED = ("stop", "leave_out")
 
 
@@ -41,7 +40,7 @@ def read(path: str | None, side: int = 0, damaged: str = "stop") -> Dataset:
     checks.choose("config.data.damaged", damaged, dict.fromkeys(DAMAGED))
     names, parts = _listed(root)
     others = [file for part in parts for file in part.others]
-    told = [f"files    {_some(others)} left out: no images"] if others else []
+    told = [f"files    {some(others)} left out: no images"] if others else []
     files = [file for part in parts for file in part.files]
     labels = np.array([label for part in parts for label in part.labels], np.int32)
     is_test = np.arange(len(files)) >= len(parts[0].files)
@@ -65,7 +64,7 @@ def read(path: str | None, side: int = 0, damaged: str = "stop") -> Dataset:
         arrays |= {f"{name}_images": images[mask], f"{name}_labels": labels[mask]}
     arrays["clean_labels"] = np.full_like(arrays["train_labels"], -1)
     counts = np.bincount(arrays["train_labels"], minlength=len(names))
-    told.insert(0, f"classes  {_counted(names, counts)}")
+    told.insert(0, f"classes  {counted(names, counts)}")
     kept = [str(files[i].relative_to(root)) for i in np.flatnonzero(~is_test & ~bad)]
     found = dataset("folder", names, arrays)
     return found._replace(files=tuple(kept), told=tuple(told))
@@ -79,7 +78,7 @@ def _listed(root: pathlib.Path) -> tuple[list[str], list[Part]]:
     if "train" in below:
         train, test = root / "train", root / "test" if "test" in below else None
         if extra := {*below} - {"train", "test"}:
-            said = f"expected folders train and test, or one for each class, got {_some(extra)}"
+            said = f"expected folders train and test, or one for each class, got {some(extra)}"
             raise ValueError(f"config.data.path: {root}: {said} beside train")
     names = _folders(train)
     if len(names) < 2:
@@ -135,7 +134,7 @@ def _fitting(heads: list[image_files.Head]) -> int:
 def _check_damaged(errors: list[str], damaged: str, root: pathlib.Path) -> None:
     if damaged == "stop":
         short = [error.replace(f"{root}/", "") for error in errors]
-        said = f"{len(errors)} files cannot be read: {_some(short)}"
+        said = f"{len(errors)} files cannot be read: {some(short)}"
         raise ValueError(
             f"config.data.path: {said}; to leave them out: --config.data.damaged=leave_out"
         )
@@ -150,15 +149,3 @@ def _sizes(heads: list[image_files.Head], side: int) -> str:
     seen = f"{low[0]}x{low[1]}" + (f" to {high[0]}x{high[1]}" if len(sizes) > 1 else "")
     done = [f"{resized} resized"] * bool(resized) + [f"{cut} cut to their middle"] * bool(cut)
     return f"sizes    {seen}; now {side}x{side}: {', '.join(done) or 'as they are'}"
-
-
-def _counted(names: list[str], counts: np.ndarray) -> str:
-    shown = [f"{name} {count}" for name, count in zip(names, counts, strict=True)]
-    return f"{len(names)}: {_some(shown, 20)}"
-
-
-def _some(texts, number: int = SHOWN) -> str:
-    """The first of some texts, and how many more there are."""
-    texts = sorted(texts) if isinstance(texts, set) else list(texts)
-    more = f" and {len(texts) - number} more" if len(texts) > number else ""
-    return f"{', '.join(texts[:number])}{more}"

@@ -3,12 +3,13 @@
 import numpy as np
 
 from experiments import checks
-from experiments.data.base import Dataset, dataset
+from experiments.data import own_labels
+from experiments.data.base import Dataset, counted, dataset, some
 
 Arrays = dict[str, np.ndarray]
 
 NAMES = ("images", "labels", "clean_labels", "test_images", "test_labels", "class_names")
-MOST_CLASSES = 100_000
+LABELS = ("labels", "clean_labels", "test_labels")
 
 
 def read(path: str | None) -> Dataset:
@@ -21,18 +22,43 @@ def read(path: str | None) -> Dataset:
     for name in sorted(found.keys() ^ ({*NAMES} & found.keys() | lacking)):
         verb = "lacks" if name in lacking else "has an unknown"
         raise ValueError(f"{path}: {verb} array {name}; expected {', '.join(NAMES)}")
-    labels = found["labels"]
-    if labels.dtype.kind not in "iu" or labels.ndim != 1 or not len(labels):
-        got = f"{labels.dtype} of {labels.shape}"
-        raise ValueError(f"{path}: expected labels as integers, one for each image, got {got}")
-    images = {key: found[key] for key in ("images", "test_images") if key in found}
-    images = {key: a[..., None] if a.ndim == 3 else a for key, a in images.items()}
+    labels = {key: found[key] for key in LABELS if key in found}
+    names = _class_names(path, found)
+    mapped, names = own_labels.as_classes(path, labels, names)
+    pixels: Arrays = {key: found[key] for key in ("images", "test_images") if key in found}
+    images, done = _images(path, pixels)
     train = images["images"]
-    arrays = {"train_images": train, "train_labels": labels}
+    arrays = {"train_images": train, "train_labels": mapped["labels"]}
     arrays["test_images"] = images.get("test_images", np.zeros((0, *train.shape[1:]), np.uint8))
-    arrays["test_labels"] = found.get("test_labels", labels[:0])
-    arrays["clean_labels"] = found.get("clean_labels", np.full(labels.shape, -1))
-    return dataset("npz", _class_names(path, found), arrays)
+    arrays["test_labels"] = mapped.get("test_labels", mapped["labels"][:0])
+    arrays["clean_labels"] = mapped.get("clean_labels", np.full(mapped["labels"].shape, -1))
+    counts = np.bincount(mapped["labels"][mapped["labels"] >= 0], minlength=len(names))
+    told = [f"classes  {counted(names, counts)}"]
+    if alone := [name for name, count in zip(names, counts, strict=True) if count == 1]:
+        said = "one example each; an unknown label is -1, or an empty name"
+        told.append(f"alone    {some(alone)}: {said}")
+    return dataset("npz", names, arrays)._replace(told=(*told, *done))
+
+
+def _images(path: str, found: Arrays) -> tuple[Arrays, list[str]]:
+    """Returns uint8 images, channels last, and lines that say what was changed."""
+    done = []
+    if all(one.dtype.kind == "f" for one in found.values()):
+        low, high = (
+            float(end([end(one) for one in found.values() if one.size] or [0]))
+            for end in (np.min, np.max)
+        )
+        if not (low >= 0 and high <= 255):  # also NaN
+            said = "expected float images from 0 to 1, or to 255"
+            raise ValueError(f"{path}: {said}, got {low:g} to {high:g}")
+        scale = 255 if high <= 1 else 1
+        found = {key: np.rint(scale * one).astype(np.uint8) for key, one in found.items()}
+        done.append(f"images   from 0 to {255 // scale} in the file, now 8 bits")
+    if all(one.ndim == 4 and one.shape[1] in (1, 3) and one.shape[3] not in (1, 3)
+           for one in found.values()):  # fmt: skip
+        found = {key: np.moveaxis(one, 1, -1) for key, one in found.items()}
+        done.append("images   channels first in the file, now last")
+    return {key: one[..., None] if one.ndim == 3 else one for key, one in found.items()}, done
 
 
 def _arrays(path: str) -> Arrays:
@@ -46,24 +72,14 @@ def _arrays(path: str) -> Arrays:
         raise ValueError(f"config.data.path: cannot read {path}: {error}") from None
 
 
-def _class_names(path: str, found: Arrays) -> list[str]:
-    """The file's class names; without them the numbers of the classes, none of which may lack."""
-    if "class_names" in found:
-        names = found["class_names"]
-        if names.dtype.kind != "U" or names.ndim != 1:
-            got = f"{names.dtype} of {names.shape}"
-            raise ValueError(f"{path}: expected class_names as a row of strings, got {got}")
-        if len(names) > MOST_CLASSES:
-            raise ValueError(f"{path}: expected at most {MOST_CLASSES} classes, got {len(names)}")
-        return names.tolist()
-    # Not those of clean_labels: a number that no label has may be somebody's mark for unknown.
-    classes = [value for value in np.unique(found["labels"]).tolist() if value >= 0]
-    if classes != [*range(len(classes))]:
-        shown = ", ".join(map(str, classes[:3])) + f" ... {classes[-1]}" * (len(classes) > 3)
-        lacking = next(i for i, value in enumerate(classes) if i != value)
-        raise ValueError(
-            f"{path}: expected labels 0 to C - 1, each at least once, got {shown}; no example"
-            f" is of class {lacking}: renumber them with np.unique(labels, return_inverse=True), or"
-            " add class_names with a name for every class"
-        )
-    return [str(i) for i in classes]
+def _class_names(path: str, found: Arrays) -> list[str] | None:
+    if "class_names" not in found:
+        return None
+    names = found["class_names"]
+    if names.dtype.kind != "U" or names.ndim != 1:
+        got = f"{names.dtype} of {names.shape}"
+        raise ValueError(f"{path}: expected class_names as a row of strings, got {got}")
+    if len(names) > own_labels.MOST_CLASSES:
+        most = own_labels.MOST_CLASSES
+        raise ValueError(f"{path}: expected at most {most} classes, got {len(names)}")
+    return names.tolist()

@@ -81,35 +81,41 @@ def test_npz_in_grey_without_a_test_set(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": np.zeros((30, 6, 5, 3))}, "expected uint8 images .* got float64"),
+        (
+            {"images": np.zeros((30, 6, 5, 3)) - 1},
+            "expected float images from 0 to 1, or to 255, got -1 to",
+        ),
         ({"images": np.zeros((30, 6, 5, 4), np.uint8)}, r"or 3\), got uint8 of \(30, 6, 5, 4\)"),
         ({"images": None}, "lacks array images"),
         ({"labels": np.arange(29) % 3}, r"shape \(30,\), got int64 of \(29,\)"),
-        ({"labels": np.arange(30) / 3}, "labels as integers, one for each image, got float64"),
-        ({"labels": np.arange(30) - 2}, "expected labels from 0 to 27, got -2 to 27; -1 marks"),
-        ({"labels": np.arange(30) % 3 + 1}, "got 1, 2, 3; no example is of class 0: renumber"),
-        ({"labels": np.arange(30) % 3 * 500}, "got 0, 500, 1000; no example is of class 1"),
-        ({"labels": np.where(np.arange(30), np.arange(30) % 3, 99_999)}, "is of class 3: renumber"),
-        ({"test_labels": np.full(9, 7)}, "npz test: expected labels from 0 to 2, got 7 to 7"),
+        ({"labels": np.arange(30) / 3}, "whole numbers or names, got 0.333333; .*task=regression"),
+        ({"labels": np.arange(30) % 5 - 2}, "expected labels from 0 on, or -1 if unknown, got -2"),
+        ({"labels": np.arange(30) % 3 + 1}, "test_labels: 0 is none of the classes 1, 2, 3"),
+        (
+            {"labels": np.arange(30)},
+            "30 different labels of 30 examples are no classes; .*regression",
+        ),
+        ({"labels": np.full(30, "a")}, "at least 2 classes, got only 'a'"),
+        ({"test_labels": np.full(9, 7)}, "test_labels: 7 is none of the classes 0, 1, 2"),
         (
             {"clean_labels": np.full(30, 255, np.uint8)},
-            "clean_labels from 0 to 2, got 255 to 255; -1 marks an unknown one",
+            "clean_labels: 255 is none of the classes 0, 1, 2",
         ),
-        ({"clean_labels": np.full(30, 3)}, "from 0 to 2, got 3 to 3; -1 marks"),
-        ({"clean_labels": np.full(30, -2)}, "from 0 to 2, got -2 to -2; -1 marks"),
+        ({"clean_labels": np.full((30, 2), 3)}, "a label each, or rows with a single 1"),
+        ({"clean_labels": np.full(30, -2)}, "clean_labels: -2 is none of the classes 0, 1, 2"),
         (
             {"clean_labels": np.full(30, 3), "class_names": ABC},
-            "expected clean_labels from 0 to 2, got 3 to 3",
+            "clean_labels: 3 is none of the classes 0, 1, 2",
         ),
         (
             {"test_labels": np.full(9, 7), "class_names": ABC},
-            "npz test: expected labels from 0 to 2, got 7 to 7",
+            "test_labels: 7 is none of the classes 0, 1, 2",
         ),
         ({"test_labels": None}, "lacks array test_labels"),
         ({"test_images": None}, "lacks array test_images"),
-        ({"labels": np.array(3)}, "labels as integers, one for each image, got int64"),
-        ({"labels": np.full(30, 10**9)}, "got 1000000000; no example is of class 0"),
-        ({"labels": np.full(30, 2**64 - 1)}, "no example is of class 0"),
+        ({"labels": np.array(3)}, r"a whole number or a name for each image, got int64 of \(\)"),
+        ({"labels": np.full(30, 10**9)}, "at least 2 classes, got only 1000000000"),
+        ({"labels": np.full(30, 2**64 - 1)}, "at least 2 classes, got only 18446744073709551615"),
         (
             {"class_names": np.arange(100_001).astype(str)},
             "expected at most 100000 classes, got 100001",
@@ -117,10 +123,10 @@ def test_npz_in_grey_without_a_test_set(tmp_path):
         ({"images": np.uint8(3), "test_images": None, "test_labels": None}, r"uint8 of \(\)"),
         ({"images": np.uint8(3)}, r"uint8 of \(\)"),
         ({"test_images": np.uint8(3)}, r"npz test: expected uint8 images .* got uint8 of \(\)"),
-        ({"clean_labels": np.int8(3)}, r"clean_labels as integers of shape \(30,\), got int8"),
-        ({"test_labels": np.int8(2)}, r"labels as integers of shape \(9,\), got int8 of \(\)"),
+        ({"clean_labels": np.int8(3)}, r"clean_labels: expected a whole .* got int8 of \(\)"),
+        ({"test_labels": np.int8(2)}, r"test_labels: expected a whole .* got int8 of \(\)"),
         ({"class_names": np.array("a")}, r"as a row of strings, got <U1 of \(\)"),
-        ({"labels": np.zeros(0, int)}, r"one for each image, got int64 of \(0,\)"),
+        ({"labels": np.zeros(0, int)}, "at least 2 classes, got none"),
         ({"images": np.zeros((30, 0, 5, 3), np.uint8)}, "expected uint8 images"),
         ({"class_names": np.array([b"a", b"b"])}, "class_names as a row of strings"),
         ({"class_names": np.array(["a"]), "labels": np.zeros(30, int)}, "at least 2 classes"),
@@ -134,6 +140,62 @@ def test_npz_that_cannot_be_meant(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message) as error:
         data.load("npz", path=str(tmp_path / "own.npz"))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        (np.array(["cat", "ant", "bee"]), ("ant", "bee", "cat")),
+        (np.array([b"cat", b"ant", b"bee"]), ("ant", "bee", "cat")),
+        (np.array([30, 1, 7]), ("1", "7", "30")),
+        (np.array([3.0, 1.0, 2.0]), ("1", "2", "3")),
+        (np.eye(3)[[2, 0, 1]], ("0", "1", "2")),
+        (np.array([[2], [0], [1]]), ("0", "1", "2")),
+    ],
+)
+def test_labels_as_people_have_them(tmp_path, values, names):
+    order = np.arange(30) % 3
+    np.savez(
+        tmp_path / "own.npz",
+        **arrays_of(labels=values[order], test_labels=values[:2], clean_labels=values[order[::-1]],
+                    test_images=np.zeros((2, 6, 5, 3), np.uint8)),
+    )  # fmt: skip
+    found = data.load("npz", path=str(tmp_path / "own.npz"))
+    assert found.class_names == names
+    expected = np.array([2, 0, 1])
+    np.testing.assert_array_equal(found.train.targets, expected[order])
+    np.testing.assert_array_equal(found.train.clean_targets, expected[order[::-1]])
+    np.testing.assert_array_equal(found.test.targets, expected[:2])
+    assert found.told == (f"classes  3: {', '.join(f'{name} 10' for name in names)}",)
+
+
+def test_an_unknown_label_and_a_class_of_one(tmp_path):
+    labels = np.array(["", "x", "y", *["a", "b"] * 13, "x"])
+    labels[2] = "y"
+    np.savez(tmp_path / "own.npz", **arrays_of(labels=labels, test_images=None, test_labels=None))
+    found = data.load("npz", path=str(tmp_path / "own.npz"))
+    np.testing.assert_array_equal(found.train.targets[:5], [-1, 2, 3, 0, 1])
+    assert found.told[1] == "alone    y: one example each; an unknown label is -1, or an empty name"
+
+
+def test_images_as_people_have_them(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 6, 5, 3), np.uint8)
+    path = str(tmp_path / "own.npz")
+    last, in_file = (
+        "images   channels first in the file, now last",
+        "images   from 0 to {} in the file, now 8 bits",
+    )
+    for images, told in (
+        (pixels / 255, [in_file.format(1)]),
+        (pixels.astype(np.float16), [in_file.format(255)]),
+        (np.moveaxis(pixels, -1, 1), [last]),
+        (np.moveaxis(pixels / np.float32(255), -1, 1), [in_file.format(1), last]),
+    ):
+        np.savez(path, **arrays_of(images=images, test_images=images[:9]))
+        found = data.load("npz", path=path)
+        np.testing.assert_array_equal(found.train.inputs, pixels)
+        np.testing.assert_array_equal(found.test.inputs, pixels[:9])
+        assert list(found.told[1:]) == told
 
 
 def test_classes_without_an_example_have_names(tmp_path):
