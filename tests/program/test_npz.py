@@ -82,7 +82,7 @@ def test_npz_in_grey_without_a_test_set(tmp_path):
     ("changes", "message"),
     [
         (
-            {"images": np.zeros((30, 6, 5, 3)) - 1},
+            {"images": np.zeros((30, 6, 5, 3)) - 1, "test_images": None, "test_labels": None},
             "expected float images from 0 to 1, or to 255, got -1 to",
         ),
         ({"images": np.zeros((30, 6, 5, 4), np.uint8)}, r"or 3\), got uint8 of \(30, 6, 5, 4\)"),
@@ -129,7 +129,14 @@ def test_npz_in_grey_without_a_test_set(tmp_path):
         ({"labels": np.zeros(0, int)}, "at least 2 classes, got none"),
         ({"images": np.zeros((30, 0, 5, 3), np.uint8)}, "expected uint8 images"),
         ({"class_names": np.array([b"a", b"b"])}, "class_names as a row of strings"),
-        ({"class_names": np.array(["a"]), "labels": np.zeros(30, int)}, "at least 2 classes"),
+        (
+            {
+                "class_names": np.array(["a"]),
+                "labels": np.zeros(30, int),
+                "test_labels": np.zeros(9, int),
+            },
+            "at least 2 classes",
+        ),
         ({"test_images": np.zeros((9, 6, 6, 3), np.uint8)}, "differ in shape"),
         ({"label": np.zeros(3)}, "has an unknown array label; expected images, labels"),
         ({"labels": np.array([{}] * 30)}, "cannot read .* allow_pickle=False"),
