@@ -1,0 +1,54 @@
+"""Who memorises on CIFAR-10: remembered SuperLoss and its rivals, ConvNetSmall.
+
+    python -m experiments.sweep --config=configs/remembered_cifar10.py \\
+        --workdir=results/remembered_cifar10 --data_dir=~/tensorflow_datasets
+    python -m experiments.report table --workdir=results/remembered_cifar10 \\
+        --columns=epochs,augment.pad --paired='superloss, lam 0.25'
+
+12 epochs without augmentation (no noise, 0.4, and CIFAR-10N's worst labels, 3 seeds), 100 epochs of
+the same (noise 0.4, one seed), and 30 epochs with crop, flip and weight decay (no noise and 0.4).
+Each method has the setting that remembered_cifar10_tuning.py found, without augmentation. Runs of
+12 epochs take about 2 minutes of one CPU core.
+"""
+
+from configs import remembered_cifar10_tuning
+
+CHOSEN = (
+    {"loss.method": "cross_entropy"},
+    {"loss.method": "superloss", "loss.lam": 0.25},
+    {"loss.method": "remembered_superloss", "loss.lam": 0.25},
+    {
+        "loss.method": "remembered_superloss", "loss.lam": 0.25,
+        "loss.remembered_superloss.memory": "training",
+    },
+    {"loss.method": "early_learning", "loss.early_learning.lam": 7.0},
+    {"loss.method": "self_filter", "loss.self_filter.start": 0.4},
+    {"loss.method": "generalized_cross_entropy"},
+)  # fmt: skip
+HUMAN = {
+    "data.name": "cifar10n", "data.variant": "worse", "noise.kind": "given", "noise.rate": 0.0,
+}  # fmt: skip
+AUGMENTED = {
+    "epochs": 30, "augment.pad": 4, "augment.flip": True, "optimizer.weight_decay": 5e-4,
+}  # fmt: skip
+
+
+def get_config():
+    return remembered_cifar10_tuning.get_config()
+
+
+def part(setup, methods, seed):
+    for method in methods:
+        yield method | setup | {"seed": seed, "noise.seed": seed, "data.split_seed": seed}
+
+
+def sweep():
+    for seed in range(3):  # outermost, so that an interrupted sweep has complete columns
+        for setup in ({"noise.rate": 0.4}, HUMAN, {"noise.rate": 0.0}):
+            yield from part(setup, CHOSEN, seed)
+        if seed == 0:
+            longest = [CHOSEN[i] for i in (2, 1, 0, 4, 6)]
+            yield from part({"noise.rate": 0.4, "epochs": 100}, longest, seed)
+        methods = CHOSEN if seed == 0 else CHOSEN[:3]
+        for rate in (0.4, 0.0):
+            yield from part(AUGMENTED | {"noise.rate": rate}, methods, seed)
