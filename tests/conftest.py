@@ -33,8 +33,8 @@ PROGRAM = pathlib.Path(__file__).parent / "program"
 # tests of checkpoints need bit-identical results.
 QUICK = (
     "batches", "devices", "diagnostics", "folder", "guessed_memory", "held_out", "models",
-    "regression", "regression_report", "seeds", "semi_supervised", "semi_supervised_runs",
-    "strong", "tasks", "train",
+    "own_parts", "regression", "regression_report", "seeds", "semi_supervised",
+    "semi_supervised_runs", "strong", "tasks", "train",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Reads a user's own npz file."""
+"""Reads a user's own npz file, or arrays of the same names from a function of the user's."""
 
 import numpy as np
 
@@ -16,12 +16,16 @@ def read(path: str | None) -> Dataset:
     """Reads the file; raises ValueError if it cannot be meant."""
     if not path:
         raise ValueError("config.data.path: npz needs the name of a file")
-    found = _arrays(path)
+    return from_arrays("npz", path, _arrays(path))
+
+
+def from_arrays(name: str, path: str, found: Arrays) -> Dataset:
+    """Returns the data set of arrays by NAMES; `path` begins each message."""
     tests = {"test_images", "test_labels"}
     lacking = {"images", "labels"} | (tests if tests & found.keys() else set())
-    for name in sorted(found.keys() ^ ({*NAMES} & found.keys() | lacking)):
-        verb = "lacks" if name in lacking else "has an unknown"
-        raise ValueError(f"{path}: {verb} array {name}; expected {', '.join(NAMES)}")
+    for key in sorted(found.keys() ^ ({*NAMES} & found.keys() | lacking)):
+        verb = "lacks" if key in lacking else "has an unknown"
+        raise ValueError(f"{path}: {verb} array {key}; expected {', '.join(NAMES)}")
     labels = {key: found[key] for key in LABELS if key in found}
     names = _class_names(path, found)
     mapped, names = own_labels.as_classes(path, labels, names)
@@ -34,10 +38,10 @@ def read(path: str | None) -> Dataset:
     arrays["clean_labels"] = mapped.get("clean_labels", np.full(mapped["labels"].shape, -1))
     counts = np.bincount(mapped["labels"][mapped["labels"] >= 0], minlength=len(names))
     told = [f"classes  {counted(names, counts)}"]
-    if alone := [name for name, count in zip(names, counts, strict=True) if count == 1]:
+    if alone := [one for one, count in zip(names, counts, strict=True) if count == 1]:
         said = "one example each; an unknown label is -1, or an empty name"
         told.append(f"alone    {some(alone)}: {said}")
-    return dataset("npz", names, arrays)._replace(told=(*told, *done))
+    return dataset(name, names, arrays)._replace(told=(*told, *done))
 
 
 def _images(path: str, found: Arrays) -> tuple[Arrays, list[str]]:

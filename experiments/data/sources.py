@@ -19,6 +19,7 @@ import numpy as np
 from experiments import cache, checks
 from experiments.data import archives, folder, human, npz
 from experiments.data.base import Dataset, NotThere, dataset
+from experiments.imported import imported, is_own
 from experiments.progress import console, track
 
 Arrays = dict[str, np.ndarray]
@@ -127,9 +128,20 @@ def load(
         raise ValueError(f"config.data.path: {said}")
     if variant and name not in human.VARIANTS:
         raise ValueError(f"config.data.variant: {name} has none, got {variant!r}")
+    if is_own(name):
+        return _imported(name, data_dir)
     reader = checks.choose("config.data.name", name, DATASETS)
     given = {"path": path, "side": side, "damaged": damaged}
     return reader(split_seed=split_seed, variant=variant, data_dir=data_dir, **given)
+
+
+def _imported(name: str, data_dir: str | None) -> Dataset:
+    """A data set of the user's own: a function of the data directory that returns arrays."""
+    found = imported("config.data.name", name)(data_dir)
+    if not isinstance(found, dict) or not all(isinstance(a, np.ndarray) for a in found.values()):
+        said = f"expected {name} to return a dictionary of NumPy arrays, got {type(found).__name__}"
+        raise ValueError(f"config.data.name: {said}")
+    return npz.from_arrays(name, name, found)
 
 
 # --- Sources. -------------------------------------------------------------------------------------

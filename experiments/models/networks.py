@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.checks import choose, within
+from experiments.imported import imported, is_own
 from experiments.models import cpu
 from experiments.models.batch_norm import BatchNorm
 from experiments.models.inits import INITS
@@ -247,7 +248,8 @@ MODELS = {
 
 def check_name(name: str) -> None:
     """Raises ValueError if there is no such model: before data are read, to say so at once."""
-    choose("config.model.name", name, {**MODELS, "auto": fitting})
+    if not is_own(name):
+        choose("config.model.name", name, {**MODELS, "auto": fitting})
 
 
 def make_model(
@@ -263,10 +265,15 @@ def make_model(
 ) -> nn.Module:
     """Builds the model of `config.model`; with dropout -1 it keeps its own dropout rate."""
     name = fitting(image_shape) if name == "auto" else name
-    model = choose("config.model.name", name, MODELS)
+    table = {name: imported("config.model.name", name)} if is_own(name) else MODELS
+    model = choose("config.model.name", name, table)
     choose("config.model.init", init, INITS)
     choices: dict[str, Any] = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-    model = model(num_classes, dtype=choose("config.model.dtype", dtype, choices))
+    kind = choose("config.model.dtype", dtype, choices)
+    try:
+        model = model(num_classes=num_classes, dtype=kind)
+    except TypeError as error:  # of a user's own
+        raise ValueError(f"config.model.name: {name}(num_classes, dtype): {error}") from None
     check_sides(name, image_shape, MODELS)
     if dropout != -1:
         within("config.model.dropout", dropout, 0, 0.99)

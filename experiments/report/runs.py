@@ -169,7 +169,7 @@ def differences(group: list[FinishedRun]) -> list[str]:
     texts = []
     for key in sorted({key for config in configs for key in config} - {*SEEDS}):
         values = sorted({str(config.get(key)) for config in configs})
-        if len(values) > 1:
+        if len(values) > 1 and any(identity.is_read(key, config) for config in configs):
             texts.append(f"{key} {' / '.join(values)}")
     return texts + made_differently(group)
 

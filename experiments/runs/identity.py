@@ -35,8 +35,12 @@ def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the config with dotted keys, without the keys in CARRIED_OUT."""
-    return {key: value for key, value in flattened(config).items() if not is_carried_out(key)}
+    """Returns the config with dotted keys, without the keys in CARRIED_OUT.
+
+    A key that is newer than the config has its old behaviour.
+    """
+    found = BEFORE | flattened(config)
+    return {key: value for key, value in found.items() if not is_carried_out(key)}
 
 
 def is_carried_out(key: str) -> bool:

@@ -1,9 +1,9 @@
 """Tasks: `config.task` names one of TASKS, or a user's own task as "module:name"."""
 
-import importlib
 from typing import Any
 
 from experiments.checks import choose
+from experiments.imported import imported, is_own
 from experiments.tasks.scores import SCORES, Score
 
 TASKS = {
@@ -23,12 +23,8 @@ def task_of(config) -> Any:
     from experiments.tasks.base import Task
 
     name = config.get("task", DEFAULT)
-    place = name if isinstance(name, str) and ":" in name else choose("config.task", name, TASKS)
-    module, _, attribute = place.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # whatever the user's own module raises
-        raise ValueError(f"config.task: cannot import {name}: {error}") from None
+    place = name if is_own(name) else choose("config.task", name, TASKS)
+    found = imported("config.task", place)
     if not isinstance(found, Task):
         raise ValueError(f"config.task: expected {name} to be a Task, got {found!r}")
     return found

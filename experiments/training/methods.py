@@ -9,7 +9,9 @@ import numpy as np
 import optax
 
 from experiments import checks
+from experiments.imported import imported, is_own
 from experiments.training.guessed_memory import guess_memory
+from experiments.training.renamed import RENAMED
 from superloss_jax import (
     LossTransform,
     Threshold,
@@ -198,20 +200,6 @@ METHODS: dict[str, Callable[..., LossTransform]] = {
 # (state, losses, where) -> state.
 ADVANCES: dict[str, Callable[..., Any]] = {"remembered_superloss": memory.advance}
 MEMORY_FROM = {"held_out": True, "training": False}  # whether it does so
-RENAMED = {  # former names in this program; methods now have the library's names
-    "gce": "generalized_cross_entropy",
-    "sce": "symmetric_cross_entropy",
-    "nce_rce": "active_passive",
-    "nce_mae": "active_passive with loss.active_passive.passive=mae",
-    "bootstrap_soft": "bootstrap",
-    "bootstrap_hard": "bootstrap with loss.bootstrap.hard=True and loss.bootstrap.beta=0.8",
-    "forward": "forward_correction",
-    "backward": "backward_correction",
-    "self_paced_hard": "self_paced",
-    "self_paced_linear": "self_paced with loss.self_paced.weights=linear",
-    "elr": "early_learning",
-    "o2u": "loss_memory",
-}
 # These take the loss for a cross entropy, from which they have the probability of the label.
 OF_CROSS_ENTROPY = (
     "generalized_cross_entropy", "truncated_gce", "symmetric_cross_entropy", "focal",
@@ -226,9 +214,12 @@ def make_method(loss: Mapping[str, Any], facts: Facts) -> LossTransform:
     for key, table in (("method", METHODS), ("base", ROBUST)):
         if loss[key] in RENAMED:
             raise ValueError(f"config.loss.{key}: {loss[key]} is now called {RENAMED[loss[key]]}")
-        checks.choose(f"config.loss.{key}", loss[key], table)
+        if key == "base" or not is_own(loss[key]):
+            checks.choose(f"config.loss.{key}", loss[key], table)
 
     def named(name: str) -> LossTransform:
+        if is_own(name):
+            return _imported(name, facts)
         try:
             return METHODS[name](loss, loss.get(name, {}), facts)
         except ValueError as error:
@@ -243,6 +234,15 @@ def make_method(loss: Mapping[str, Any], facts: Facts) -> LossTransform:
             " choose cross_entropy"
         )
     return chain(named(loss["base"]), named(loss["method"]))
+
+
+def _imported(name: str, facts: Facts) -> LossTransform:
+    """A method of the user's own: a function of the Facts that returns a LossTransform."""
+    found = imported("config.loss.method", name)(facts)
+    if not isinstance(found, LossTransform):
+        said = f"expected {name} to return a LossTransform, got {type(found).__name__}"
+        raise ValueError(f"config.loss.method: {said}")
+    return found
 
 
 def check_fits(loss: Mapping[str, Any], num_classes: int | None) -> None:

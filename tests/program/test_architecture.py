@@ -13,7 +13,8 @@ ROOMS = (
     "experiments.report", "experiments.training", "experiments.runs", "experiments.tasks",
     "experiments.models", "experiments.data", "experiments.flags", "experiments.usage",
     "experiments.keys", "experiments.cache", "experiments.progress", "experiments.pictures",
-    "experiments.rng", "experiments.checks", "experiments.streams", "configs", "superloss_jax",
+    "experiments.rng", "experiments.checks", "experiments.imported", "experiments.streams",
+    "configs", "superloss_jax",
 )  # fmt: skip
 # These modules of experiments/training must not mention logits, labels, accuracy or classes.
 TASKLESS = (

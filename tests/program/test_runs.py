@@ -219,3 +219,16 @@ def test_the_epoch_that_counts(tmp_path):
     alone = selection.selected_scores([{"epoch": 1, "test_accuracy": 0.5}] * 9, ACCURACY)
     assert alone == {"last": 0.5}  # too few epochs for a mean of ten
     assert selection.selected_scores([{"epoch": 1}], ACCURACY) == {}
+
+
+def test_a_key_that_older_runs_lack_tells_runs_apart_by_its_old_behaviour(tmp_path):
+    old, same, other = (config_of(**{"loss.method": "remembered_superloss"}) for _ in range(3))
+    del old["loss"]["remembered_superloss"]["memory"], old["data"]["side"]
+    other["loss"]["remembered_superloss"]["memory"] = "training"
+    for seed, one in enumerate((old, same, other)):
+        one["seed"] = seed
+        write(tmp_path, str(seed), config=one, test_accuracy={"last": 0.5})
+    rows = [run.row for run in runs.finished_runs(tmp_path)]
+    assert rows == ["remembered_superloss"] * 2 + ["remembered_superloss, memory training"]
+    group = runs.finished_runs(tmp_path)[:2]
+    runs.check_alike(group, group[0].row)

@@ -211,6 +211,7 @@ def test_another_content_of_a_users_file_is_another_run(config, tmp_path):
     file = tmp_path / "own.npz"
     np.savez(file, images=images, labels=labels, test_images=images, test_labels=labels)
     given = {"data.name": "npz", "data.path": str(file), "data.validation": 9, "batch_size": 16}
+    given |= {"noise.kind": "given"}
     found = points(config, tmp_path / "runs", given)
     assert pools.Pool([]).run(found[:1]) == ["done"]  # by the hash that the run computed
     os.utime(file)
