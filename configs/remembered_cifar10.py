@@ -17,13 +17,10 @@ CHOSEN = (
     {"loss.method": "cross_entropy"},
     {"loss.method": "superloss", "loss.lam": 0.25},
     {"loss.method": "remembered_superloss", "loss.lam": 0.25},
-    {
-        "loss.method": "remembered_superloss", "loss.lam": 0.25,
-        "loss.remembered_superloss.memory": "training",
-    },
+    {"loss.method": "remembered_superloss", "loss.remembered_superloss.memory": "training"},
     {"loss.method": "early_learning", "loss.early_learning.lam": 7.0},
     {"loss.method": "self_filter", "loss.self_filter.start": 0.4},
-    {"loss.method": "generalized_cross_entropy"},
+    {"loss.method": "generalized_cross_entropy", "loss.generalized_cross_entropy.q": 0.9},
 )  # fmt: skip
 HUMAN = {
     "data.name": "cifar10n", "data.variant": "worse", "noise.kind": "given", "noise.rate": 0.0,

@@ -5,8 +5,9 @@
     python -m experiments.report table --workdir=results/remembered_digits_long
     python -m experiments.report figures --workdir=results/remembered_digits_long --output=DIR
 
-Each method has the setting that remembered_tuning.py found. The figure `memory` shows the wrong
-labels that are fitted, and the memory g. 18 runs of 10 to 40 s on one CPU core.
+Each method has the setting that remembered_tuning.py found, and remembered SuperLoss its defaults
+too. The figure `memory` shows the wrong
+labels that are fitted, and the memory g. 24 runs of 10 to 40 s on one CPU core.
 """
 
 from configs import remembered_digits
@@ -19,7 +20,7 @@ def get_config():
 
 
 def sweep():
-    settings = ("cross_entropy", "early_learning")
+    settings = ("cross_entropy", "early_learning", "remembered_superloss")
     for setting in (*({"loss.method": method} for method in settings), *remembered_digits.TUNED):
         for seed in range(3):
             yield setting | {"seed": seed, "noise.seed": seed, "data.split_seed": seed}
