@@ -34,7 +34,7 @@ PROGRAM = pathlib.Path(__file__).parent / "program"
 QUICK = (
     "batches", "devices", "diagnostics", "guessed_memory", "held_out", "models", "regression",
     "regression_report", "seeds", "semi_supervised", "semi_supervised_runs", "strong", "tasks",
-    "train",
+    "train", "tried_forms",
 )  # fmt: skip
 
 
