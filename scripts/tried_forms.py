@@ -134,7 +134,7 @@ def exchanged(run, form: Form):
 def relabelled(examples, rate: float, seed: int):
     """Returns examples of which another share has wrong labels."""
     matrix = np.asarray(noise.transition_matrix("symmetric_exclusive", rate, 10))
-    key = jax.random.key(seed + 1000)
+    key = jax.random.key(seed + 1000)  # not that of the training labels
     targets = np.asarray(noise.corrupt_labels(key, examples.clean_targets, matrix))
     return examples._replace(targets=targets)
 
@@ -227,7 +227,8 @@ def main() -> None:
     for number, point in enumerate(left, 1):
         console.print(f"run      {number}/{len(left)}: {point}")
         rows.append(measure(point))
-        args.out.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
+        lines = ",\n".join(map(json.dumps, rows))
+        files.replace(args.out, f"[\n{lines}\n]\n".encode())
     print("\n\n".join(tables(rows)))
 
 
