@@ -34,7 +34,7 @@ PROGRAM = pathlib.Path(__file__).parent / "program"
 QUICK = (
     "batches", "devices", "diagnostics", "folder", "guessed_memory", "held_out", "models",
     "own_parts", "regression", "regression_report", "seeds", "semi_supervised",
-    "semi_supervised_runs", "strong", "tasks", "train",
+    "semi_supervised_runs", "strong", "tasks", "train", "tried_forms",
 )  # fmt: skip
 
 

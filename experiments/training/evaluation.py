@@ -56,10 +56,16 @@ def make_evaluate(run: Run, over_runs: bool = False, axis: int | None = None):
     return evaluate
 
 
+def with_current(state: TrainState) -> TrainState:
+    """Returns the state with the current weights in place of the averaged ones."""
+    return state._replace(average=variables_of(state))
+
+
 def make_after_epoch(run: Run, over_runs: bool = False, axis: int | None = None):
     """Returns `after_epoch(state, held_out)`: the state, and what `evaluate` sums for each part.
 
-    The method's state is advanced by the losses of the validation split, if the method does so.
+    The method's state is advanced by the losses of the validation split, if the method does so,
+    and by those of the current weights: the training losses, which it compares with them, are too.
     """
     evaluate, advance = make_evaluate(run, over_runs, axis), run.advance
 
@@ -73,7 +79,10 @@ def make_after_epoch(run: Run, over_runs: bool = False, axis: int | None = None)
     def after_epoch(state: TrainState, held_out: dict[str, Examples]):
         found = {part: evaluate(state, examples) for part, examples in held_out.items()}
         if advance:
-            loss_state = jitted(state.loss_state, found["validation"][1])
+            _, units = found["validation"]
+            if run.average:
+                _, units = evaluate(with_current(state), held_out["validation"])
+            loss_state = jitted(state.loss_state, units)
             state = state._replace(loss_state=loss_state)
         return state, {part: sums for part, (sums, _) in found.items()}
 

@@ -79,6 +79,26 @@ def test_the_memory_is_advanced_by_the_losses_of_the_validation_split(run):
     np.testing.assert_array_equal(evaluated["test"][1], 500)
 
 
+def test_with_averaged_weights_the_losses_are_those_of_the_current_ones(run):
+    """Training losses, with which they are compared, are of the current weights as well."""
+    run, state = run._replace(average=0.9), after_steps(run)
+    state = state._replace(average=one_step.variables_of(one_step.init_state(run, 1)))
+    images, labels, *_ = run.dataset.validation
+
+    def losses_of(params):
+        logits = run.model.apply({"params": params}, images / np.float32(16), train=False)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+    new, evaluated = evaluation.make_after_epoch(run)(state, parts_of(run))
+    current, averaged = losses_of(state.params), losses_of(state.average["params"])
+    expected = memory.advance(state.loss_state, current)
+    other = memory.advance(state.loss_state, averaged)
+    assert abs(expected.held_out - other.held_out) > 0.01
+    chex.assert_trees_all_close(new.loss_state, expected, atol=1e-6)
+    chex.assert_trees_all_equal(new._replace(loss_state=()), state._replace(loss_state=()))
+    np.testing.assert_allclose(evaluated["validation"][0, 0], averaged.sum(), rtol=1e-5)
+
+
 def test_held_out_examples_of_several_batches_all_count(run, monkeypatch):
     state = after_steps(run)
     expected = evaluation.make_after_epoch(run)(state, parts_of(run))[0].loss_state
