@@ -139,7 +139,9 @@ def over_epochs(
             if any(at == key and row in styles for row, _, at in values)]  # fmt: skip
     shown, headings, hidden = conditions(found, columns)
     places = [(column, key) for column in shown for key in keys]
-    figure = draw_panels(places, values, styles, panels, headings)
+    # What has another scale shares its axis with the panels below, not with those beside it.
+    share = "col" if unscaled else "row"
+    figure = draw_panels(places, values, styles, panels, headings, share)
     drawn = [(row, *place) for place in places for row in styles if (row, *place) in values]
     cells = {(row, column): groups[row, column] for row, column, _ in drawn}
     drawing.note(
@@ -175,7 +177,7 @@ def missing(needs: str, others: list[str]) -> str:
     return f"no run has {needs} in its metrics.jsonl"
 
 
-def draw_panels(places, values, styles, panels, headings) -> Figure:
+def draw_panels(places, values, styles, panels, headings, share: str) -> Figure:
     """Draws a panel for each condition and metric; the metrics of a condition share a line."""
     keys = {key for _, key in places}
     beside = len(keys) == 1
@@ -184,7 +186,7 @@ def draw_panels(places, values, styles, panels, headings) -> Figure:
     lines = [[row for row in styles if (row, *place) in values] for place in places]
     named = drawing.named_once(lines, wide)
     width = 1.5 * len({i % wide for i, names in enumerate(named) if names})
-    figure, grid = drawing.grid(high, wide, 3.1, names=width, sharex=True, sharey="row")
+    figure, grid = drawing.grid(high, wide, 3.1, names=width, sharex=True, sharey=share)
     figure.get_layout_engine().set(w_pad=0.08)  # from an axis's name to the panel before it
     for i, (axes, (column, key)) in enumerate(zip(grid.flat, places, strict=True)):
         for row in lines[i]:
