@@ -18,23 +18,9 @@ import jax.numpy as jnp
 from experiments.checks import choose, within
 from experiments.models import cpu
 from experiments.models.batch_norm import BatchNorm
+from experiments.models.layers import Conv, classify, he_normal
+from experiments.models.resnet50 import ResNet50
 from experiments.models.sides import check_sides
-
-
-def _conv(*args, **kwargs):
-    """Our fast convolution on CPU; elsewhere JAX's, whose gradients vendor libraries support."""
-    form = cpu.conv if jax.default_backend() == "cpu" else jax.lax.conv_general_dilated
-    return form(*args, **kwargs)
-
-
-Conv = functools.partial(nn.Conv, conv_general_dilated=_conv)
-he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-
-
-def classify(model, x):
-    """Adds the last layer inside `model`; returns logits in at least float32."""
-    logits = nn.Dense(model.num_classes, dtype=model.dtype)(x)
-    return logits.astype(jnp.promote_types(model.dtype, jnp.float32))
 
 
 class MLP(nn.Module):
@@ -114,6 +100,21 @@ class ConvNetSmall(nn.Module):
         x = x.reshape(x.shape[0], -1)
         x = nn.relu(nn.Dense(self.widths[-1], dtype=self.dtype)(x))
         return classify(self, x)
+
+
+class ConvNetNorm(nn.Module):
+    """Three strided convolutions, each with GroupNorm."""
+
+    num_classes: int
+    dtype: Any = jnp.float32
+    widths: tuple[int, ...] = (16, 32, 64)
+
+    @nn.compact
+    def __call__(self, x, train: bool, mask=None):
+        for features in self.widths:
+            x = Conv(features, (3, 3), strides=(2, 2), dtype=self.dtype)(x)
+            x = nn.relu(nn.GroupNorm(8, dtype=self.dtype)(x))
+        return classify(self, x.reshape(x.shape[0], -1))
 
 
 class ResNet(nn.Module):
@@ -220,7 +221,8 @@ class Networks(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool, mask=None):
         copies = [self.model.clone(name=f"network_{i}", parent=self) for i in range(self.number)]
-        return jnp.stack([copy(x, train, mask) for copy in copies])
+        outputs = [copy(x, train, mask) for copy in copies]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *outputs)
 
 
 preact = functools.partial(ResNet, preact=True)
@@ -230,6 +232,7 @@ MODELS = {
     "convnet": ConvNet,
     "convnet_small": ConvNetSmall,
     "convnet_tiny": functools.partial(ConvNetSmall, widths=(8, 16, 32, 128)),
+    "convnet_norm": ConvNetNorm,
     "resnet18": ResNet,
     "resnet34": functools.partial(ResNet, depths=(3, 4, 6, 3)),
     "preact_resnet18": preact,
@@ -239,6 +242,8 @@ MODELS = {
     "wrn28_10": functools.partial(
         preact, depths=(4, 4, 4), widths=(160, 320, 640), stem=16, final_norm=True
     ),
+    "resnet50": ResNet50,
+    "resnet50_gem": functools.partial(ResNet50, gem=True),
     "vit_tiny": ViT,
     "vit_curbench": functools.partial(
         ViT, width=512, depth=6, heads=8, mlp=512, qkv_bias=False, dropout=0.1,
