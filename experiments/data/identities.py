@@ -27,8 +27,6 @@ def corrupt(images: np.ndarray, clean: np.ndarray, kind: str, rate: float, seed:
     classes, labels = np.unique(clean, return_inverse=True)
     if not rate or kind == "given":
         return clean
-    if len(classes) < 3:
-        raise ValueError(f"config.noise.kind: expected 3 classes or more, got {len(classes)}")
     if kind == "symmetric_exclusive":
         first, second = _bits(seed, (2, len(labels)))
         other = (labels + 1 + _below(second, len(classes) - 1)) % len(classes)

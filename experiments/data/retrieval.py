@@ -65,10 +65,12 @@ def _omniglot_small(data_dir, side, **unused) -> Source:
 
 
 def _cifar100(data_dir, **unused) -> Source:
-    """CIFAR-100's first 50 fine classes to train, the others to test: 500 + 100 images of each."""
+    """CIFAR-100: training images of the first 50 fine classes, test images of the others."""
     whole = sources.load("cifar100", data_dir=data_dir)
-    images = np.concatenate([whole.train.inputs, whole.test.inputs])
-    labels = np.concatenate([whole.train.targets, whole.test.targets])
+    parts = whole.train.only(whole.train.targets < 50), whole.test.only(whole.test.targets >= 50)
+    images, labels = (
+        np.concatenate([getattr(part, of) for part in parts]) for of in ("inputs", "targets")
+    )
     return Source(images, labels, whole.class_names, 50)
 
 

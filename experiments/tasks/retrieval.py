@@ -17,6 +17,8 @@ from experiments.tasks.orders import classes_times_images
 from experiments.tasks.pair_units import Drawn
 from experiments.tasks.scores import SCORES
 
+TWO_NETWORKS = ("co_teaching", "jocor")  # which choose examples for each other
+
 
 def load(config, data_dir: str | None) -> Dataset:
     choose("config.model.name", config.model.name, networks.MODELS)  # before data is read
@@ -34,6 +36,9 @@ def build(config, dataset: Dataset) -> Problem:
     own, shape = config.embedding, dataset.train.inputs.shape[1:]
     integer("config.embedding.dim", own.dim, 2, 65_536)
     form = pair_units.form_of(**own)
+    if not form.extra and config.loss.method in TWO_NETWORKS:
+        said = "needs a loss of each image: choose embedding.units=images, or another loss"
+        raise ValueError(f"config.loss.method: {config.loss.method} {said}")
     check_batch(config, dataset)
     augment = images.augment(shape, **config.augment, cutout=0, mixup=0.0)
 

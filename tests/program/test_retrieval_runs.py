@@ -26,7 +26,8 @@ def config_of(**overrides):
 
 
 def test_a_run_that_is_killed_and_resumed_is_the_same(tmp_path, monkeypatch):
-    config = config_of(**{"checkpoint.every_epochs": 1, "epochs": 3, "data.validation": 2})
+    own = {"epochs": 3, "batch_size": 12, "data.validation": 2, "checkpoint.every_epochs": 1}
+    config = config_of(**own)
     config.report.selection = ("best_validation", "last")
     whole, torn = whole_and_torn(config, tmp_path, monkeypatch)
     for name in (files.METRICS, files.RESULTS, files.SAMPLES, files.TEST):
@@ -73,7 +74,7 @@ CASES = [
     {"embedding.loss": "triplet", "embedding.negatives": "all", "loss.method": "cauchy"},
     {"embedding.loss": "multi_similarity", "loss.method": "trend_superloss"},
     {"embedding.loss": "softmax", "loss.method": "early_learning"},
-    {"loss.method": "co_teaching"},
+    {"embedding.units": "images", "loss.method": "co_teaching"},
 ]
 
 
