@@ -25,9 +25,9 @@ def get_config():
 
 
 def sweep():
-    for seed in range(5):
-        for epochs in (6, 47):
-            for rate in (0.4, 0.0):
+    for epochs in (6, 47):
+        for rate in (0.4, 0.0):
+            for seed in range(5):
                 for setting in SETTINGS if rate else SETTINGS[:3]:
                     yield setting | {
                         "epochs": epochs,

@@ -112,7 +112,7 @@ def load(data, noise, data_dir: str | None = None) -> Dataset:
     of_train = found.labels < found.number
     train, test = (_part(found, np.flatnonzero(rows)) for rows in (of_train, ~of_train))
     for part, name in ((train, "training"), (test, "test")):
-        _check_classes(data.name, name, part, found.names)
+        _check_classes(data.name, name, part, found.names, least=2 if found.clean is None else 1)
     mean, std = moments(train.inputs)
     known = _noisy(train, wanted)
     digest = hashlib.sha256(known.targets.astype("<i4").tobytes()).hexdigest()
@@ -126,13 +126,16 @@ def _part(found: Source, rows: np.ndarray) -> Examples:
     return Examples(found.images[rows], labels, clean, rows.astype(np.int32))
 
 
-def _check_classes(name: str, part: str, examples: Examples, names) -> None:
-    """Raises ValueError unless there are two classes, and two images of each."""
+def _check_classes(name: str, part: str, examples: Examples, names, least: int) -> None:
+    """Raises ValueError unless there are two classes, and so many images of each.
+
+    Where wrong labels leave a class a single image, batches leave it out.
+    """
     classes, sizes = np.unique(examples.targets, return_counts=True)
     if len(classes) < 2:
         said = f"expected 2 {part} classes or more, got {len(classes)}"
         raise ValueError(f"config.data.name: {name}: {said}")
-    if sizes.min() < 2:
+    if sizes.min() < least:
         lone = names[classes[sizes.argmin()]]
         said = f"{part} class {lone} has 1 image, and a pair needs 2"
         raise ValueError(f"config.data.name: {name}: {said}")
@@ -173,8 +176,10 @@ def described(dataset: Dataset, noise) -> tuple[str, ...]:
         for part, one in parts.items() if len(one.targets)
     )  # fmt: skip
     wrong = is_wrong(dataset.train.targets, dataset.train.clean_targets).mean()
+    lone = int((np.unique(dataset.train.targets, return_counts=True)[1] == 1).sum())
+    left_out = f"; {lone} with a single image are left out" if lone else ""
     asked = "" if noise.kind == "given" else f", rate {noise.rate}"
     return (
         f"data     {dataset.name}: {counts}",
-        f"noise    {noise.kind}{asked}: of the training labels, {wrong:.2%} are wrong",
+        f"noise    {noise.kind}{asked}: of the training labels, {wrong:.2%} are wrong{left_out}",
     )

@@ -60,6 +60,8 @@ def note_content(config) -> None:
     if hasattr(data, "get"):  # it may be anything in a user's own config
         if data.get("name") in ("npz", "images") and data.get("path"):
             named["sha256"] = checks.path("config.data.path", data.path)
+        if data.get("name") == "listed" and data.get("train_list"):
+            named["sha256"] = checks.path("config.data.train_list", data.train_list)
         if data.get("exclude"):  # the samples of another run, which may be trained anew
             named["exclude_sha256"] = checks.path("config.data.exclude", data.exclude) / SAMPLES
     for key, path in named.items():
@@ -69,8 +71,9 @@ def note_content(config) -> None:
 
 @functools.lru_cache
 def _content(path: pathlib.Path, size: int, changed: int) -> str:
-    if path.is_dir():  # of many files: their names and sizes
-        listed = sorted((one.name, one.stat().st_size) for one in path.iterdir())
+    if path.is_dir():  # of many files, also in folders below: their names and sizes
+        files = (one for one in path.rglob("*") if one.is_file())
+        listed = sorted((one.relative_to(path).as_posix(), one.stat().st_size) for one in files)
         return hashlib.sha256(repr(listed).encode()).hexdigest()[:16]
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -28,6 +28,11 @@ def nearest(embeddings: np.ndarray, queries: slice, number: int) -> np.ndarray:
     return len(embeddings) - 1 - (kept & 0xFFFFFFFF)
 
 
+def rows_of_a_block(size: int) -> int:
+    """Returns how many queries are ranked at a time."""
+    return max(1, BLOCK_BYTES // (12 * size))
+
+
 def scores(embeddings: np.ndarray, labels: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
     """Returns the scores by name, and the nearest neighbours of each example, (N, NEIGHBOURS).
 
@@ -40,7 +45,7 @@ def scores(embeddings: np.ndarray, labels: np.ndarray) -> tuple[dict[str, float]
     relevant = counts[own] - 1  # R of each query
     number = min(max(*AT, relevant.max()), size - 1)
     sums, neighbours = np.zeros(len(NAMES)), np.full((size, NEIGHBOURS), -1, np.int32)
-    rows = max(1, BLOCK_BYTES // (12 * size))
+    rows = rows_of_a_block(size)
     for start in range(0, size, rows):
         queries = slice(start, min(start + rows, size))
         found = nearest(embeddings, queries, number)
