@@ -23,6 +23,7 @@ def get_config():
         "decay": 0.9,  # for ema and per_class
         "tau": config_dict.placeholder(float),  # for constant
         "window": 50,  # for windowed, in steps
+        "normalise_weights": False,  # SuperLoss: sigma over its mean, of a batch; not the article's
         "generalized_cross_entropy": {"q": 0.7},
         "truncated_gce": {
             "q": 0.7, "k": 0.5,

@@ -33,8 +33,9 @@ PROGRAM = pathlib.Path(__file__).parent / "program"
 # tests of checkpoints need bit-identical results.
 QUICK = (
     "batches", "devices", "diagnostics", "folder", "guessed_memory", "held_out", "models",
-    "own_parts", "regression", "regression_report", "seeds", "semi_supervised",
-    "semi_supervised_runs", "strong", "tasks", "train", "tried_forms",
+    "own_parts", "regression", "regression_report", "retrieval", "retrieval_data",
+    "retrieval_runs", "seeds", "semi_supervised", "semi_supervised_runs", "strong", "tasks",
+    "train", "tried_forms",
 )  # fmt: skip
 
 

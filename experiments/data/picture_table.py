@@ -33,7 +33,7 @@ def read(path: str | None, pattern: str | None, side: int) -> tuple[np.ndarray, 
         raise ValueError(f"config.data.path: {path} is neither a file nor a folder")
     if not found:
         raise ValueError(f"config.data.path: {path} has no images")
-    images = np.stack([_stretched(file, side) for file, _ in found])
+    images = np.stack([image(file, side) for file, _ in found])
     return images, np.array([target for _, target in found])
 
 
@@ -81,7 +81,8 @@ def _number(text: str | None, where: str) -> float:
     return number
 
 
-def _stretched(path: pathlib.Path, side: int) -> np.ndarray:
+def image(path: pathlib.Path, side: int) -> np.ndarray:
+    """Reads an image, resized to side x side, or says which file cannot be read."""
     try:
         return image_files.stretched(path, side)
     except ValueError as error:

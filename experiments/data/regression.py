@@ -107,7 +107,7 @@ def _mnist(data_dir, **unused) -> Source:
 
 def _mnist20k(data_dir, **unused) -> Source:
     """Digit values, from the first 10,000 training images of MNIST and its test set."""
-    path = _find("mnist20k/mnist20k.npz", data_dir)
+    path = sources.find_file("mnist20k/mnist20k.npz", data_dir)
     with np.load(path, allow_pickle=False) as arrays:
         images = np.concatenate([arrays["x_train"], arrays["x_test"]])[..., None]
         targets = np.concatenate([arrays["y_train"], arrays["y_test"]])
@@ -116,7 +116,7 @@ def _mnist20k(data_dir, **unused) -> Source:
 
 def _california_housing(data_dir, **unused) -> Source:
     """Median house values in dollars, capped at 500,001, of 20,640 blocks of the census of 1990."""
-    path = _find("california_housing/housing.csv.gz", data_dir)
+    path = sources.find_file("california_housing/housing.csv.gz", data_dir)
     with gzip.open(path, "rt", newline="") as file:
         lines = list(csv.DictReader(file))
     targets = np.array([float(line.pop("median_house_value")) for line in lines])
@@ -153,15 +153,6 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "california_housing": _california_housing,
     "images": _images,
 }
-
-
-def _find(name: str, data_dir: str | None):
-    """Returns the path of a file of the data directory."""
-    roots = sources.roots(data_dir)
-    for root in roots:
-        if (root / name).is_file():
-            return root / name
-    raise NotThere(f"--data_dir: expected {name} in {roots[0]}")
 
 
 def load(data, noise_config, data_dir: str | None = None) -> Targets:

@@ -44,6 +44,15 @@ def roots(data_dir: str | None) -> list[pathlib.Path]:
     return [root, root / "tfds"]
 
 
+def find_file(name: str, data_dir: str | None):
+    """Returns the path of a file of the data directory."""
+    folders = roots(data_dir)
+    for root in folders:
+        if (root / name).is_file():
+            return root / name
+    raise NotThere(f"--data_dir: expected {name} in {folders[0]}")
+
+
 def _digits(split_seed, **unused) -> Dataset:
     """The 1,797 handwritten 8x8 digits of scikit-learn; 500 random ones are the test set."""
     from sklearn.datasets import load_digits

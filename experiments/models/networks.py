@@ -17,23 +17,10 @@ from experiments.imported import imported, is_own
 from experiments.models import cpu
 from experiments.models.batch_norm import BatchNorm
 from experiments.models.inits import INITS
+from experiments.models.layers import Conv, classify, he_normal
+from experiments.models.resnet50 import ResNet50
 from experiments.models.sides import check_sides, fitting
-
-
-def _conv(*args, **kwargs):
-    """Our fast convolution on CPU; elsewhere JAX's, whose gradients vendor libraries support."""
-    form = cpu.conv if jax.default_backend() == "cpu" else jax.lax.conv_general_dilated
-    return form(*args, **kwargs)
-
-
-Conv = functools.partial(nn.Conv, conv_general_dilated=_conv)
-he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-
-
-def classify(model, x):
-    """Adds the last layer inside `model`; returns logits in at least float32."""
-    logits = nn.Dense(model.num_classes, dtype=model.dtype)(x)
-    return logits.astype(jnp.promote_types(model.dtype, jnp.float32))
+from experiments.models.vit import ViT
 
 
 class MLP(nn.Module):
@@ -115,6 +102,21 @@ class ConvNetSmall(nn.Module):
         return classify(self, x)
 
 
+class ConvNetNorm(nn.Module):
+    """Three strided convolutions, each with GroupNorm."""
+
+    num_classes: int
+    dtype: Any = jnp.float32
+    widths: tuple[int, ...] = (16, 32, 64)
+
+    @nn.compact
+    def __call__(self, x, train: bool, mask=None):
+        for features in self.widths:
+            x = Conv(features, (3, 3), strides=(2, 2), dtype=self.dtype)(x)
+            x = nn.relu(nn.GroupNorm(8, dtype=self.dtype)(x))
+        return classify(self, x.reshape(x.shape[0], -1))
+
+
 class ResNet(nn.Module):
     """Residual networks of basic blocks, with the stem for 32x32 images.
 
@@ -170,43 +172,6 @@ def preact_block(x, width, strides, conv, norm, drop):
     return x + conv(width, (3, 3))(y)
 
 
-class ViT(nn.Module):
-    """Alexey Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021; 4x4 patches."""
-
-    num_classes: int
-    width: int = 192
-    depth: int = 12
-    heads: int = 3
-    mlp: int = 768
-    qkv_bias: bool = True
-    positions_init: Any = nn.initializers.normal(0.02)
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, x, train: bool, mask=None):
-        b, h, w, c = x.shape
-        x = x.reshape(b, h // 4, 4, w // 4, 4, c).transpose(0, 1, 3, 2, 4, 5)
-        dense = functools.partial(nn.Dense, dtype=self.dtype)
-        norm = functools.partial(nn.LayerNorm, dtype=self.dtype, epsilon=1e-5)
-        drop = nn.Dropout(self.dropout, deterministic=not train)
-        x = dense(self.width)(x.reshape(b, h * w // 16, 16 * c))
-        token = self.param("class_token", self.positions_init, (1, 1, self.width))
-        tokens = jnp.broadcast_to(token, (b, 1, self.width)).astype(x.dtype)
-        x = jnp.concatenate([tokens, x], axis=1)
-        positions = self.param("positions", self.positions_init, (1, x.shape[1], self.width))
-        x = drop(x + positions.astype(x.dtype))
-        for _ in range(self.depth):
-            y = dense(3 * self.width, use_bias=self.qkv_bias)(norm()(x))
-            y = y.reshape(b, -1, 3 * self.heads, self.width // self.heads)
-            q, k, v = jnp.split(y, 3, axis=2)
-            y = jax.nn.dot_product_attention(q, k, v).reshape(x.shape)
-            x = x + drop(dense(self.width)(y))
-            y = drop(nn.gelu(dense(self.mlp)(norm()(x)), approximate=False))
-            x = x + drop(dense(self.width)(y))
-        return classify(self, norm()(x[:, 0]))
-
-
 class Networks(nn.Module):
     """Several copies of a model with separate parameters; logits are (networks, B, classes).
 
@@ -219,7 +184,8 @@ class Networks(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool, mask=None):
         copies = [self.model.clone(name=f"network_{i}", parent=self) for i in range(self.number)]
-        return jnp.stack([copy(x, train, mask) for copy in copies])
+        outputs = [copy(x, train, mask) for copy in copies]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *outputs)
 
 
 preact = functools.partial(ResNet, preact=True)
@@ -229,6 +195,7 @@ MODELS = {
     "convnet": ConvNet,
     "convnet_small": ConvNetSmall,
     "convnet_tiny": functools.partial(ConvNetSmall, widths=(8, 16, 32, 128)),
+    "convnet_norm": ConvNetNorm,
     "resnet18": ResNet,
     "resnet34": functools.partial(ResNet, depths=(3, 4, 6, 3)),
     "preact_resnet18": preact,
@@ -238,6 +205,8 @@ MODELS = {
     "wrn28_10": functools.partial(
         preact, depths=(4, 4, 4), widths=(160, 320, 640), stem=16, final_norm=True
     ),
+    "resnet50": ResNet50,
+    "resnet50_gem": functools.partial(ResNet50, gem=True),
     "vit_tiny": ViT,
     "vit_curbench": functools.partial(
         ViT, width=512, depth=6, heads=8, mlp=512, qkv_bias=False, dropout=0.1,

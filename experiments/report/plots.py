@@ -48,6 +48,11 @@ FIGURES: dict[str, tuple[str, Callable[..., Figure]]] = {
         plots_metrics.pseudo_labels,
     ),
     "tau": ("The lines show SuperLoss's threshold, tau, over epochs.", plots_metrics.tau),
+    "pairs": (
+        "The panels show over epochs the mean weights of pairs of images of one and of two"
+        " {target}s, all of them right, and how alike the latter are, where they count.",
+        plots_metrics.pairs,
+    ),
     "sigma_over_loss": (
         "Each point above is a training example in the last epoch; below stands how many have"
         " which loss.",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.pictures import Figure
-from experiments.report import drawing, runs
+from experiments.report import drawing, rows, runs
 from experiments.report.runs import Condition, FinishedRun
 from experiments.runs.selection import SELECTIONS
 from experiments.tasks.scores import Score
@@ -87,8 +87,8 @@ def setting(kind: Condition) -> str:
 def history(metrics: list[list[dict]], key: str) -> np.ndarray:
     """A metric of runs as an array of shape (runs, epochs); NaN where a run has no such number."""
     values = np.full((len(metrics), max(map(len, metrics), default=0)), np.nan)
-    for i, rows in enumerate(metrics):
-        values[i, : len(rows)] = [np.nan if row.get(key) is None else row[key] for row in rows]
+    for i, epochs in enumerate(metrics):
+        values[i, : len(epochs)] = [np.nan if row.get(key) is None else row[key] for row in epochs]
     return values
 
 
@@ -147,7 +147,7 @@ def over_epochs(
     drawing.note(
         figure, band(cells.values()), hidden,
         drawing.thinning(np.isfinite(values[at]).any(0).sum() for at in drawn),
-        mixed(cells.values()), runs.settings(run for group in cells.values() for run in group),
+        mixed(cells.values()), rows.settings(run for group in cells.values() for run in group),
         unread, drawing.left_out(others),
     )  # fmt: skip
     return figure
@@ -259,3 +259,13 @@ def memory(found, order, split) -> Figure:
     needs = f"{score.key}_wrong"
     panels = {needs: drawing.axis_name(runs.fitted(score)[1], score.unit)}
     return over_epochs(found, order, panels, score.scale, needs, memory="memory g")
+
+
+def pairs(found, order, split) -> Figure:
+    """How pairs of images are weighed over epochs, and how alike images of other classes are."""
+    panels = {
+        "sigma_right_positive": "sigma of positive pairs",
+        "sigma_right_negative": "sigma of negative pairs",
+        "similarity_right_negative": "cosine of negative pairs",
+    }
+    return over_epochs(found, order, panels, 1, "similarity_right_negative")

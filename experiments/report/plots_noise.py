@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.pictures import Figure
-from experiments.report import drawing, runs, statistics
+from experiments.report import drawing, rows, runs, statistics
 from experiments.report.plots_metrics import band, declared, mixed, score_axis, setting
 from experiments.report.runs import Condition
 from experiments.report.statistics import Cell
@@ -50,7 +50,7 @@ def score_over_noise(found, order, split) -> Figure:
     cells = [group for of in groups.values() for group in of]
     said = f"The test {score.name} is that of the {same.pop()}." if len(same) == 1 else ""
     drawing.note(figure, said, band(cells), mixed(cells),
-                 runs.settings(run for group in cells for run in group),
+                 rows.settings(run for group in cells for run in group),
                  drawing.left_out(others))  # fmt: skip
     return figure
 

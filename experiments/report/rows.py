@@ -49,6 +49,21 @@ def in_caption(one: dict, key: str, name: str, usual: str | None) -> str:
     return f"{name} {one[key]}" + f" (most: {usual})" * (not of_loss and usual is not None)
 
 
+def settings(found: Iterable[Any]) -> str:
+    """The sentences of a caption about settings of finished runs that a reader must know.
+
+    These are settings that rows' names leave out, and what departs from a method's article.
+    """
+    runs = [*found]
+    of_row = {run.row: run.settings for run in runs if run.settings}
+    texts = [f"{row} with {of_row[row]}" for row in sorted(of_row)]
+    said = f"Some settings are unlike most runs': {'; '.join(texts)}. " if texts else ""
+    flat = [identity.meaning(run.results["config"]) for run in runs]
+    if any(one.get("loss.normalise_weights") for one in flat):
+        said += "normalise_weights divides sigma by its mean over a batch; the article does not."
+    return said.rstrip()
+
+
 def column_values(configs: list[dict], keys: list[str]) -> list[tuple[tuple[str, Any], ...]]:
     """The values of keys in each config: numbers, or texts where not all are numbers."""
     flat = [identity.settings(config) for config in configs]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments import checks
-from experiments.report.rows import column_values, row_names
+from experiments.report import rows
 from experiments.runs import files, identity, stored
 from experiments.runs.files import SEEDS
 from experiments.runs.selection import SELECTIONS, best_epoch
@@ -82,7 +82,7 @@ def placed(found: list[Stored], columns: str | None = None) -> list[FinishedRun]
     """
     configs = [one.results["config"] for one in found]
     keys = [*dict.fromkeys(columns.split(","))] if columns is not None else []
-    names, more = row_names(configs, keys), column_values(configs, keys)
+    names, more = rows.row_names(configs, keys), rows.column_values(configs, keys)
     runs = [
         FinishedRun(one.path, one.results, row,
                     condition_of(one.results)._replace(more=own), settings, one.pack)
@@ -146,13 +146,6 @@ def further(column: Condition, pairs: Iterable[tuple[str, Any]]) -> list[str]:
     """Names some of a condition's further keys, as shortly as tells them apart."""
     short = files.short_names(key for key, _ in column.more)
     return [f"{short[key]} {value}" for key, value in pairs]
-
-
-def settings(found: Iterable[FinishedRun]) -> str:
-    """The sentence of a caption about settings that rows' names leave out."""
-    of_row = {run.row: run.settings for run in found if run.settings}
-    texts = [f"{row} with {of_row[row]}" for row in sorted(of_row)]
-    return f"Some settings are unlike most runs': {'; '.join(texts)}." if texts else ""
 
 
 def by_cell(found: Iterable[FinishedRun]) -> dict[tuple[str, Condition], list[FinishedRun]]:
@@ -283,7 +276,7 @@ def caption(runs: list[FinishedRun]) -> str:
         f"noise {common(conventions)}, part of wrong {target}s {wrong}",
         f"jax {common(versions)} on {common(platforms)}",
     )
-    return f"{'; '.join(parts)}. {settings(runs)}".rstrip()
+    return f"{'; '.join(parts)}. {rows.settings(runs)}".rstrip()
 
 
 def add_arguments(command) -> None:

@@ -19,6 +19,7 @@ from experiments.runs.reading import whole_rows as whole_rows
 
 CONFIG, METRICS, TIMING, RESULTS = "config.json", "metrics.jsonl", "timing.jsonl", "results.json"
 SAMPLES = "samples.npz"
+TEST = "test.npz"  # what a task keeps of the test set after an epoch
 LOSSES = "losses.csv"  # quantiles of each example's losses, from `report figures`
 FAILED = "FAILED.json"
 AT_ONCE = "at_once.json"  # the runs that were started together, including this one
@@ -59,6 +60,8 @@ def note_content(config) -> None:
     if hasattr(data, "get"):  # it may be anything in a user's own config
         if data.get("name") in ("npz", "folder", "images") and data.get("path"):
             named["sha256"] = checks.path("config.data.path", data.path)
+        if data.get("name") == "listed" and data.get("train_list"):
+            named["sha256"] = checks.path("config.data.train_list", data.train_list)
         if data.get("exclude"):  # the samples of another run, which may be trained anew
             named["exclude_sha256"] = checks.path("config.data.exclude", data.exclude) / SAMPLES
     for key, path in named.items():

@@ -1,6 +1,7 @@
 """Identifies runs: the hash of a config covers the keys that the run reads, and no others.
 
-`read_part` gives a run only the keys that reads.py declares, so that it cannot read another.
+`reads.py` declares which keys a run reads. `read_part` gives a run only these, so that it cannot
+read a key that is not declared.
 """
 
 import hashlib

@@ -34,6 +34,10 @@ def is_drawn(config: Flat) -> bool:
     return bool(chosen) or config.get("data.name") not in ("mnist", "mnist20k")  # have a test set
 
 
+def has_validation(config: Flat) -> bool:
+    return bool(config.get("data.validation"))
+
+
 def clean_validation(config: Flat) -> bool:
     """Whether a regression validates on clean targets; the others have the wrong ones, too."""
     return bool(config.get("data.validation")) and config.get("data.validation_labels") != "noisy"
@@ -80,7 +84,7 @@ EVERY_RUN: dict[str, Section] = {
     "loss": {
         "method": always, "base": always, "lam": with_lam, "threshold": of_superloss,
         "decay": with_decay, "tau": with_threshold("constant"),
-        "window": with_threshold("windowed"),
+        "window": with_threshold("windowed"), "normalise_weights": with_lam,
         **of("generalized_cross_entropy", "q"), **of("truncated_gce", "q", "k", "start"),
         **of("symmetric_cross_entropy", "alpha", "beta", "log_zero"),
         **of("active_passive", "passive", "alpha", "beta"), **of("bootstrap", "hard", "beta"),
@@ -113,6 +117,8 @@ CLASSES: dict[str, Section] = {
 }  # fmt: skip
 of_fixmatch = when("consistency.kind", "fixmatch")
 taught = when("consistency.kind", "fixmatch", "mean_teacher")
+of_files = when("data.name", "images", "listed")
+of_pairs = when("embedding.loss", "contrastive", "triplet")
 READS: dict[str, dict[str, Section]] = {  # further keys, by task
     "classification": CLASSES,
     "semi_supervised": CLASSES | {
@@ -138,6 +144,30 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
             "loss": always, "truncation": always, "delta": when("residual.loss", "huber"),
         },
     },
+    "retrieval": {
+        "data": {
+            "name": always, "validation": always,
+            **dict.fromkeys(("split_seed", "validation_labels"), has_validation),
+            **dict.fromkeys(("path", "sha256"), of_files),
+            "side": when("data.name", "omniglot_small", "images", "listed"),
+            **dict.fromkeys(("train_list", "test_list"), when("data.name", "listed")),
+        },
+        "augment": dict.fromkeys(("pad", "flip"), always),
+        "noise": {
+            "kind": always, "rate": lambda config: config.get("noise.kind") != "given",
+            "seed": is_noisy,
+        },
+        "model": dict.fromkeys(("name", "dtype", "dropout"), always),
+        "embedding": {
+            "loss": always, "dim": always, "per_class": always, "margin": of_pairs,
+            "units": when("embedding.loss", "contrastive"),
+            "negatives": when("embedding.loss", "triplet"),
+            "temperature": when("embedding.loss", "softmax"),
+            **dict.fromkeys(
+                ("alpha", "beta", "base", "epsilon"), when("embedding.loss", "multi_similarity")
+            ),
+        },
+    },
 }  # fmt: skip
 
 # How a run is carried out, monitored and evaluated: these change results by rounding at most.
@@ -149,7 +179,7 @@ CARRIED_OUT = (
 # Keys that are newer than some results, with the value that gives the old behaviour.
 BEFORE: dict[str, Any] = {
     "task": "classification", "average.decay": 0.0, "data.labelled": 0,
-    "data.validation_share": 0.0,
+    "data.validation_share": 0.0, "loss.normalise_weights": False,
     "loss.remembered_superloss.memory": "held_out",
 }  # fmt: skip
 

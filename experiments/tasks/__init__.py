@@ -10,6 +10,7 @@ TASKS = {
     "classification": "experiments.tasks.classification:task",
     "semi_supervised": "experiments.tasks.semi_supervised:task",
     "regression": "experiments.tasks.regression:task",
+    "retrieval": "experiments.tasks.retrieval:task",
 }
 DEFAULT = "classification"  # for configs that name no task
 

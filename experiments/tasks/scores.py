@@ -17,4 +17,10 @@ class Score(NamedTuple):
 
 ACCURACY = Score("accuracy", "accuracy", scale=100.0, unit="%", target="label")
 MAE = Score("mae", "mean absolute error", larger_is_better=False, digits=3)
-SCORES = {"classification": ACCURACY, "semi_supervised": ACCURACY, "regression": MAE}
+RECALL = Score("recall_at_1", "recall at 1", scale=100.0, unit="%", target="label")
+SCORES = {
+    "classification": ACCURACY,
+    "semi_supervised": ACCURACY,
+    "regression": MAE,
+    "retrieval": RECALL,
+}

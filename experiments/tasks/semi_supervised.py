@@ -29,6 +29,7 @@ from experiments.models import inits, networks
 from experiments.tasks import classification, images, strong
 from experiments.tasks.base import UNKNOWN, At, Batch, Problem, Recorded, Task, Units
 from experiments.tasks.classification import cross_entropy
+from experiments.tasks.orders import passes
 from experiments.tasks.scores import SCORES
 
 LABELLED, UNLABELLED = range(2)  # kinds of units
@@ -145,18 +146,6 @@ def order_of(targets, labelled: int, kind: str, **others) -> Callable:
         return jnp.concatenate(columns, axis=1)
 
     return order
-
-
-def passes(seed, epoch, purpose: int, positions, width: int, steps: int):
-    """Returns shape (steps, width): shuffles of all positions, one after another.
-
-    A shuffle ends with its last full row, so that no position stands twice in a row.
-    """
-    full = len(positions) // width
-    key = rng.key_for(seed, rng.ORDER, epoch)
-    bits = rng.bits(jax.random.fold_in(key, purpose), (-(-steps // full), len(positions)))
-    order = jnp.argsort(bits, axis=1)[:, : full * width]
-    return jnp.asarray(positions)[order].reshape(-1, width)[:steps]
 
 
 # --- Losses. --------------------------------------------------------------------------------------

@@ -227,13 +227,15 @@ def make_method(loss: Mapping[str, Any], facts: Facts) -> LossTransform:
             raise ValueError(said if "config" in said else f"config.loss.{name}: {said}") from None
 
     if loss["base"] in PLAIN:
-        return named(loss["method"])
+        made = named(loss["method"])
+        return normalised(made) if loss.get("normalise_weights") else made
     if loss["method"] in (*FROM_LOGITS, "data_parameters"):
         raise ValueError(
             f"config.loss.base: {loss['method']} works on logits, and has no loss below it:"
             " choose cross_entropy"
         )
-    return chain(named(loss["base"]), named(loss["method"]))
+    made = chain(named(loss["base"]), named(loss["method"]))
+    return normalised(made) if loss.get("normalise_weights") else made
 
 
 def _imported(name: str, facts: Facts) -> LossTransform:
@@ -271,6 +273,20 @@ def networks(loss) -> int:
 def weighs(loss) -> bool:
     """Whether the method gives examples weights that are lower where labels look wrong."""
     return not {loss.method, loss.base} & {*FROM_LOGITS, "focal"}
+
+
+def normalised(method: LossTransform) -> LossTransform:
+    """Divides each loss's weight by the mean weight of the batch, which the article does not."""
+
+    def update(losses, state, *, where=None, **inputs):
+        where = jnp.ones(losses.shape, bool) if where is None else where
+        transformed, new = method.update(losses, state, where=where, **inputs)
+        sigma = weights(method, jax.lax.stop_gradient(losses), state, where, inputs)
+        mean = jnp.sum(jnp.where(where, sigma, 0)) / jnp.maximum(jnp.sum(where), 1)
+        factor = jnp.where(mean > 0, 1 / jnp.where(mean > 0, mean, 1), 1)
+        return transformed * jax.lax.stop_gradient(factor), new
+
+    return LossTransform(method.init, update)
 
 
 def weights(method: LossTransform, losses, state, where, inputs) -> jax.Array:
