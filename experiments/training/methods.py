@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -12,6 +11,7 @@ from experiments import checks
 from experiments.imported import imported, is_own
 from experiments.training.guessed_memory import guess_memory
 from experiments.training.renamed import RENAMED
+from experiments.training.weighing import normalised
 from superloss_jax import (
     LossTransform,
     Threshold,
@@ -273,33 +273,3 @@ def networks(loss) -> int:
 def weighs(loss) -> bool:
     """Whether the method gives examples weights that are lower where labels look wrong."""
     return not {loss.method, loss.base} & {*FROM_LOGITS, "focal"}
-
-
-def normalised(method: LossTransform) -> LossTransform:
-    """Divides each loss's weight by the mean weight of the batch, which the article does not."""
-
-    def update(losses, state, *, where=None, **inputs):
-        where = jnp.ones(losses.shape, bool) if where is None else where
-        transformed, new = method.update(losses, state, where=where, **inputs)
-        sigma = weights(method, jax.lax.stop_gradient(losses), state, where, inputs)
-        mean = jnp.sum(jnp.where(where, sigma, 0)) / jnp.maximum(jnp.sum(where), 1)
-        factor = jnp.where(mean > 0, 1 / jnp.where(mean > 0, mean, 1), 1)
-        return transformed * jax.lax.stop_gradient(factor), new
-
-    return LossTransform(method.init, update)
-
-
-def weights(method: LossTransform, losses, state, where, inputs) -> jax.Array:
-    """Returns each example's weight: the derivative of the transformed losses by its loss.
-
-    Data parameters work on logits; their weight is 1 / sigma.
-    """
-    if isinstance(state, memory.DataParametersState):
-        parts = ((state.examples, "index"), (state.classes, "labels"))
-        sigmas = [jnp.exp(part.log_sigma[inputs[name]]) for part, name in parts if part]
-        return 1 / sum(sigmas[1:], sigmas[0])
-
-    def total(losses):
-        return jnp.sum(method.update(losses, state, where=where, **inputs)[0])
-
-    return jax.grad(total)(losses)

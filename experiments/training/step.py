@@ -12,7 +12,7 @@ import optax
 from experiments import rng
 from experiments.data import Examples
 from experiments.tasks.base import UNKNOWN, At
-from experiments.training import devices, methods
+from experiments.training import devices, weighing
 from experiments.training.build import Run
 
 
@@ -115,7 +115,7 @@ def differentiate(run: Run, state: TrainState, train: Examples, order) -> Outcom
         weighted, loss_state = run.method.update(losses, state.loss_state, where=where, **extra)
         weights = jnp.full_like(losses, UNKNOWN)
         if run.weighs:
-            weights = methods.weights(run.method, losses, state.loss_state, where, extra)
+            weights = weighing.weights(run.method, losses, state.loss_state, where, extra)
         means = of_each(run, lambda one: run.problem.mean(one[0], one[1], batch))((weighted, where))
         aux = outputs, losses, where, weights, loss_state, updated.get("batch_stats", {})
         # With two networks, add their means: each network learns from its own.

@@ -9,7 +9,7 @@ import pytest
 
 from configs import retrieval as defaults
 from experiments.runs import files, samples
-from experiments.training import build, devices, methods, seeds, step
+from experiments.training import build, devices, seeds, step, weighing
 from experiments.training.order import epoch_order
 from superloss_jax import closed_form
 from tests.program.running import train_one, whole_and_torn
@@ -103,7 +103,7 @@ def test_each_kind_of_pair_has_its_threshold_and_normalised_weights_have_mean_1(
         run = build.build_run(config_of(**{"loss.normalise_weights": normalise}))
         state = run.method.init()
         inputs = {"kind": kind}
-        sigma = methods.weights(run.method, losses, state, where, inputs)
+        sigma = weighing.weights(run.method, losses, state, where, inputs)
         for row in (0, 1):
             of = np.asarray(where[row])
             own = np.asarray(losses)[row][of]
