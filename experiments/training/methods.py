@@ -196,6 +196,7 @@ METHODS: dict[str, Callable[..., LossTransform]] = {
     "loss_memory": lambda loss, own, facts: memory.loss_memory(num_examples=facts.num_examples),
     **PAIRS,
 }
+SUPERLOSSES = ("superloss", "trend_superloss", "remembered_superloss")
 # These change their state after each epoch, by the losses of the validation split:
 # (state, losses, where) -> state.
 ADVANCES: dict[str, Callable[..., Any]] = {"remembered_superloss": memory.advance}
@@ -226,16 +227,18 @@ def make_method(loss: Mapping[str, Any], facts: Facts) -> LossTransform:
             said = str(error)
             raise ValueError(said if "config" in said else f"config.loss.{name}: {said}") from None
 
+    def as_asked(method: LossTransform) -> LossTransform:
+        asked = loss["method"] in SUPERLOSSES and loss.get("normalise_weights")
+        return normalised(method) if asked else method
+
     if loss["base"] in PLAIN:
-        made = named(loss["method"])
-        return normalised(made) if loss.get("normalise_weights") else made
+        return as_asked(named(loss["method"]))
     if loss["method"] in (*FROM_LOGITS, "data_parameters"):
         raise ValueError(
             f"config.loss.base: {loss['method']} works on logits, and has no loss below it:"
             " choose cross_entropy"
         )
-    made = chain(named(loss["base"]), named(loss["method"]))
-    return normalised(made) if loss.get("normalise_weights") else made
+    return as_asked(chain(named(loss["base"]), named(loss["method"])))
 
 
 def _imported(name: str, facts: Facts) -> LossTransform:
