@@ -54,7 +54,7 @@ TRIED: tuple[tuple[str, str, Form | dict[str, Any]], ...] = (
      Form(plain="highest", lam=0.25)),
     ("frozen", "SuperLoss, lam 0.25, whose moving mean stops after 5 epochs; no memory",
      Form(plain="frozen", lam=0.25)),
-    ("unweighted", "1 - g times the plain loss, and g times that of the full memory",
+    ("unweighted", "the plain loss times 1 - g plus the full memory's times g",
      HELD_OUT._replace(unweighted=True)),
     ("g now", "g is this epoch's signal, not the sum of all", HELD_OUT._replace(law="now")),
     ("g ratchet", "g is the largest signal so far", HELD_OUT._replace(law="highest")),
