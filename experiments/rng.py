@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 INIT, ORDER, DROPOUT, AUGMENT, VALIDATION, IMBALANCE, MIXUP, TEST, LABELLED, SECOND = range(10)
+BOXES = 10
 
 
 def key_for(seed, purpose: int, number=0):

@@ -17,4 +17,10 @@ class Score(NamedTuple):
 
 ACCURACY = Score("accuracy", "accuracy", scale=100.0, unit="%", target="label")
 MAE = Score("mae", "mean absolute error", larger_is_better=False, digits=3)
-SCORES = {"classification": ACCURACY, "semi_supervised": ACCURACY, "regression": MAE}
+MAP_50 = Score("map_50", "mAP at IoU 0.5", digits=3, target="class")
+SCORES = {
+    "classification": ACCURACY,
+    "semi_supervised": ACCURACY,
+    "regression": MAE,
+    "detection": MAP_50,
+}

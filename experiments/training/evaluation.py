@@ -35,7 +35,7 @@ def make_evaluate(run: Run, over_runs: bool = False, axis: int | None = None):
         rows = jax.lax.with_sharding_constraint(rows, run.layout.rows)
         batch = run.problem.draw(examples, rows, None)
         outputs: Any = run.model.apply(variables, batch.inputs, train=False)
-        losses, where, _, kind = of_each(run, run.problem.units)(outputs, batch)
+        losses, where, _, kind, _ = of_each(run, run.problem.units)(outputs, batch)
         losses, where = over_networks(run, losses), over_networks(run, where)
         values = quantities(run, outputs, batch, losses)
         units = (losses, where, kind) if run.advance else ()

@@ -1,0 +1,85 @@
+"""One-stage detectors without anchors: at each place of a grid, logits of classes, and a box.
+
+A backbone's levels are joined from the coarse to the fine, and the same head looks at each. `L`
+places are those of `experiments.tasks.boxes.grid` for the model's strides, in its order.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from experiments.checks import choose
+from experiments.models.batch_norm import BatchNorm
+from experiments.models.networks import Conv, he_normal
+
+
+class Outputs(NamedTuple):
+    logits: Any  # (B, L, outputs): of classes, and of the background if there is a softmax
+    sides: Any  # (B, L, 4): logarithms of the distances to a box's four sides, in strides
+
+
+class Small(nn.Module):
+    """Strided convolutions down to 1/32, joined up to 1/4 of the image: for a CPU."""
+
+    outputs: int
+    prior: float  # of each output of the head at the start, if they are probabilities; 0: none
+    widths: Sequence[int] = (16, 32, 64, 96, 128)
+    neck: int = 48
+    strides: tuple[int, ...] = (4,)
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, train: bool, mask=None):
+        conv = functools.partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal)
+
+        def block(x, width, kernel=3, strides=1):
+            x = conv(width, (kernel, kernel), strides=(strides, strides))(x)
+            return nn.relu(BatchNorm(dtype=self.dtype)(x, train, mask))
+
+        levels = []
+        for width in self.widths:
+            x = block(x, width, strides=2)
+            levels.append(x)
+        levels = levels[-4:]
+        x = block(levels[-1], self.neck, 1)
+        for level in levels[-2::-1]:
+            x = block(level, self.neck, 1) + doubled(x, level.shape)
+            x = block(x, self.neck)
+        x = block(x, self.neck)
+        return heads([x], self.outputs, self.prior, self.dtype)
+
+
+def doubled(x, shape):
+    """Repeats each pixel in both directions, and cuts off what is beyond `shape`."""
+    for axis in (1, 2):
+        x = jnp.repeat(x, 2, axis=axis)
+    return x[:, : shape[1], : shape[2]]
+
+
+def heads(levels, outputs: int, prior: float, dtype) -> Outputs:
+    """Adds the last layers, shared by all levels, inside a module; returns at least float32."""
+    start = -math.log((1 - prior) / prior) if prior else 0.0
+    classes = Conv(outputs, (1, 1), dtype=dtype, bias_init=nn.initializers.constant(start))
+    sides = Conv(4, (1, 1), dtype=dtype, kernel_init=nn.initializers.normal(0.01))
+    wide = jnp.promote_types(dtype, jnp.float32)
+    both = [
+        jnp.concatenate([head(x).reshape(len(x), -1, number).astype(wide) for x in levels], axis=1)
+        for head, number in ((classes, outputs), (sides, 4))
+    ]
+    return Outputs(*both)
+
+
+DETECTORS = {"detector_small": Small}
+
+
+def make_detector(
+    name: str, *, outputs: int, prior: float, dtype: str = "float32", bn_groups: int = 1
+) -> Any:
+    """Builds the detector of `config.model`."""
+    model = choose("config.model.name", name, DETECTORS)
+    choices: dict[str, Any] = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+    return model(outputs, prior, dtype=choose("config.model.dtype", dtype, choices))

@@ -1,0 +1,185 @@
+"""Which keys of a config a run reads, and under which condition: READS, by task and section."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Flat = Mapping[str, Any]  # from dotted keys to values
+
+
+def always(config: Flat) -> bool:
+    return True
+
+
+def when(key: str, *values) -> Callable[[Flat], bool]:
+    return lambda config: config.get(key) in values
+
+
+def is_noisy(config: Flat) -> bool:
+    """Whether wrong targets are drawn."""
+    return config.get("noise.kind") != "given" and bool(config.get("noise.rate"))
+
+
+def is_split(config: Flat) -> bool:
+    whole = not config.get("data.validation") and config.get("data.imbalance", 1) == 1
+    return not whole or config.get("data.name") == "digits"
+
+
+def is_drawn(config: Flat) -> bool:
+    """Whether the training examples of a regression depend on a seed."""
+    chosen = config.get("data.validation") or config.get("data.examples")
+    return bool(chosen) or config.get("data.name") not in ("mnist", "mnist20k")  # have a test set
+
+
+def clean_validation(config: Flat) -> bool:
+    """Whether a regression validates on clean targets; the others have the wrong ones, too."""
+    return bool(config.get("data.validation")) and config.get("data.validation_labels") != "noisy"
+
+
+FOLDERS = ("voc_folder", "coco_json")  # data sets for detection that `data.path` names
+
+
+def is_drawn_noise(config: Flat) -> bool:
+    return config.get("noise.kind") != "given"
+
+
+def has_noisy_boxes(config: Flat) -> bool:
+    """Whether anything is drawn that is wrong with boxes."""
+    names = ("noise.rate", "noise.box", "noise.missing", "noise.bogus")
+    return is_drawn_noise(config) and any(config.get(name) for name in names)
+
+
+of_superloss = when("loss.method", "superloss", "trend_superloss")
+
+
+remembers = when("loss.method", "remembered_superloss")
+
+
+def with_lam(config: Flat) -> bool:
+    return of_superloss(config) or remembers(config)
+
+
+def with_threshold(*names: str) -> Callable[[Flat], bool]:
+    return lambda config: of_superloss(config) and config.get("loss.threshold") in names
+
+
+def with_decay(config: Flat) -> bool:
+    return with_threshold("ema", "per_class")(config) or remembers(config)
+
+
+stepwise = when("optimizer.schedule", "piecewise", "cyclic")
+sgd = when("optimizer.name", "sgd")
+
+Section = dict[str, Callable[[Flat], bool]]
+
+
+def of(method: str, *names: str) -> Section:
+    """The keys of a method's own section, which are read if it is the method or the base."""
+    return {f"{method}.{name}": always for name in names}
+
+
+EVERY_RUN: dict[str, Section] = {
+    "": dict.fromkeys(("task", "seed", "epochs", "batch_size", "devices"), always),
+    "data": {"exclude": always, "exclude_rate": always, "exclude_sha256": always},
+    "model": {"bn_groups": always},
+    "average": {"decay": always},
+    "optimizer": {
+        "name": always, "learning_rate": always, "weight_decay": always, "schedule": always,
+        "warmup_epochs": always, "boundaries": stepwise, "factor": stepwise,
+        "momentum": sgd, "nesterov": sgd,
+    },
+    # The sections of `method` and `base` are read as well: see is_of_method.
+    "loss": {
+        "method": always, "base": always, "lam": with_lam, "threshold": of_superloss,
+        "decay": with_decay, "tau": with_threshold("constant"),
+        "window": with_threshold("windowed"),
+        **of("generalized_cross_entropy", "q"), **of("truncated_gce", "q", "k", "start"),
+        **of("symmetric_cross_entropy", "alpha", "beta", "log_zero"),
+        **of("active_passive", "passive", "alpha", "beta"), **of("bootstrap", "hard", "beta"),
+        **of("focal", "gamma"), **of("cauchy", "scale"), **of("trimmed", "forget_rate", "warmup"),
+        **of("self_paced", "weights", "threshold", "growth", "every"),
+        **of("mentornet", "percentile", "decay", "burn_in", "second", "second_from"),
+        **of("data_parameters", "kind", "momentum", "clamp"),
+        "data_parameters.class_rate": when("loss.data_parameters.kind", "class", "both"),
+        "data_parameters.instance_rate": when("loss.data_parameters.kind", "instance", "both"),
+        **of("trend_superloss", "alpha", "window"), **of("remembered_superloss", "share"),
+        **of("early_learning", "lam", "beta"), **of("self_filter", "decay", "start"),
+        **of("co_teaching", "forget_rate", "warmup"), **of("jocor", "forget_rate", "lam", "warmup"),
+    },
+}  # fmt: skip
+CLASSES: dict[str, Section] = {
+    "data": {
+        "name": always, "path": always, "sha256": always, "variant": always,
+        "validation": always, "imbalance": always, "split_seed": is_split,
+        "validation_labels": lambda config: bool(config.get("data.validation")),
+        "imbalance_exact": lambda config: config.get("data.imbalance", 1) != 1,
+        "labelled": always, "labelled_seed": lambda config: bool(config.get("data.labelled")),
+    },
+    "augment": dict.fromkeys(("pad", "flip", "cutout", "mixup"), always),
+    "noise": {
+        "kind": always, "rate": lambda config: config.get("noise.kind") != "given",
+        "exact": is_noisy, "seed": is_noisy,
+    },
+    "model": dict.fromkeys(("name", "init", "dtype", "dropout"), always),
+}  # fmt: skip
+of_fixmatch = when("consistency.kind", "fixmatch")
+taught = when("consistency.kind", "fixmatch", "mean_teacher")
+READS: dict[str, dict[str, Section]] = {  # further keys, by task
+    "classification": CLASSES,
+    "semi_supervised": CLASSES | {
+        "augment": dict.fromkeys(("pad", "flip", "cutout"), always),
+        "consistency": {
+            "kind": always, "labelled": always,
+            **dict.fromkeys(("weight", "warmup_epochs"), taught),
+            "threshold": of_fixmatch, "operations": of_fixmatch,
+        },
+    },
+    "detection": {
+        "data": {
+            **dict.fromkeys(("name", "height", "width", "boxes", "validation"), always),
+            **dict.fromkeys(("path", "test_path", "sha256"), when("data.name", *FOLDERS)),
+            "split_seed": lambda config: config.get("data.name") != "bccd",
+            "validation_labels": always,
+        },
+        "augment": {"flip": always},
+        "noise": {
+            "kind": always,
+            **dict.fromkeys(("rate", "box", "missing", "bogus"), is_drawn_noise),
+            "seed": has_noisy_boxes,
+        },
+        "model": dict.fromkeys(("name", "dtype"), always),
+        "detection": dict.fromkeys(
+            ("classes", "boxes", "box_weight", "weighs", "radius", "suppression"), always
+        ),
+    },
+    "regression": {
+        "data": {
+            "name": always, "validation": always, "examples": always, "split_seed": is_drawn,
+            **dict.fromkeys(("path", "sha256", "pattern", "side"), when("data.name", "images")),
+            "validation_labels": clean_validation,
+        },
+        "noise": {
+            "kind": always, "rate": lambda config: config.get("noise.kind") != "given",
+            "seed": is_noisy,
+        },
+        "model": dict.fromkeys(("name", "dtype", "dropout"), always),
+        "residual": {
+            "loss": always, "truncation": always, "delta": when("residual.loss", "huber"),
+        },
+    },
+}  # fmt: skip
+
+# How a run is carried out, monitored and evaluated: these change results by rounding at most.
+CARRIED_OUT = (
+    "checkpoint.every_epochs", "checkpoint.every_minutes", "checkpoint.keep", "report.selection",
+    "report.losses", "vmap_seeds", "data.device_budget_mb",
+)  # fmt: skip
+
+# Keys that a user's own config may lack: what reads them has a value for that.
+OPTIONAL = (
+    "task", "data.exclude", "data.exclude_rate", "data.exclude_sha256", "data.sha256",
+    "data.device_budget_mb", "model.bn_groups", "average.decay", "data.labelled",
+    "data.labelled_seed",
+)  # fmt: skip
+
+# Keys that are newer than some results, with the value that gives the old behaviour.
+BEFORE: dict[str, Any] = {"task": "classification", "average.decay": 0.0, "data.labelled": 0}
