@@ -19,6 +19,7 @@ from experiments.runs.reading import whole_rows as whole_rows
 
 CONFIG, METRICS, TIMING, RESULTS = "config.json", "metrics.jsonl", "timing.jsonl", "results.json"
 SAMPLES = "samples.npz"
+TEST = "test.npz"  # what a task keeps of the test set after an epoch
 LOSSES = "losses.csv"  # quantiles of each example's losses, from `report figures`
 FAILED = "FAILED.json"
 AT_ONCE = "at_once.json"  # the runs that were started together, including this one

@@ -166,10 +166,10 @@ def check_examples(path: pathlib.Path, train: Examples, resumed: bool) -> None:
     files.replace(file, sha256.encode())
 
 
-def write(path: pathlib.Path, rows: Samples) -> None:
+def write(path: pathlib.Path, rows: Samples, name: str = files.SAMPLES) -> None:
     content = io.BytesIO()
     np.savez_compressed(content, **rows)  # type: ignore[arg-type]  # a name might be allow_pickle, says NumPy's stub
-    files.replace(path / files.SAMPLES, content.getvalue())
+    files.replace(path / name, content.getvalue())
 
 
 LOSSES = "losses"

@@ -66,6 +66,21 @@ class Recorded(NamedTuple):
     of: Callable[[Any, Batch], jax.Array]  # (outputs, batch) -> one value per example
 
 
+class Evaluation(NamedTuple):
+    """Numbers of a whole split that are no means over examples: recall at k, average precision.
+
+    They are columns of metrics.jsonl, `test_NAME` and `validation_NAME`. With two networks, they
+    are averaged over them.
+    """
+
+    names: tuple[str, ...]
+    # On the device, (outputs, batch) -> a tree of arrays whose first axis is the batch.
+    collect: Callable[[Any, Batch], Any]
+    # On the host, (what was collected of all examples in order, the split) -> the numbers, and
+    # arrays that a run keeps in test.npz, of the test set after its newest epoch.
+    measure: Callable[[Any, Examples], tuple[dict[str, float], dict[str, np.ndarray]]]
+
+
 def gathered(examples: Examples, rows, at: At | None) -> Batch:
     """The default `draw`: returns the rows unchanged, in training and in evaluation."""
     inputs, targets, clean_targets, index = examples.rows(rows)
@@ -92,10 +107,10 @@ class Problem(NamedTuple):
     """A task on one data set: a model, and pure functions that already contain the configuration.
 
     Model and units are required. In training, `draw` gets the training set as `stored` returns it;
-    in evaluation, it gets data sets as loaded. `groups` maps names to masks computed from targets
-    and clean targets; each gives further columns of metrics.jsonl. "clean" and "wrong" also give
-    the share of wrong targets, and scores of how well weights and losses detect them. Those of
-    "unlabelled" have no target that could be wrong.
+    in evaluation, it gets data sets as loaded. `groups` maps names to masks of examples or units,
+    computed from targets and clean targets; each gives further columns of metrics.jsonl. "clean"
+    and "wrong", which are of examples, also give the share of wrong targets, and scores of how well
+    weights and losses detect them. Those of "unlabelled" have no target that could be wrong.
     """
 
     model: nn.Module  # called with inputs, train=bool and mask=Batch.where
@@ -119,6 +134,8 @@ class Problem(NamedTuple):
     objects: Objects | None = None
     rows_are_examples: bool = True  # False for mixtures: nothing is recorded per example
     stored: Callable[[Examples], Examples] = lambda examples: examples  # e.g. pads training images
+    evaluate: Evaluation | None = None
+    evaluated_at_once: int | None = None  # examples, if these are large
     # Computes further columns of metrics.jsonl from an epoch's samples.
     examine: Callable[[Mapping[str, np.ndarray]], dict[str, float]] = lambda samples: {}
     extra: tuple[str, ...] = ("index",)  # the keys of Units.extra

@@ -77,6 +77,7 @@ class Grid(NamedTuple):
     stride: np.ndarray  # (L,): pixels between the neighbours of a level
     low: np.ndarray  # (L,): half sides of the objects that a level is for, in pixels
     high: np.ndarray
+    area: int  # of the image, in pixels
 
 
 def grid(height: int, width: int, strides: tuple[int, ...]) -> Grid:
@@ -93,7 +94,7 @@ def grid(height: int, width: int, strides: tuple[int, ...]) -> Grid:
         high = np.inf if i + 1 == len(strides) else 8 * stride
         ends = (np.full(len(centre), value, np.float32) for value in (stride, low, high))
         parts.append((centre.astype(np.float32), *ends))
-    return Grid(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return Grid(*(np.concatenate(column) for column in zip(*parts, strict=True)), height * width)
 
 
 def assigned(boxes, present, places: Grid, radius: float):

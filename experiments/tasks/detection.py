@@ -28,6 +28,7 @@ from experiments.tasks.scores import SCORES
 
 WEIGHS = ("foreground", "locations", "objects")
 OVERLAPS: dict[str, Callable] = {"iou": boxes.iou, "giou": boxes.giou}
+PIXELS = 2**22  # of the images that are evaluated at once
 PRIOR = 0.01  # of each class at the start, for the focal loss, as in its paper
 
 
@@ -70,6 +71,7 @@ def build(config, dataset: Detections) -> Problem:
         evaluate=detections.evaluation(
             own, dataset.class_names, lambda sides: decoded(sides, places)
         ),
+        evaluated_at_once=max(1, PIXELS // places.area),
         examine=classification.memorised,
         extra=("logits", "labels") if per_place else (),
         num_classes=classes + 1 if per_place else None,

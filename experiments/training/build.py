@@ -59,7 +59,7 @@ def build_run(config, data_dir: str | None = None) -> Run:
     size = len(dataset.train.index)
     check_batches(config, size, layout)
     problem = task.build(config, dataset)
-    choose("the key of the task's score", task.score.key, {"loss": None, **problem.metrics})
+    check_score(task.score, problem)
     steps = steps_per_epoch(config, size)
     methods.check_fits(config.loss, problem.num_classes)
     facts = methods.Facts(
@@ -88,6 +88,13 @@ def build_run(config, data_dir: str | None = None) -> Run:
         num_examples=facts.num_examples,
         layout=layout,
     )
+
+
+def check_score(score: Score, problem: Problem) -> None:
+    """Raises ValueError if the score is none of the task's numbers."""
+    whole = problem.evaluate.names if problem.evaluate else ()
+    names = dict.fromkeys(("loss", *problem.metrics, *whole))
+    choose("the key of the task's score", score.key, names)
 
 
 def check_values(config) -> None:

@@ -1,7 +1,7 @@
 """What follows each epoch: held-out examples are evaluated, and some methods learn from them."""
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,13 +22,19 @@ from experiments.training.step import (
 EVALUATION_BATCH = 1000
 
 
+class Evaluated(NamedTuple):
+    sums: Any  # and counts of each quantity, except sigma
+    units: list  # losses, mask and kind of each batch, if the method advances; else nothing
+    collected: list  # by batch, what the task collects of each example, if it does
+
+
 def make_evaluate(run: Run, over_runs: bool = False, axis: int | None = None):
-    """Returns `evaluate(state, examples)`: sums and counts of each quantity, except sigma.
+    """Returns `evaluate(state, examples)`, which gives what is Evaluated of them.
 
     It evaluates the averaged weights, if there are any. With `over_runs`, the state has a leading
-    axis of runs. `axis` is the examples' axis of runs, or None if all runs share them. If the
-    method advances, losses, mask and kind of the units of each batch come second, else nothing.
+    axis of runs. `axis` is the examples' axis of runs, or None if all runs share them.
     """
+    whole = run.problem.evaluate
 
     @functools.partial(jax.jit, out_shardings=run.layout.whole)
     def of_batch(variables, examples: Examples, rows):
@@ -39,25 +45,28 @@ def make_evaluate(run: Run, over_runs: bool = False, axis: int | None = None):
         losses, where = over_networks(run, losses), over_networks(run, where)
         values = quantities(run, outputs, batch, losses)
         units = (losses, where, kind) if run.advance else ()
-        return sums_and_counts(values, where.reshape(1, -1))[:, 0], units
+        collected = of_each(run, whole.collect)(outputs, batch) if whole else ()
+        return sums_and_counts(values, where.reshape(1, -1))[:, 0], units, collected
 
     if over_runs:
         of_batch = jax.jit(jax.vmap(of_batch, in_axes=(0, axis, None)))
 
-    def evaluate(state: TrainState, examples: Examples):
+    def evaluate(state: TrainState, examples: Examples) -> Evaluated:
         size, number = examples.index.shape[-1], devices.size(run.layout)
         runs = len(state.step) if over_runs else 1
-        batch = -(-min(max(EVALUATION_BATCH // runs, 1), size) // number) * number
+        most = run.problem.evaluated_at_once or EVALUATION_BATCH
+        batch = -(-min(max(most // runs, 1), size) // number) * number
         rows = np.pad(np.arange(size, dtype=np.int32), (0, -size % batch), constant_values=-1)
         variables = state.average if run.average else variables_of(state)
         found = [of_batch(variables, examples, part) for part in rows.reshape(-1, batch)]
-        return sum(sums for sums, _ in found), [units for _, units in found]
+        sums, units, collected = zip(*found, strict=True)
+        return Evaluated(sum(sums), [*units], [*collected] if whole else [])
 
     return evaluate
 
 
 def make_after_epoch(run: Run, over_runs: bool = False, axis: int | None = None):
-    """Returns `after_epoch(state, held_out)`: the state, and what `evaluate` sums for each part.
+    """Returns `after_epoch(state, held_out)`: the state, and by part what is Evaluated of it.
 
     The method's state is advanced by the losses of the validation split, if the method does so.
     """
@@ -73,8 +82,8 @@ def make_after_epoch(run: Run, over_runs: bool = False, axis: int | None = None)
     def after_epoch(state: TrainState, held_out: dict[str, Examples]):
         found = {part: evaluate(state, examples) for part, examples in held_out.items()}
         if advance:
-            loss_state = jitted(state.loss_state, found["validation"][1])
+            loss_state = jitted(state.loss_state, found["validation"].units)
             state = state._replace(loss_state=loss_state)
-        return state, {part: sums for part, (sums, _) in found.items()}
+        return state, {part: one._replace(units=[]) for part, one in found.items()}
 
     return after_epoch

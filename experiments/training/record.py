@@ -1,5 +1,7 @@
 """Records a run: a row of metrics per epoch, and a summary at the end."""
 
+import operator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from experiments.runs.samples import Samples
 from experiments.runs.selection import selected_scores
 from experiments.tasks.base import UNKNOWN
 from experiments.training.build import Member, Run
+from experiments.training.evaluation import Evaluated
 from experiments.training.step import TrainState, group_names, quantity_names
 from superloss_jax import SuperLossState, memory
 
@@ -51,11 +54,14 @@ def realised_rate(run: Run) -> float | None:
 
 def epoch_row(run: Run, epoch: int, sums, evaluated, loss_state, rows: Samples) -> dict:
     """Builds a row of metrics.jsonl; training metrics are averages over the epoch's steps."""
-    sums, evaluated = jax.tree.map(lambda x: np.asarray(x, np.float64), (sums, evaluated))
+    sums, held_out_sums = jax.tree.map(
+        lambda x: np.asarray(x, np.float64),
+        (sums, {part: one.sums for part, one in evaluated.items()}),
+    )
     names = quantity_names(run)
     with np.errstate(invalid="ignore"):  # a group may be empty
         means = dict(zip(group_names(run), sums[0] / sums[1], strict=True))
-        held_out = {part: total / counts for part, (total, counts) in evaluated.items()}
+        held_out = {part: total / counts for part, (total, counts) in held_out_sums.items()}
     everything = dict(zip(names, means.pop("all"), strict=True))
     row = {f"train_{name}": everything[name] for name in names[:-1]}
     for group, values in means.items():
@@ -65,6 +71,35 @@ def epoch_row(run: Run, epoch: int, sums, evaluated, loss_state, rows: Samples) 
     for part, values in held_out.items():
         row |= {f"{part}_{name}": value for name, value in zip(names, values, strict=False)}
     return {"epoch": epoch} | {key: float(value) for key, value in row.items()}
+
+
+def measured(run: Run, evaluated: dict[str, Evaluated]) -> tuple[dict[str, float], Samples]:
+    """Returns what the task measures of whole splits, by column, and what it keeps of the test."""
+    columns: dict[str, float] = {}
+    kept: Samples = {}
+    if (whole := run.problem.evaluate) is None:
+        return columns, kept
+    for part, one in evaluated.items():
+        examples = getattr(run.dataset, part)
+        found = [
+            whole.measure(joined(batches, len(examples.index)), examples)
+            for batches in by_network(run, one.collected)
+        ]
+        for name in whole.names:
+            columns[f"{part}_{name}"] = float(np.mean([numbers[name] for numbers, _ in found]))
+        kept = found[0][1] if part == "test" else kept
+    return columns, kept
+
+
+def by_network(run: Run, batches: list) -> list[list]:
+    if run.networks == 1:
+        return [batches]
+    return [jax.tree.map(operator.itemgetter(i), batches) for i in range(run.networks)]
+
+
+def joined(batches: list, size: int):
+    """Joins batches of trees along their first axis, and cuts off the padding at the end."""
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:size], *batches)
 
 
 def tau(loss_state) -> float:
@@ -106,7 +141,10 @@ def write_row(member: Member, epoch: int, sums, seen, loss_state, evaluated) -> 
     config, run, path = member
     lock.check_held(path)
     known = samples_of(run, seen, loss_state)
-    row = epoch_row(run, epoch, sums, evaluated, loss_state, known)
+    columns, kept = measured(run, evaluated)
+    row = epoch_row(run, epoch, sums, evaluated, loss_state, known) | columns
+    if kept:
+        samples.write(path, kept, files.TEST)
     if config.report.losses:
         samples.write_losses(path, epoch, known)
     files.append_row(path / files.METRICS, row)

@@ -193,9 +193,9 @@ def sums_over_groups(run: Run, values: dict[str, jax.Array], where, batch) -> ja
     for mask in run.problem.groups.values():
         own = mask(batch.targets, batch.clean_targets)
         if run.problem.objects:
-            masks.append(where & run.problem.objects.to_units(own, batch))
-        else:
-            masks.append(where & own.reshape(-1, *[1] * (where.ndim - 1)))
+            own = run.problem.objects.to_units(own, batch)
+        of_units = own.ndim == where.ndim  # otherwise of examples
+        masks.append(where & (own if of_units else own.reshape(-1, *[1] * (where.ndim - 1))))
     return sums_and_counts(values, jnp.stack([mask.reshape(-1) for mask in masks]))
 
 

@@ -85,7 +85,7 @@ def test_detections_of_an_image():
 
 def assigned_by_loops(box, present, places, radius):
     found = []
-    for (x, y), stride, low, high in zip(*places, strict=True):
+    for (x, y), stride, low, high in zip(*places[:4], strict=True):
         best, area = -1, np.inf
         for i, (left, top, right, bottom) in enumerate(box):
             middle = (left + right) / 2, (top + bottom) / 2

@@ -282,11 +282,11 @@ def test_two_networks_learn_apart():
         own = {"params": params[f"network_{i}"]}
         np.testing.assert_allclose(logits, single.apply(own, images, train=False), rtol=1e-5)
     assert not np.allclose(both[0], both[1])
-    evaluated, _ = evaluation.make_evaluate(run)(state, run.dataset.test)
+    evaluated = evaluation.make_evaluate(run)(state, run.dataset.test).sums
     alone = [
         evaluation.make_evaluate(run._replace(model=single, networks=1))(
             state._replace(params=params[f"network_{i}"]), run.dataset.test
-        )[0]
+        ).sums
         for i in (0, 1)
     ]
     np.testing.assert_allclose(evaluated, (alone[0] + alone[1]) / 2, rtol=1e-5)

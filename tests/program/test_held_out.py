@@ -75,8 +75,8 @@ def test_the_memory_is_advanced_by_the_losses_of_the_validation_split(run):
     new, evaluated = evaluation.make_after_epoch(run)(state, parts_of(run))
     chex.assert_trees_all_close(new.loss_state, expected, atol=1e-6)
     chex.assert_trees_all_equal(new._replace(loss_state=()), state._replace(loss_state=()))
-    np.testing.assert_allclose(evaluated["validation"][0, 0], losses.sum(), rtol=1e-5)
-    np.testing.assert_array_equal(evaluated["test"][1], 500)
+    np.testing.assert_allclose(evaluated["validation"].sums[0, 0], losses.sum(), rtol=1e-5)
+    np.testing.assert_array_equal(evaluated["test"].sums[1], 500)
 
 
 def test_held_out_examples_of_several_batches_all_count(run, monkeypatch):
@@ -102,7 +102,7 @@ def test_other_methods_hand_back_no_losses():
     run = build.build_run(config_of(**{"loss.method": "superloss"}))
     assert run.advance is None
     state = after_steps(run)
-    _, units = evaluation.make_evaluate(run)(state, run.dataset.validation)
+    units = evaluation.make_evaluate(run)(state, run.dataset.validation).units
     assert units == [()]
     new, _ = evaluation.make_after_epoch(run)(state, parts_of(run))
     chex.assert_trees_all_equal(new, state)

@@ -169,7 +169,7 @@ def test_averaged_weights_are_evaluated(defaults):
     images = run.problem.draw(run.dataset.test, np.arange(500), None).inputs
     logits = run.model.apply({"params": found}, images, train=False)
     right = (logits.argmax(-1) == run.dataset.test.targets).sum()
-    ((_, total), counts), _ = evaluation.make_evaluate(run)(state, run.dataset.test)
+    (_, total), counts = evaluation.make_evaluate(run)(state, run.dataset.test).sums
     assert (total, *counts) == (right, 500, 500)
 
 

@@ -11,7 +11,7 @@ import pytest
 from experiments import tasks
 from experiments.runs import files, lock
 from experiments.tasks.scores import SCORES
-from experiments.training import build, loop
+from experiments.training import build, devices, evaluation, loop, record
 from experiments.training import step as one_step
 from superloss_jax import closed_form
 from tests.program.running import train_one
@@ -86,6 +86,28 @@ def test_units_are_weighed_and_padding_and_what_is_ignored_are_not():
     np.testing.assert_allclose(after.sums[0, 0, 0], losses.sum(where=hidden), rtol=1e-4)
 
 
+@pytest.mark.parametrize(("method", "number"), [("superloss", 1), ("co_teaching", 8)])
+def test_a_whole_split_is_measured_in_order_without_padding(method, number, monkeypatch):
+    """The averaged weights are evaluated; with two networks, the numbers are averaged."""
+    overrides = {"loss.method": method, "devices": number, "average.decay": 0.9}
+    config = config_of()
+    config.unlock()
+    config.average = {"decay": 0.0}
+    config.update_from_flattened_dict(overrides)
+    run = build.build_run(config)
+    state, test = one_step.init_state(run, 0), run.dataset.test
+    moved = jax.tree.map(lambda leaf: leaf + 0.1, state.average)
+    state = state._replace(average=devices.replicate(moved, run.layout))
+    monkeypatch.setattr(evaluation, "EVALUATION_BATCH", 250)  # of 597
+    evaluated = {"test": evaluation.make_evaluate(run)(state, test)}
+    columns, kept = record.measured(run, jax.device_get(evaluated))
+    visible = np.where(np.arange(64) % 2 == 0, 0, test.targets)
+    outputs = run.model.apply(jax.device_get(moved), visible, train=False)
+    errors = np.abs(np.asarray(outputs).reshape(-1, *visible.shape) - test.targets).max(-1)
+    assert columns == {"test_median_error": pytest.approx(np.median(errors, 1).mean(), rel=1e-5)}
+    np.testing.assert_allclose(kept["error"], errors[0], rtol=1e-5)
+
+
 def test_it_resumes_bit_by_bit_and_alone_or_at_once(tmp_path):
     config, run = config_of(), build.build_run(config_of())
     for name in ("straight", "stopped", *"01"):
@@ -95,7 +117,7 @@ def test_it_resumes_bit_by_bit_and_alone_or_at_once(tmp_path):
     with pytest.raises(lock.Stopped):
         train_one(config, run, tmp_path / "stopped", lambda: next(asked, 15))
     train_one(config, run, tmp_path / "stopped")
-    for name in (files.METRICS, files.RESULTS, files.SAMPLES):
+    for name in (files.METRICS, files.RESULTS, files.SAMPLES, files.TEST):
         first, second = (tmp_path / one / name for one in ("straight", "stopped"))
         assert first.read_bytes() == second.read_bytes()
     assert results["score"]["key"] == "absolute_error"
@@ -126,7 +148,8 @@ def test_the_score_is_one_of_the_metrics(monkeypatch):
     found = tasks.task_of(config_of())
     wrong = found._replace(score=found.score._replace(key="absolut_error"))
     monkeypatch.setattr(build, "task_of", lambda config: wrong)
-    with pytest.raises(ValueError, match="key of the task's score: expected one of loss, absolute"):
+    match = "key of the task's score: expected one of loss, absolute_error, median_error"
+    with pytest.raises(ValueError, match=match):
         build.build_run(config_of())
 
 

@@ -112,7 +112,7 @@ def test_evaluation_counts_every_test_image_once():
     run = build.build_run(config)
     state = one_step.init_state(run, 0)
     images, labels, *_ = run.dataset.test
-    evaluated, _ = evaluation.make_evaluate(run)(state, run.dataset.test)
+    evaluated = evaluation.make_evaluate(run)(state, run.dataset.test).sums
     logits = run.model.apply({"params": state.params}, images / np.float32(16), train=False)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     right = (logits.argmax(-1) == labels).sum()

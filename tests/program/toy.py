@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 
 from experiments import rng
 from experiments.data import Examples
-from experiments.tasks.base import Batch, Problem, Task, Units
+from experiments.tasks.base import Batch, Evaluation, Problem, Task, Units
 from experiments.tasks.scores import Score
 
 
@@ -52,8 +52,17 @@ def build(config, dataset):
     def close(outputs, batch):
         return jnp.abs(outputs - batch.targets)
 
-    model = Autoencoder(config.width)
-    return Problem(model, units, draw, metrics={"absolute_error": close}, extra=())
+    def largest(outputs, batch):
+        return {"error": jnp.max(close(outputs, batch), axis=-1), "index": batch.index}
+
+    def measure(collected, examples):
+        np.testing.assert_array_equal(collected["index"], examples.index)
+        return {"median_error": float(np.median(collected["error"]))}, collected
+
+    return Problem(
+        Autoencoder(config.width), units, draw, metrics={"absolute_error": close}, extra=(),
+        evaluate=Evaluation(("median_error",), largest, measure),
+    )  # fmt: skip
 
 
 task = Task(
