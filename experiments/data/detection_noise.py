@@ -43,9 +43,12 @@ def flat(pictures, scale: np.ndarray) -> Flat:
 def check(noise) -> None:
     """Raises ValueError for settings that are out of range."""
     checks.choose("config.noise.kind", noise.kind, dict.fromkeys(KINDS))
+    if noise.kind == "given":
+        return
     for name in RATES:
-        checks.within(f"config.noise.{name}", noise.get(name, 0.0), 0, 1)
-    checks.seed("config.noise.seed", noise.get("seed", 0))
+        checks.within(f"config.noise.{name}", noise[name], 0, 1)
+    if any(noise[name] for name in RATES):
+        checks.seed("config.noise.seed", noise.seed)
 
 
 def corrupt(boxes: Flat, sides: np.ndarray, noise, classes: int, part: int):
@@ -62,8 +65,10 @@ def corrupt(boxes: Flat, sides: np.ndarray, noise, classes: int, part: int):
     """
     if noise.kind == "given":
         return boxes._replace(clean=np.full_like(boxes.clean, UNKNOWN)), {}
+    if not any(noise[name] for name in RATES):
+        return boxes, {"with a wrong class": 0.0}
     number = max(len(boxes.label), 1)
-    key = rng.key_for(noise.get("seed", 0), rng.BOXES, part)
+    key = rng.key_for(noise.seed, rng.BOXES, part)
     labels = np.asarray(_classes(key, boxes.label, noise, classes))
     found = boxes._replace(label=labels)
     done: dict[str, float] = {"with a wrong class": np.sum(labels != boxes.clean) / number}

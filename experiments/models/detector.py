@@ -27,8 +27,9 @@ class Small(nn.Module):
 
     outputs: int
     prior: float  # of each output of the head at the start, if they are probabilities; 0: none
-    widths: Sequence[int] = (16, 32, 64, 96, 128)
-    neck: int = 48
+    widths: Sequence[int] = (32, 64, 96, 128)
+    neck: int = 64
+    towers: int = 1
     strides: tuple[int, ...] = (4,)
     dtype: Any = jnp.float32
 
@@ -41,16 +42,18 @@ class Small(nn.Module):
             return nn.relu(BatchNorm(dtype=self.dtype)(x, train, mask))
 
         levels = []
-        for width in self.widths:
-            x = block(x, width, strides=2)
+        for i, width in enumerate(self.widths):
+            # The first sees squares of 4 x 4 pixels: on a CPU larger images cost most of the time.
+            x = block(x, width, strides=2) if i else block(x, width, kernel=4, strides=4)
             levels.append(x)
-        levels = levels[-4:]
         x = block(levels[-1], self.neck, 1)
         for level in levels[-2::-1]:
             x = block(level, self.neck, 1) + doubled(x, level.shape)
             x = block(x, self.neck)
-        x = block(x, self.neck)
-        return heads([x], self.outputs, self.prior, self.dtype)
+        a = b = x
+        for _ in range(self.towers):
+            a, b = block(a, self.neck), block(b, self.neck)
+        return heads([(a, b)], self.outputs, self.prior, self.dtype)
 
 
 def doubled(x, shape):
@@ -67,8 +70,10 @@ def heads(levels, outputs: int, prior: float, dtype) -> Outputs:
     sides = Conv(4, (1, 1), dtype=dtype, kernel_init=nn.initializers.normal(0.01))
     wide = jnp.promote_types(dtype, jnp.float32)
     both = [
-        jnp.concatenate([head(x).reshape(len(x), -1, number).astype(wide) for x in levels], axis=1)
-        for head, number in ((classes, outputs), (sides, 4))
+        jnp.concatenate(
+            [head(x[i]).reshape(len(x[i]), -1, number).astype(wide) for x in levels], axis=1
+        )
+        for i, (head, number) in enumerate(((classes, outputs), (sides, 4)))
     ]
     return Outputs(*both)
 

@@ -137,7 +137,9 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
         "data": {
             **dict.fromkeys(("name", "height", "width", "boxes", "validation"), always),
             **dict.fromkeys(("path", "test_path", "sha256"), when("data.name", *FOLDERS)),
-            "split_seed": lambda config: config.get("data.name") != "bccd",
+            "split_seed": lambda config: (
+                config.get("data.name") in FOLDERS or bool(config.get("data.validation"))
+            ),
             "validation_labels": always,
         },
         "augment": {"flip": always},
