@@ -94,8 +94,8 @@ def grid(height: int, width: int, strides: tuple[int, ...]) -> Grid:
         high = np.inf if i + 1 == len(strides) else 8 * stride
         ends = (np.full(len(centre), value, np.float32) for value in (stride, low, high))
         parts.append((centre.astype(np.float32), *ends))
-    centre, *others = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Grid(centre, *others, area=height * width)
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return Grid(columns[0], columns[1], columns[2], columns[3], height * width)
 
 
 def assigned(boxes, present, places: Grid, radius: float):

@@ -87,13 +87,14 @@ def assigned_by_loops(box, present, places, radius):
     for (x, y), stride, low, high in zip(*places[:4], strict=True):
         best, area = -1, np.inf
         for i, (left, top, right, bottom) in enumerate(box):
-            middle = (left + right) / 2, (top + bottom) / 2
-            inside = left <= x <= right and top <= y <= bottom
-            near = max(abs(x - middle[0]), abs(y - middle[1])) <= radius * stride
-            cell = max(abs(x - middle[0]), abs(y - middle[1])) <= stride / 2
+            near = all(
+                (start <= at <= end and abs(at - (start + end) / 2) <= radius * stride)
+                or abs(at - (start + end) / 2) <= stride / 2
+                for at, start, end in ((x, left, right), (y, top, bottom))
+            )
             fits = low < max(x - left, y - top, right - x, bottom - y) <= high
             own = (right - left) * (bottom - top)
-            if present[i] and fits and ((inside and near) or cell) and own < area:
+            if present[i] and fits and near and own < area:
                 best, area = i, own
         found.append(best)
     return found
