@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-INIT, ORDER, DROPOUT, AUGMENT, VALIDATION, IMBALANCE, MIXUP, TEST, LABELLED, SECOND = range(10)
-BOXES = 10
+(
+    INIT, ORDER, DROPOUT, AUGMENT, VALIDATION, IMBALANCE, MIXUP, TEST, LABELLED, SECOND, NOISE,
+) = range(11)  # fmt: skip
 
 
 def key_for(seed, purpose: int, number=0):

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments import checks, rng
-from experiments.data import bccd, detection_folder, detection_noise
+from experiments.data import bccd, detection_folder, detection_noise, detection_tfds
 from experiments.data.base import Examples, moments
-from experiments.data.pictures import NONE, Picture, check_boxes, read
+from experiments.data.pictures import NONE, Picture, check_boxes, in_pixels, read
 
 PARTS = ("train", "validation", "test")
 
@@ -52,7 +52,12 @@ class Source(NamedTuple):
     parts: dict[str, list[Picture]]
 
 
+def _prepared(name: str) -> Callable[..., Source]:
+    return lambda data_dir, **unused: Source(*detection_tfds.load(name, data_dir))
+
+
 SOURCES: dict[str, Callable[..., Source]] = {
+    **{name: _prepared(name) for name in detection_tfds.SETS},
     "bccd": lambda data_dir, **unused: Source(*bccd.load(data_dir)),
     "voc_folder": lambda path, **unused: Source(*detection_folder.voc(path)),
     "coco_json": lambda path, test_path, **unused: Source(*detection_folder.coco(path, test_path)),
@@ -75,6 +80,7 @@ def load(data, noise, data_dir: str | None = None) -> Detections:
     size = data.height, data.width
     arrays = {part: read(data.name, source.parts[part], *size) for part in PARTS}
     for part in PARTS:
+        source.parts[part] = in_pixels(source.parts[part], arrays[part]["sizes"])
         check_boxes(source.parts[part], arrays[part]["sizes"])
     return _built(data, noise, source, arrays)
 
@@ -163,7 +169,7 @@ def described(dataset: Detections, noise) -> tuple[str, ...]:
     counts = ", ".join(f"{len(getattr(dataset, part).index)} {part}" for part in PARTS)
     present = dataset.train.targets.label >= 0
     empty = int((~present.any(axis=1)).sum())
-    without = f", {empty} of these without any: all of it is background" if empty else ""
+    without = f", of which {empty} have none and are all background" if empty else ""
     done = ", ".join(f"{value:.2%} {name}" for name, value in dataset.noise.items())
     classes = len(dataset.class_names)
     return (

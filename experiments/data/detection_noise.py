@@ -68,7 +68,7 @@ def corrupt(boxes: Flat, sides: np.ndarray, noise, classes: int, part: int):
     if not any(noise[name] for name in RATES):
         return boxes, {"with a wrong class": 0.0}
     number = max(len(boxes.label), 1)
-    key = rng.key_for(noise.seed, rng.BOXES, part)
+    key = rng.key_for(noise.seed, rng.NOISE, part)
     labels = np.asarray(_classes(key, boxes.label, noise, classes))
     found = boxes._replace(label=labels)
     done: dict[str, float] = {"with a wrong class": np.sum(labels != boxes.clean) / number}

@@ -1,7 +1,8 @@
 """Image files with boxes: decoding at one size, and checks of the boxes."""
 
 import pathlib
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -13,13 +14,15 @@ MOST_CACHED = 2**30  # bytes; larger sets are decoded at each start
 
 
 class Picture(NamedTuple):
-    """An image file and its boxes, in pixels of the file."""
+    """An image and its boxes, in pixels of the image."""
 
     file: pathlib.Path
     boxes: np.ndarray  # float64, (n, 4)
     labels: np.ndarray  # int32, (n,)
     crowd: np.ndarray  # bool, (n,)
     source: pathlib.Path  # the file with the boxes, for messages
+    # Opens the image, if it lies in no file of its own; the boxes are then parts of its sides.
+    encoded: Callable[[], IO[bytes]] | None = None
 
 
 def picture(file: pathlib.Path, rows, source: pathlib.Path) -> Picture:
@@ -32,30 +35,30 @@ def picture(file: pathlib.Path, rows, source: pathlib.Path) -> Picture:
 
 def read(name: str, pictures: list[Picture], height: int, width: int) -> dict[str, np.ndarray]:
     """Reads images: `pixels` (N, height, width, 3), `scale` (N,), and `sizes` (N, 2), as (x, y)."""
-    files = [one.file for one in pictures]
+    files = [one.file for one in pictures if one.encoded is None]
 
     def decode():
-        pixels = np.zeros((len(files), height, width, 3), np.uint8)
-        sizes = np.zeros((len(files), 2), np.int32)
-        for i, file in enumerate(track(files, f"decoding {name}")):
-            pixels[i], sizes[i] = _image(file, height, width)
+        pixels = np.zeros((len(pictures), height, width, 3), np.uint8)
+        sizes = np.zeros((len(pictures), 2), np.int32)
+        for i, one in enumerate(track(pictures, f"decoding {name}")):
+            pixels[i], sizes[i] = _image(one, height, width)
         return {"pixels": pixels, "sizes": sizes}
 
-    key = f"{name}_{width}x{height}"
-    small = len(files) * height * width * 3 <= MOST_CACHED
-    for file in files:
-        if not file.is_file():
-            raise ValueError(f"--data_dir or config.data.path: there is no image {file}")
-    found = cache.cached(key, files, decode) if small else decode()
+    for one in pictures:
+        if one.encoded is None and not one.file.is_file():
+            raise ValueError(f"{one.source}: there is no image {one.file}")
+    small = len(pictures) * height * width * 3 <= MOST_CACHED
+    kept = files and len(files) == len(pictures) and small
+    found = cache.cached(f"{name}_{width}x{height}", files, decode) if kept else decode()
     sides = np.array([[width, height]]) / np.maximum(found["sizes"], 1)
     return found | {"scale": sides.min(axis=1).astype(np.float32)}
 
 
-def _image(file: pathlib.Path, height: int, width: int) -> tuple[np.ndarray, tuple[int, int]]:
+def _image(one: Picture, height: int, width: int) -> tuple[np.ndarray, tuple[int, int]]:
     from PIL import Image
 
     try:
-        with Image.open(file) as image:
+        with Image.open(one.encoded() if one.encoded else one.file) as image:
             size = image.size
             scale = min(width / size[0], height / size[1])
             own = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
@@ -66,7 +69,15 @@ def _image(file: pathlib.Path, height: int, width: int) -> tuple[np.ndarray, tup
             return pixels, size
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         said = getattr(error, "strerror", None) or "no image that can be read"
-        raise ValueError(f"{file}: {said}") from None
+        raise ValueError(f"{one.file}: {said}") from None
+
+
+def in_pixels(pictures: list[Picture], sizes: np.ndarray) -> list[Picture]:
+    """Returns the pictures with their boxes in pixels."""
+    return [
+        one._replace(boxes=one.boxes * np.tile(size, 2)) if one.encoded else one
+        for one, size in zip(pictures, sizes, strict=True)
+    ]
 
 
 def check_boxes(pictures: list[Picture], sizes: np.ndarray) -> None:

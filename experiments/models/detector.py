@@ -13,8 +13,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from experiments.checks import choose
+from experiments.models import resnet50
 from experiments.models.batch_norm import BatchNorm
-from experiments.models.networks import Conv, he_normal
+from experiments.models.layers import Conv, he_normal
 
 
 class Outputs(NamedTuple):
@@ -56,6 +57,42 @@ class Small(nn.Module):
         return heads([(a, b)], self.outputs, self.prior, self.dtype)
 
 
+class ResNetFPN(nn.Module):
+    """ResNet-50 with a feature pyramid from 1/8 to 1/128 of the image, and FCOS's towers.
+
+    Tsung-Yi Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017; Zhi Tian et
+    al., "FCOS: Fully Convolutional One-Stage Object Detection", ICCV 2019, without its centre-ness.
+    """
+
+    outputs: int
+    prior: float
+    width: int = 256
+    towers: int = 4
+    depths: tuple[int, ...] = (3, 4, 6, 3)
+    strides: tuple[int, ...] = (8, 16, 32, 64, 128)
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, train: bool, mask=None):
+        conv = functools.partial(Conv, self.width, dtype=self.dtype)
+        found = resnet50.stages(x, train, mask, 1, self.dtype, self.depths)[1:]
+        x = conv((1, 1))(found[-1])
+        levels = [conv((3, 3))(x)]
+        for level in found[-2::-1]:
+            x = conv((1, 1))(level) + doubled(x, level.shape)
+            levels.insert(0, conv((3, 3))(x))
+        for _ in range(2):
+            levels.append(conv((3, 3), strides=(2, 2))(nn.relu(levels[-1])))
+        both = []
+        for _ in ("classes", "sides"):
+            tower = levels
+            for _ in range(self.towers):  # one layer for all levels
+                layer, norm = conv((3, 3), use_bias=False), nn.GroupNorm(32, dtype=self.dtype)
+                tower = [nn.relu(norm(layer(x))) for x in tower]
+            both.append(tower)
+        return heads([*zip(*both, strict=True)], self.outputs, self.prior, self.dtype)
+
+
 def doubled(x, shape):
     """Repeats each pixel in both directions, and cuts off what is beyond `shape`."""
     for axis in (1, 2):
@@ -64,26 +101,26 @@ def doubled(x, shape):
 
 
 def heads(levels, outputs: int, prior: float, dtype) -> Outputs:
-    """Adds the last layers, shared by all levels, inside a module; returns at least float32."""
+    """Adds the last layers, shared by all levels, inside a module; returns at least float32.
+
+    `levels` are pairs of features, of which the last classes and the last sides are made.
+    """
     start = -math.log((1 - prior) / prior) if prior else 0.0
     classes = Conv(outputs, (1, 1), dtype=dtype, bias_init=nn.initializers.constant(start))
     sides = Conv(4, (1, 1), dtype=dtype, kernel_init=nn.initializers.normal(0.01))
     wide = jnp.promote_types(dtype, jnp.float32)
-    both = [
-        jnp.concatenate(
-            [head(x[i]).reshape(len(x[i]), -1, number).astype(wide) for x in levels], axis=1
-        )
-        for i, (head, number) in enumerate(((classes, outputs), (sides, 4)))
-    ]
-    return Outputs(*both)
+
+    def joined(head, features):
+        found = [head(x) for x in features]
+        return jnp.concatenate([x.reshape(len(x), -1, x.shape[-1]) for x in found], 1).astype(wide)
+
+    return Outputs(*map(joined, (classes, sides), zip(*levels, strict=True)))
 
 
-DETECTORS = {"detector_small": Small}
+DETECTORS = {"detector_small": Small, "detector_resnet50_fpn": ResNetFPN}
 
 
-def make_detector(
-    name: str, *, outputs: int, prior: float, dtype: str = "float32", bn_groups: int = 1
-) -> Any:
+def make_detector(name: str, *, outputs: int, prior: float, dtype: str = "float32") -> Any:
     """Builds the detector of `config.model`."""
     model = choose("config.model.name", name, DETECTORS)
     choices: dict[str, Any] = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}

@@ -136,7 +136,8 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
     "detection": {
         "data": {
             **dict.fromkeys(("name", "height", "width", "boxes", "validation"), always),
-            **dict.fromkeys(("path", "test_path", "sha256"), when("data.name", *FOLDERS)),
+            **dict.fromkeys(("path", "sha256"), when("data.name", *FOLDERS)),
+            **dict.fromkeys(("test_path", "test_sha256"), when("data.name", "coco_json")),
             "split_seed": lambda config: (
                 config.get("data.name") in FOLDERS or bool(config.get("data.validation"))
             ),
@@ -179,6 +180,7 @@ CARRIED_OUT = (
 # Keys that a user's own config may lack: what reads them has a value for that.
 OPTIONAL = (
     "task", "data.exclude", "data.exclude_rate", "data.exclude_sha256", "data.sha256",
+    "data.test_sha256",
     "data.device_budget_mb", "model.bn_groups", "average.decay", "data.labelled",
     "data.labelled_seed",
 )  # fmt: skip
