@@ -64,6 +64,9 @@ SOURCES: dict[str, Callable[..., Source]] = {
 }
 
 
+PATHS = {"voc_folder": ("path",), "coco_json": ("path", "test_path")}  # keys of a user's own set
+
+
 def load(data, noise, data_dir: str | None = None) -> Detections:
     """Returns the data set of `config.data`, with the wrong boxes of `config.noise`.
 
@@ -75,7 +78,7 @@ def load(data, noise, data_dir: str | None = None) -> Detections:
         checks.integer(f"config.data.{side}", data[side], 32, 4096)
     checks.integer("config.data.boxes", data.boxes, 1, 1000)
     detection_noise.check(noise)
-    own = {name: data.get(name) for name in ("path", "test_path")}  # read for folders alone
+    own = {name: data[name] for name in PATHS.get(data.name, ())}
     source = _split(data, SOURCES[data.name](data_dir=data_dir, **own))
     size = data.height, data.width
     arrays = {part: read(data.name, source.parts[part], *size) for part in PARTS}

@@ -32,6 +32,7 @@ class Small(nn.Module):
     neck: int = 64
     towers: int = 1
     strides: tuple[int, ...] = (4,)
+    bn_groups: int = 1
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -40,7 +41,7 @@ class Small(nn.Module):
 
         def block(x, width, kernel=3, strides=1):
             x = conv(width, (kernel, kernel), strides=(strides, strides))(x)
-            return nn.relu(BatchNorm(dtype=self.dtype)(x, train, mask))
+            return nn.relu(BatchNorm(self.bn_groups, dtype=self.dtype)(x, train, mask))
 
         levels = []
         for i, width in enumerate(self.widths):
@@ -70,12 +71,13 @@ class ResNetFPN(nn.Module):
     towers: int = 4
     depths: tuple[int, ...] = (3, 4, 6, 3)
     strides: tuple[int, ...] = (8, 16, 32, 64, 128)
+    bn_groups: int = 1
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x, train: bool, mask=None):
         conv = functools.partial(Conv, self.width, dtype=self.dtype)
-        found = resnet50.stages(x, train, mask, 1, self.dtype, self.depths)[1:]
+        found = resnet50.stages(x, train, mask, self.bn_groups, self.dtype, self.depths)[1:]
         x = conv((1, 1))(found[-1])
         levels = [conv((3, 3))(x)]
         for level in found[-2::-1]:
@@ -120,8 +122,11 @@ def heads(levels, outputs: int, prior: float, dtype) -> Outputs:
 DETECTORS = {"detector_small": Small, "detector_resnet50_fpn": ResNetFPN}
 
 
-def make_detector(name: str, *, outputs: int, prior: float, dtype: str = "float32") -> Any:
+def make_detector(
+    name: str, *, outputs: int, prior: float, dtype: str = "float32", bn_groups: int = 1
+) -> Any:
     """Builds the detector of `config.model`."""
     model = choose("config.model.name", name, DETECTORS)
     choices: dict[str, Any] = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-    return model(outputs, prior, dtype=choose("config.model.dtype", dtype, choices))
+    own = choose("config.model.dtype", dtype, choices)
+    return model(outputs, prior, dtype=own, bn_groups=bn_groups)

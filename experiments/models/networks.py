@@ -220,8 +220,7 @@ class Networks(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool, mask=None):
         copies = [self.model.clone(name=f"network_{i}", parent=self) for i in range(self.number)]
-        found = [copy(x, train, mask) for copy in copies]
-        return jax.tree.map(lambda *outputs: jnp.stack(outputs), *found)
+        return jnp.stack([copy(x, train, mask) for copy in copies])
 
 
 preact = functools.partial(ResNet, preact=True)

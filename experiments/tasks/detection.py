@@ -25,6 +25,7 @@ from experiments.models.detector import Outputs
 from experiments.tasks import average_precision, boxes, classification, detections, images
 from experiments.tasks.base import UNKNOWN, At, Batch, Objects, Problem, Recorded, Task, Units
 from experiments.tasks.scores import SCORES
+from superloss_jax import pairs
 
 WEIGHS = ("foreground", "locations", "objects")
 OVERLAPS: dict[str, Callable] = {"iou": boxes.iou, "giou": boxes.giou}
@@ -41,6 +42,9 @@ def load(config, data_dir: str | None) -> Detections:
     for name, table in (("weighs", WEIGHS), ("classes", CLASS_LOSSES), ("boxes", OVERLAPS)):
         choose(f"config.detection.{name}", config.detection[name], dict.fromkeys(table))
     average_precision.check_installed()
+    if config.loss.method in vars(pairs):
+        said = "two networks that teach each other need one loss an image"
+        raise ValueError(f"config.loss.method: {said}; choose a method with one network")
     if config.loss.method == "cross_entropy":
         raise ValueError("config.loss.method: the loss of a detector without a method is plain")
     return data.load(config.data, config.noise, data_dir)
@@ -142,9 +146,9 @@ CLASS_LOSSES: dict[str, Callable] = {"cross_entropy": softmax_loss, "focal": foc
 
 
 def decoded(sides, places: boxes.Grid):
-    """Returns the boxes, from logarithms of the distances to their sides, in strides."""
-    far = jnp.exp(jnp.clip(sides, -10, 10)) * places.stride[:, None].astype(sides.dtype)
-    centre = places.centre.astype(sides.dtype)
+    """Returns boxes (B, L, 4), from logarithms of the distances to their sides, in strides."""
+    far = jnp.exp(jnp.clip(sides, -10, 10)) * places.stride[None, :, None].astype(sides.dtype)
+    centre = places.centre[None].astype(sides.dtype)
     return jnp.concatenate([centre - far[..., :2], centre + far[..., 2:]], axis=-1)
 
 
@@ -154,15 +158,20 @@ def given(batch: Batch, values):
     return jnp.take_along_axis(values, found.reshape(*found.shape, *[1] * (values.ndim - 2)), 1)
 
 
+def whose(batch: Batch, number: int):
+    """Returns whether a place is for an object, bool of shape (B, L, objects)."""
+    return batch.drawn.found[:, :, None] == jnp.arange(number)[None, None]
+
+
 def over_places(values, batch: Batch, number: int):
     """Returns the mean over the places of each object, (B, objects); 0 where it has none."""
-    own = batch.drawn.found[:, :, None] == jnp.arange(number)  # (B, L, objects)
+    own = whose(batch, number)
     total = jnp.einsum("bl,blm->bm", values, own.astype(values.dtype))
     return total / jnp.maximum(own.sum(axis=1), 1)
 
 
 def have_places(batch: Batch, number: int):
-    return (batch.drawn.found[:, :, None] == jnp.arange(number)).any(axis=1)
+    return whose(batch, number).any(axis=1)
 
 
 def units_of(own, places: boxes.Grid) -> Callable:
