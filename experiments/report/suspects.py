@@ -37,11 +37,12 @@ def suspects(args) -> None:
     target, names = score_of(config).target, getattr(dataset, "class_names", ())
     with open(path / "suspects.csv", "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["index", f"given_{target}", f"predicted_{target}", "weight", "loss"])
+        own = ["index", "object"] if "object" in rows else ["index"]
+        writer.writerow([*own, f"given_{target}", f"predicted_{target}", "weight", "loss"])
         for i in first:
             both = shown(rows["target"][i], names), shown(rows["predicted"][i], names)
             numbers = (f"{rows[name][i]:.6g}" for name in ("weight", "loss"))
-            writer.writerow([rows["index"][i], *both, *numbers])
+            writer.writerow([*(rows[name][i] for name in own), *both, *numbers])
     print(path / "suspects.csv")
     images = [shown_image(dataset.train, place[int(rows["index"][i])], rows, i) for i in first[:40]]
     titles = []
