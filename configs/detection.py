@@ -17,7 +17,9 @@ def get_config():
     del config.data.variant, config.data.imbalance, config.data.imbalance_exact
     del config.data.labelled, config.data.labelled_seed, config.data.exclude
     del config.data.exclude_rate
-    config.data.height, config.data.width = 120, 160  # pixels, to which images are resized
+    config.data.name = "bccd"  # or voc2007, coco2017, voc_folder, ...: docs/detection.md
+    config.data.height = 120  # pixels of the images, which are resized to fit in
+    config.data.width = 160  # the same
     config.data.boxes = 32  # room for boxes: the most that an image may have
     config.data.test_path = config_dict.placeholder(str)  # for coco_json: a second file, the test
     config.augment.flip = True

@@ -32,9 +32,9 @@ PROGRAM = pathlib.Path(__file__).parent / "program"
 # All others use the same optimizations as users: tests of the library check the last bits, and
 # tests of checkpoints need bit-identical results.
 QUICK = (
-    "batches", "boxes", "detection", "detection_report", "devices", "diagnostics", "held_out",
-    "models", "regression", "regression_report",
-    "seeds", "semi_supervised", "semi_supervised_runs", "strong", "tasks", "train",
+    "batches", "boxes", "detection", "detection_report", "detection_runs", "devices",
+    "diagnostics", "held_out", "models", "regression", "regression_report", "seeds",
+    "semi_supervised", "semi_supervised_runs", "strong", "tasks", "train",
 )  # fmt: skip
 
 
