@@ -230,7 +230,7 @@ def stand_in(height, width, classes):
                            "")  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["bccd", "bccd_more", "voc", "coco"])
+@pytest.mark.parametrize("name", ["bccd", "bccd_more", "bccd_tuning", "voc", "coco"])
 def test_every_config_builds_also_at_full_scale(name, monkeypatch):
     config = runpy.run_path(str(ROOT / f"configs/detection_{name}.py"))["get_config"]()
     sides, classes = (config.data.height, config.data.width), {"voc": 20, "coco": 80}.get(name, 3)
