@@ -32,10 +32,10 @@ PROGRAM = pathlib.Path(__file__).parent / "program"
 # All others use the same optimizations as users: tests of the library check the last bits, and
 # tests of checkpoints need bit-identical results.
 QUICK = (
-    "batches", "devices", "diagnostics", "folder", "guessed_memory", "held_out", "models",
-    "own_parts", "regression", "regression_report", "retrieval", "retrieval_data",
-    "retrieval_runs", "seeds", "semi_supervised", "semi_supervised_runs", "strong", "tasks",
-    "train", "tried_forms",
+    "batches", "boxes", "detection", "detection_report", "detection_runs", "devices",
+    "diagnostics", "folder", "guessed_memory", "held_out", "models", "own_parts", "regression",
+    "regression_report", "retrieval", "retrieval_data", "retrieval_runs", "seeds",
+    "semi_supervised", "semi_supervised_runs", "strong", "tasks", "train", "tried_forms",
 )  # fmt: skip
 
 

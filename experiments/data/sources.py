@@ -214,7 +214,7 @@ def _read_tfds(name: str, folder: pathlib.Path) -> Arrays:
     if importlib.util.find_spec("tensorflow_datasets") is None:
         raise ValueError("TFDS directories need: pip install -e '.[experiments]'")
     try:
-        _check_features(folder)
+        check_features(folder)
         import tensorflow_datasets as tfds
 
         builder = tfds.builder_from_directory(str(folder))
@@ -231,7 +231,7 @@ def _read_tfds(name: str, folder: pathlib.Path) -> Arrays:
     return arrays | {"class_names": np.array(builder.info.features["label"].names)}
 
 
-def _check_features(folder: pathlib.Path) -> None:
+def check_features(folder: pathlib.Path, more: tuple[str, ...] = ()) -> None:
     """Raises ValueError if features.json names a class outside TFDS, since TFDS would import it."""
 
     def names(value):
@@ -241,10 +241,10 @@ def _check_features(folder: pathlib.Path) -> None:
 
     modules = ("features_dict.FeaturesDict", "text_feature.Text", "image_feature.Image",
                "class_label_feature.ClassLabel")  # fmt: skip
-    own = {f"tensorflow_datasets.core.features.{module}" for module in modules}
+    own = {f"tensorflow_datasets.core.features.{module}" for module in (*modules, *more)}
     for name in names(json.loads((folder / "features.json").read_text())):
         if name not in own:
-            raise ValueError(f"features.json names {name!r}, which images and labels do not need")
+            raise ValueError(f"features.json names {name!r}, which this data set does not need")
 
 
 def _digest(arrays: Arrays) -> str:

@@ -7,6 +7,8 @@ python -m experiments.report detectors --workdir=DIR [--output=DIR]
 python -m experiments.report choose --workdir=DIR
 python -m experiments.report suspects --workdir=RUN [--number=100] [--data_dir=DIR]
 python -m experiments.report neighbours --workdir=RUN [--number=10] [--data_dir=DIR]
+python -m experiments.report boxes --workdir=RUN [--number=3] [--data_dir=DIR]
+python -m experiments.report classes --workdir=DIR [--columns=KEY,KEY]
 python -m experiments.report pack --workdir=DIR
 python -m experiments.report unpack --workdir=DIR [--output=DIR]
 """
@@ -14,7 +16,18 @@ python -m experiments.report unpack --workdir=DIR [--output=DIR]
 import argparse
 
 from experiments import streams
-from experiments.report import detectors, neighbours, pack, page, plots, suspects, table, tuning
+from experiments.report import (
+    boxes,
+    classes,
+    detectors,
+    neighbours,
+    pack,
+    page,
+    plots,
+    suspects,
+    table,
+    tuning,
+)
 from experiments.usage import Parser, refuse
 
 
@@ -25,7 +38,8 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for part in (table, plots, page, detectors, tuning, suspects, neighbours, pack):
+    parts = (table, plots, page, detectors, tuning, suspects, boxes, neighbours, classes, pack)
+    for part in parts:
         part.add_command(commands)
     args = parser.parse_args()
     try:

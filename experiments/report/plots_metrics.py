@@ -232,8 +232,14 @@ def memorisation(found, order, split) -> Figure:
         "wrong_other": f"wrong {score.target}s: another {score.target} predicted",
         f"{score.key}_wrong": wrong,
     }
+    needed = f"{score.key}_wrong"
+    known = {name for run in found for name in run.results.get("last_epoch", {})}
+    if "wrong_memorised" in known and needed not in known:  # the score is one of whole splits
+        del panels[f"{score.key}_clean"], panels[needed]
+        needed = "wrong_memorised"
+        panels[needed] = f"wrong {score.target}s: given {score.target} predicted"
     panels = {key: drawing.axis_name(text, score.unit) for key, text in panels.items()}
-    return over_epochs(found, order, panels, score.scale, f"{score.key}_wrong")
+    return over_epochs(found, order, panels, score.scale, needed)
 
 
 def pseudo_labels(found, order, split) -> Figure:

@@ -38,16 +38,16 @@ def suspects(args) -> None:
     paths = getattr(dataset, "files", ())
     with open(path / "suspects.csv", "w", newline="") as file:
         writer = csv.writer(file)
-        columns = ["index", f"given_{target}", f"predicted_{target}", "weight", "loss"]
+        own = ["index", "object"] if "object" in rows else ["index"]
+        columns = [*own, f"given_{target}", f"predicted_{target}", "weight", "loss"]
         writer.writerow(columns + ["path"] * bool(paths))
         for i in first:
             both = shown(rows["target"][i], names), shown(rows["predicted"][i], names)
             numbers = (f"{rows[name][i]:.6g}" for name in ("weight", "loss"))
-            own = [paths[rows["index"][i]]] if paths else []
-            writer.writerow([rows["index"][i], *both, *numbers, *own])
+            file_of = [paths[rows["index"][i]]] if paths else []
+            writer.writerow([*(rows[name][i] for name in own), *both, *numbers, *file_of])
     print(path / "suspects.csv")
-    inputs = jax.tree.leaves(dataset.train.inputs)[0]  # of several, the first is what is shown
-    images = [inputs[place[int(rows["index"][i])]] for i in first[:40]]
+    images = [shown_image(dataset.train, place[int(rows["index"][i])], rows, i) for i in first[:40]]
     titles = []
     for i in first[:40]:
         given, predicted = (shown(rows[name][i], names) for name in ("target", "predicted"))
@@ -77,6 +77,15 @@ def refuse_several(path: pathlib.Path, args) -> None:
         raise ValueError(
             f"--workdir: expected a run, got {path}, which holds {len(below)}: see above"
         )
+
+
+def shown_image(train, place: int, rows, i: int):
+    """Returns the image of an example, or what is in the box of an object."""
+    image = jax.tree.leaves(train.inputs)[0][place]  # of several inputs, the first is what is shown
+    if "object" not in rows:
+        return image
+    left, top, right, bottom = train.targets.box[place, rows["object"][i]].round().astype(int)
+    return image[top : max(bottom, top + 1), left : max(right, left + 1)]
 
 
 def shown(value, names) -> str:

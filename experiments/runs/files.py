@@ -47,6 +47,7 @@ SEEDS = {
     "seed": "training", "noise.seed": "noise", "data.split_seed": "split",
     "data.labelled_seed": "hiding",
 }  # fmt: skip
+OWN = ("npz", "folder", "images", "voc_folder", "coco_json")  # data sets that `data.path` names
 SHARES = {"start", "every", "burn_in", "second_from", "warmup"}  # of a run, in a method's section
 
 
@@ -58,8 +59,12 @@ def note_content(config) -> None:
     data: Any = config.get("data", {})
     named: dict[str, pathlib.Path] = {}
     if hasattr(data, "get"):  # it may be anything in a user's own config
-        if data.get("name") in ("npz", "folder", "images") and data.get("path"):
-            named["sha256"] = checks.path("config.data.path", data.path)
+        if data.get("name") in OWN and data.get("path"):
+            place = checks.path("config.data.path", data.path)
+            in_voc = data.get("name") == "voc_folder"  # its images change nothing if these do not
+            named["sha256"] = place / "Annotations" if in_voc else place
+        if named and data.get("test_path"):
+            named["test_sha256"] = checks.path("config.data.test_path", data.test_path)
         if data.get("name") == "listed" and data.get("train_list"):
             named["sha256"] = checks.path("config.data.train_list", data.train_list)
         if data.get("exclude"):  # the samples of another run, which may be trained anew
@@ -194,7 +199,7 @@ def _is_of(path: pathlib.Path, config: dict) -> bool:
 def is_same(before: dict, now: dict) -> bool:
     """Whether two configs mean one run; the hash of a file that is gone cannot differ."""
     old, new = _fixed(before), _fixed(identity.plain(now))
-    gone = {"data.sha256", "data.exclude_sha256"} - {*new}
+    gone = {"data.sha256", "data.test_sha256", "data.exclude_sha256"} - {*new}
     return {key: value for key, value in old.items() if key not in gone} == new
 
 

@@ -43,7 +43,22 @@ def clean_validation(config: Flat) -> bool:
     return bool(config.get("data.validation")) and config.get("data.validation_labels") != "noisy"
 
 
+FOLDERS = ("voc_folder", "coco_json")  # data sets for detection that `data.path` names
+
+
+def is_drawn_noise(config: Flat) -> bool:
+    return config.get("noise.kind") != "given"
+
+
+def has_noisy_boxes(config: Flat) -> bool:
+    """Whether anything is drawn that is wrong with boxes."""
+    names = ("noise.rate", "noise.box", "noise.missing", "noise.bogus")
+    return is_drawn_noise(config) and any(config.get(name) for name in names)
+
+
 of_superloss = when("loss.method", "superloss", "trend_superloss")
+
+
 remembers = when("loss.method", "remembered_superloss")
 
 
@@ -129,6 +144,27 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
             "threshold": of_fixmatch, "operations": of_fixmatch,
         },
     },
+    "detection": {
+        "data": {
+            **dict.fromkeys(("name", "height", "width", "boxes", "validation"), always),
+            **dict.fromkeys(("path", "sha256"), when("data.name", *FOLDERS)),
+            **dict.fromkeys(("test_path", "test_sha256"), when("data.name", "coco_json")),
+            "split_seed": lambda config: (
+                config.get("data.name") in FOLDERS or bool(config.get("data.validation"))
+            ),
+            "validation_labels": always,
+        },
+        "augment": {"flip": always},
+        "noise": {
+            "kind": always,
+            **dict.fromkeys(("rate", "box", "missing", "bogus"), is_drawn_noise),
+            "seed": has_noisy_boxes,
+        },
+        "model": dict.fromkeys(("name", "dtype"), always),
+        "detection": dict.fromkeys(
+            ("classes", "boxes", "box_weight", "weighs", "radius", "suppression"), always
+        ),
+    },
     "regression": {
         "data": {
             "name": always, "validation": always, "examples": always, "split_seed": is_drawn,
@@ -186,5 +222,6 @@ BEFORE: dict[str, Any] = {
 # Keys that a user's own config may lack: what reads them has a value for that.
 OPTIONAL = (
     *BEFORE, "data.exclude", "data.exclude_rate", "data.exclude_sha256", "data.sha256",
+    "data.test_sha256",
     "data.device_budget_mb", "data.labelled_seed", "data.side", "data.damaged", "model.bn_groups",
 )  # fmt: skip

@@ -42,6 +42,17 @@ def collect(train: Examples, wrong: np.ndarray, seen, loss_state=()) -> Samples:
     return found
 
 
+def of_objects(rows: Samples) -> Samples:
+    """Returns a row for each object with a loss, from arrays of shape (examples, objects).
+
+    `object` is its number in its example. An object that smaller ones cover has no loss.
+    """
+    there = (rows["target"] >= 0) & np.isfinite(rows["loss"])
+    example, number = np.nonzero(there)
+    found = {name: values[there] for name, values in rows.items() if values.ndim == 2}
+    return {"index": rows["index"][example], "object": number.astype(np.int32)} | found
+
+
 def states_of(loss_state, kind: type) -> list[Any]:
     """Returns the states of one kind in a method's state: a chain has several."""
     leaves = jax.tree.leaves(loss_state, is_leaf=lambda one: isinstance(one, kind))

@@ -47,6 +47,16 @@ class Units(NamedTuple):
     where: jax.Array  # same shape as losses; False for padding and ignored units
     extra: dict[str, jax.Array]  # inputs for the method: those of logits, labels, index that exist
     kind: jax.Array | None = None  # same shape: 0, 1, ... below the problem's `kinds`
+    rest: jax.Array | float = 0.0  # a scalar that is added to the mean: losses that nothing weighs
+
+
+class Objects(NamedTuple):
+    """How to keep records of the objects of each example, if targets are wrong by object."""
+
+    number: int  # of each example at most
+    target: Callable[[Any], Any]  # targets -> of each object its class, below 0 where there is none
+    of_units: Callable[[Any, Any, Batch], Any]  # (values of units, mask, batch) -> of objects
+    to_units: Callable[[Any, Batch], Any]  # (mask of objects, batch) -> mask of units
 
 
 class Recorded(NamedTuple):
@@ -120,9 +130,12 @@ class Problem(NamedTuple):
     metrics: Mapping[str, Callable[[Any, Batch], jax.Array]] = {}
     groups: Mapping[str, Callable[[Any, Any], Any]] = {}
     records: Mapping[str, Recorded] = {}
+    # Records and groups are then of objects: of shape (B, number).
+    objects: Objects | None = None
     rows_are_examples: bool = True  # False for mixtures: nothing is recorded per example
     stored: Callable[[Examples], Examples] = lambda examples: examples  # e.g. pads training images
     evaluate: Evaluation | None = None
+    evaluated_at_once: int | None = None  # examples, if these are large
     # Computes further columns of metrics.jsonl from an epoch's samples.
     examine: Callable[[Mapping[str, np.ndarray]], dict[str, float]] = lambda samples: {}
     extra: tuple[str, ...] = ("index",)  # the keys of Units.extra

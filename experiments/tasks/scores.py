@@ -18,9 +18,11 @@ class Score(NamedTuple):
 ACCURACY = Score("accuracy", "accuracy", scale=100.0, unit="%", target="label")
 MAE = Score("mae", "mean absolute error", larger_is_better=False, digits=3)
 RECALL = Score("recall_at_1", "recall at 1", scale=100.0, unit="%", target="label")
+MAP_50 = Score("map_50", "mAP at IoU 0.5", digits=3, target="label")
 SCORES = {
     "classification": ACCURACY,
     "semi_supervised": ACCURACY,
     "regression": MAE,
     "retrieval": RECALL,
+    "detection": MAP_50,
 }

@@ -41,7 +41,7 @@ def make_evaluate(run: Run, over_runs: bool = False, axis: int | None = None):
         rows = jax.lax.with_sharding_constraint(rows, run.layout.rows)
         batch = run.problem.draw(examples, rows, None)
         outputs: Any = run.model.apply(variables, batch.inputs, train=False)
-        losses, where, _, kind = of_each(run, run.problem.units)(outputs, batch)
+        losses, where, _, kind, _ = of_each(run, run.problem.units)(outputs, batch)
         losses, where = over_networks(run, losses), over_networks(run, where)
         values = quantities(run, outputs, batch, losses)
         units = (losses, where, kind) if run.advance else ()
@@ -54,7 +54,8 @@ def make_evaluate(run: Run, over_runs: bool = False, axis: int | None = None):
     def evaluate(state: TrainState, examples: Examples) -> Evaluated:
         size, number = examples.index.shape[-1], devices.size(run.layout)
         runs = len(state.step) if over_runs else 1
-        batch = -(-min(max(EVALUATION_BATCH // runs, 1), size) // number) * number
+        most = run.problem.evaluated_at_once or EVALUATION_BATCH
+        batch = -(-min(max(most // runs, 1), size) // number) * number
         rows = np.pad(np.arange(size, dtype=np.int32), (0, -size % batch), constant_values=-1)
         variables = state.average if run.average else variables_of(state)
         found = [of_batch(variables, examples, part) for part in rows.reshape(-1, batch)]

@@ -18,7 +18,12 @@ from superloss_jax import SuperLossState, memory
 
 def samples_of(run: Run, seen, loss_state) -> Samples:
     seen = {name: nan_if_unknown(values) for name, values in seen.items()}
-    return samples.collect(run.dataset.train, wrong_targets(run), seen, loss_state)
+    train, objects = run.dataset.train, run.problem.objects
+    rows = samples.collect(train, wrong_targets(run), seen, loss_state)
+    if objects is None:
+        return rows
+    rows |= {"target": objects.target(train.targets), "clean_target": train.clean_targets}
+    return samples.of_objects(rows)
 
 
 def nan_if_unknown(values) -> np.ndarray:
@@ -33,7 +38,8 @@ def wrong_targets(run: Run) -> np.ndarray:
     It is -2 where there is no target: in the task's group "unlabelled".
     """
     train, groups = run.dataset.train, run.problem.groups
-    known = np.full(len(train.index), -1, np.int8)
+    objects = (run.problem.objects.number,) if run.problem.objects else ()
+    known = np.full((len(train.index), *objects), -1, np.int8)
     for value, name in ((0, "clean"), (1, "wrong"), (samples.NO_TARGET, "unlabelled")):
         if name in groups:
             known[np.asarray(groups[name](train.targets, train.clean_targets))] = value

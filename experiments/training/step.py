@@ -40,7 +40,7 @@ def quantity_names(run: Run) -> tuple[str, ...]:
 
 
 def init_state(run: Run, seed: int) -> TrainState:
-    size, records = run.num_examples, run.problem.records
+    size, records = record_shape(run), run.problem.records
 
     @functools.partial(
         jax.jit, out_shardings=run.layout.whole
@@ -64,6 +64,12 @@ def init_state(run: Run, seed: int) -> TrainState:
         )
 
     return init(np.int32(seed))
+
+
+def record_shape(run: Run) -> tuple[int, ...]:
+    """Returns the shape of what is recorded: a number for each example, or for its objects."""
+    objects = run.problem.objects
+    return (run.num_examples, objects.number) if objects else (run.num_examples,)
 
 
 def check_memory(run: Run, number: int = 1) -> None:
@@ -110,7 +116,7 @@ def differentiate(run: Run, state: TrainState, train: Examples, order) -> Outcom
 
     def objective(params):
         outputs, updated = outputs_of(variables_of(state._replace(params=params)), batch.inputs)
-        losses, where, extra, kind = of_each(run, run.problem.units)(outputs, batch)
+        losses, where, extra, kind, rest = of_each(run, run.problem.units)(outputs, batch)
         extra |= {} if kind is None else {"kind": kind}
         weighted, loss_state = run.method.update(losses, state.loss_state, where=where, **extra)
         weights = jnp.full_like(losses, UNKNOWN)
@@ -119,7 +125,7 @@ def differentiate(run: Run, state: TrainState, train: Examples, order) -> Outcom
         means = of_each(run, lambda one: run.problem.mean(one[0], one[1], batch))((weighted, where))
         aux = outputs, losses, where, weights, loss_state, updated.get("batch_stats", {})
         # With two networks, add their means: each network learns from its own.
-        return means.sum(), aux
+        return jnp.sum(means + rest), aux
 
     grads, (outputs, losses, where, weights, loss_state, batch_stats) = jax.grad(
         objective, has_aux=True
@@ -137,7 +143,7 @@ def differentiate(run: Run, state: TrainState, train: Examples, order) -> Outcom
         losses=jnp.where(where, losses, 0),
         sums=sums_over_groups(run, values, where, batch),
         index=jnp.where(batch.where, batch.index, run.num_examples),
-        seen={name: of_example(value, where) for name, value in seen.items()} | records,
+        seen={name: recorded(run, value, where, batch) for name, value in seen.items()} | records,
     )
 
 
@@ -157,6 +163,12 @@ def over_networks(run: Run, values):
     if run.networks == 1:
         return values
     return values.all(axis=0) if values.dtype == bool else values.mean(axis=0)
+
+
+def recorded(run: Run, values, where, batch) -> jax.Array:
+    """Returns the values of units by example, or by object if the problem has some."""
+    objects = run.problem.objects
+    return objects.of_units(values, where, batch) if objects else of_example(values, where)
 
 
 def of_example(values, where):
@@ -180,6 +192,8 @@ def sums_over_groups(run: Run, values: dict[str, jax.Array], where, batch) -> ja
     masks = [where]
     for mask in run.problem.groups.values():
         own = mask(batch.targets, batch.clean_targets)
+        if run.problem.objects:
+            own = run.problem.objects.to_units(own, batch)
         of_units = own.ndim == where.ndim  # otherwise of examples
         masks.append(where & (own if of_units else own.reshape(-1, *[1] * (where.ndim - 1))))
     return sums_and_counts(values, jnp.stack([mask.reshape(-1) for mask in masks]))

@@ -14,10 +14,14 @@ from tests.program.test_main import ROOT
 
 closed = pytest.fixture(autouse=True)(closing)
 DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
-COMMAND = r"`python -m experiments\.report ((?:table|choose|detectors) --workdir=results/[^`]*)`"
+COMMAND = (
+    r"`python -m experiments\.report ((?:table|choose|detectors|classes) --workdir=results/[^`]*)`"
+)
 CAPTIONS = (
     "Test accuracy in %; ",
     "Test mean absolute error; ",
+    "Test mAP at IoU 0.5; ",
+    "Test average precision at IoU 0.5 ",
     "Accuracy in % ",
     "Mean absolute error on ",
     "Wrong labels found ",
