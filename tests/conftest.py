@@ -33,7 +33,7 @@ PROGRAM = pathlib.Path(__file__).parent / "program"
 # tests of checkpoints need bit-identical results.
 QUICK = (
     "batches", "devices", "diagnostics", "held_out", "models", "regression", "regression_report",
-    "retrieval", "retrieval_data", "retrieval_runs",
+    "retrieval", "retrieval_data", "retrieval_report", "retrieval_runs",
     "seeds", "semi_supervised", "semi_supervised_runs", "strong", "tasks", "train",
 )  # fmt: skip
 
