@@ -1,6 +1,6 @@
 """All config keys with their meanings and defaults. The other configs start from this one.
 
-Declare a new key in experiments/runs/identity.py as well, which says when it is read.
+Declare a new key in experiments/runs/reads.py as well, which says when it is read.
 """
 
 import ml_collections

@@ -24,12 +24,13 @@ OPTIONAL = (
     "task", "data.exclude", "data.exclude_rate", "data.exclude_sha256", "data.sha256",
     "data.device_budget_mb", "model.bn_groups", "average.decay", "data.labelled",
     "data.labelled_seed", "loss.normalise_weights",
+    "embedding.positives",
 )  # fmt: skip
 
 # Keys that are newer than some results, with the value that gives the old behaviour.
 BEFORE: dict[str, Any] = {
     "task": "classification", "average.decay": 0.0, "data.labelled": 0,
-    "loss.normalise_weights": False,
+    "loss.normalise_weights": False, "embedding.positives": 1.0,
 }  # fmt: skip
 
 
