@@ -159,6 +159,7 @@ def _self_filter(loss, own, facts):
 
 
 PLAIN = ("plain", "cross_entropy")
+SUPERLOSSES = ("superloss", "trend_superloss", "remembered_superloss")
 ROBUST: dict[str, Callable[..., LossTransform]] = {
     "plain": _plain,
     "cross_entropy": _plain,
@@ -234,14 +235,15 @@ def make_method(loss: Mapping[str, Any], facts: Facts) -> LossTransform:
 
     if loss["base"] in PLAIN:
         made = named(loss["method"])
-        return normalised(made) if loss.get("normalise_weights") else made
-    if loss["method"] in (*FROM_LOGITS, "data_parameters"):
+    elif loss["method"] in (*FROM_LOGITS, "data_parameters"):
         raise ValueError(
             f"config.loss.base: {loss['method']} works on logits, and has no loss below it:"
             " choose cross_entropy"
         )
-    made = chain(named(loss["base"]), named(loss["method"]))
-    return normalised(made) if loss.get("normalise_weights") else made
+    else:
+        made = chain(named(loss["base"]), named(loss["method"]))
+    of_superloss = loss["method"] in SUPERLOSSES
+    return normalised(made) if of_superloss and loss.get("normalise_weights") else made
 
 
 def check_fits(loss: Mapping[str, Any], num_classes: int | None) -> None:

@@ -8,7 +8,12 @@ from experiments.runs import files, samples
 from experiments.tasks.scores import ACCURACY
 
 EPOCHS = 7
-OF_OTHER_TASKS = {"predictions", "tenths", "pseudo_labels"}  # figures that classification lacks
+OF_OTHER_TASKS = {
+    "predictions",
+    "tenths",
+    "pseudo_labels",
+    "pairs",
+}  # figures that classification lacks
 ARGS = {"output": None, "rows": None, "split": 5, "columns": None}
 
 
