@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from experiments.report import runs
+from experiments.tasks.scores import ACCURACY
 
 
 def choose(args) -> None:
@@ -37,7 +38,7 @@ def choose(args) -> None:
     said += f" on {runs.validation_kind(found[0])} validation {score.target}s at its best epoch"
     said += ", the best in bold"
     count = found[0].results["config"].get("data", {}).get("validation", 0)
-    if score.unit == "%" and count:  # a share of so many
+    if score.key == ACCURACY.key and count:  # a share of so many
         means = [float(np.mean(values)) for of in groups.values() for values in of.values()]
         share = max(means, key=lambda mean: sign * mean) / 100
         error = 100 * math.sqrt(share * (1 - share) / count)

@@ -17,6 +17,8 @@ DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs"
 COMMAND = r"`python -m experiments\.report ((?:table|choose|detectors) --workdir=results/[^`]*)`"
 CAPTIONS = (
     "Test accuracy in %; ",
+    "Test recall at 1 in %; ",
+    "Recall at 1 in % ",
     "Test mean absolute error; ",
     "Accuracy in % ",
     "Mean absolute error on ",
