@@ -23,6 +23,7 @@ def get_config():
         "loss": "contrastive",  # or triplet, multi_similarity, softmax
         "per_class": 4,  # images of each class in a batch
         "units": "pairs",  # what the method weighs, for contrastive; or images
+        "positives": 1.0,  # for pairs: weight of the mean over positive ones
         "margin": 0.5,  # for contrastive and triplet, of cosines
         "negatives": "semi_hard",  # for triplet; or all
         "alpha": 2.0, "beta": 50.0, "base": 0.5, "epsilon": 0.1,  # for multi_similarity

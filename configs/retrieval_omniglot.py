@@ -7,7 +7,10 @@
 
 `DIR/omniglot_small/omniglot_small.npz` has 136 characters of 5 alphabets to train and 106 of 3
 others to test, 20 images each. Batches are of 16 characters times 4: an epoch is 43 steps, 6 epochs
-are 258 and 47 are 2,021. lam is from retrieval_omniglot_tuning.py.
+are 258 and 47 are 2,021. A run takes 5 or 30 s of a CPU core. lam is from
+retrieval_omniglot_tuning.py. Test recall at 1 with 40 % wrong identities, 258 steps, 5 seeds: 33.9
++- 3.7 plain, 16.8 +- 3.4 SuperLoss on pairs, 40.0 +- 1.9 with normalised weights, 36.0 +- 3.4 on
+images; more in docs/retrieval.md.
 """
 
 from configs import retrieval

@@ -132,6 +132,14 @@ CLASSES: dict[str, Section] = {
 }  # fmt: skip
 of_fixmatch = when("consistency.kind", "fixmatch")
 taught = when("consistency.kind", "fixmatch", "mean_teacher")
+
+
+def weighs_pairs(config: Flat) -> bool:
+    """Whether pairs of two kinds have a loss each."""
+    units = config.get("embedding.units"), config.get("embedding.loss")
+    return units == ("pairs", "contrastive")
+
+
 of_files = when("data.name", "images", "listed")
 of_pairs = when("embedding.loss", "contrastive", "triplet")
 READS: dict[str, dict[str, Section]] = {  # further keys, by task
@@ -196,7 +204,7 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
         "model": dict.fromkeys(("name", "dtype", "dropout"), always),
         "embedding": {
             "loss": always, "dim": always, "per_class": always, "margin": of_pairs,
-            "units": when("embedding.loss", "contrastive"),
+            "units": when("embedding.loss", "contrastive"), "positives": weighs_pairs,
             "negatives": when("embedding.loss", "triplet"),
             "temperature": when("embedding.loss", "softmax"),
             **dict.fromkeys(
@@ -216,6 +224,7 @@ CARRIED_OUT = (
 BEFORE: dict[str, Any] = {
     "task": "classification", "average.decay": 0.0, "data.labelled": 0,
     "data.validation_share": 0.0, "loss.normalise_weights": False,
+    "embedding.positives": 1.0,
     "loss.remembered_superloss.memory": "held_out",
 }  # fmt: skip
 

@@ -37,14 +37,15 @@ def form_of(loss: str, **options) -> Form:
     return choose("config.embedding.loss", loss, FORMS)(**options)
 
 
-def _contrastive(units: str, margin: float, **unused) -> Form:
+def _contrastive(units: str, margin: float, positives: float = 1.0, **unused) -> Form:
+    positive("config.embedding.positives", positives)
     if choose("config.embedding.units", units, {"pairs": False, "images": True}):
         return _of_images(pair_losses.contrastive_of_images, margin=margin)
     losses_of = _losses(pair_losses.contrastive, margin=margin)
     return Form(
         units=_units(losses_of),
         kinds=2,
-        mean=_mean_of_kinds,
+        mean=_mean_of_kinds(positives),
         metrics={"similarity": _similarity, "auroc": _auroc(losses_of)},
         groups=PAIRS,
     )
@@ -118,12 +119,17 @@ def _cosines(outputs):
     return outputs.embeddings @ outputs.embeddings.T
 
 
-def _mean_of_kinds(losses, where, batch: Batch):
-    """Returns the mean over positive pairs plus the mean over those negative ones that count."""
-    kinds = pair_losses.masks(batch.targets, batch.where)
-    return sum(
-        jnp.sum(losses, where=where & of) / jnp.maximum(jnp.sum(where & of), 1) for of in kinds
-    )
+def _mean_of_kinds(weight: float) -> Callable:
+    """Returns the weighted mean over positive pairs plus the mean over negative ones that count."""
+
+    def mean(losses, where, batch: Batch):
+        positive, negative = (
+            jnp.sum(losses, where=where & of) / jnp.maximum(jnp.sum(where & of), 1)
+            for of in pair_losses.masks(batch.targets, batch.where)
+        )
+        return weight * positive + negative
+
+    return mean
 
 
 # --- Metrics of pairs. ----------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from experiments.tasks.scores import ACCURACY
 
 EPOCHS = 7
 # Figures of what these runs do not have: other tasks, or a memory.
-NEEDING_MORE = {"predictions", "tenths", "pseudo_labels", "memory"}
+NEEDING_MORE = {"predictions", "tenths", "pseudo_labels", "memory", "pairs"}
 ARGS = {"output": None, "rows": None, "split": 5, "columns": None}
 
 

@@ -19,6 +19,8 @@ COMMAND = (
 )
 CAPTIONS = (
     "Test accuracy in %; ",
+    "Test recall at 1 in %; ",
+    "Recall at 1 in % ",
     "Test mean absolute error; ",
     "Test mAP at IoU 0.5; ",
     "Test average precision at IoU 0.5 ",

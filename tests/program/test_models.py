@@ -12,6 +12,7 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 from experiments.models import cpu, inits, networks
+from experiments.models.resnet50 import generalized_mean
 from tests.program.test_main import ROOT
 
 # Numbers of parameters for ten classes, as in the authors' or the usual PyTorch code, and millions
@@ -22,8 +23,11 @@ SIZES = {
     "convnet": (307_498, 77),
     "convnet_small": (620_362, 6.215),
     "convnet_tiny": (72_986, 0.539),
+    "convnet_norm": (34_058, None),
     "resnet18": (11_173_962, 1113),
     "resnet34": (21_282_122, 2321),
+    "resnet50": (23_528_522, None),  # torchvision's 25,557,032 with 1,000 classes
+    "resnet50_gem": (23_528_523, None),
     "preact_resnet18": (11_171_146, 1113),
     "wrn28_2": (1_467_610, 0),
     "wrn28_10": (36_479_194, 10_490),
@@ -58,6 +62,15 @@ def test_published_sizes(name):
     jaxpr = jax.make_jaxpr(lambda v, x: model.apply(v, x, train=False))(variables, image)
     if expected:
         assert contractions(jaxpr.jaxpr) / 1e6 == pytest.approx(expected, rel=0.01)
+
+
+def test_gem_is_the_power_mean():
+    x = np.random.default_rng(0).random((2, 3, 4, 5), np.float32)
+    for power in (1.0, 3.0, 5.5):
+        expected = np.mean(x.astype(float) ** power, axis=(1, 2)) ** (1 / power)
+        np.testing.assert_allclose(generalized_mean(jnp.array(x), power), expected, rtol=1e-5)
+    np.testing.assert_allclose(generalized_mean(jnp.array(x), 80.0), x.max((1, 2)), rtol=0.05)
+    assert np.isfinite(jax.grad(lambda p: generalized_mean(jnp.zeros((1, 2, 2, 1)), p).sum())(3.0))
 
 
 def plain_pool(x):

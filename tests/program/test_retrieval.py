@@ -217,3 +217,15 @@ def test_what_makes_no_sense_is_refused_in_one_line(changes, said):
     with pytest.raises(ValueError, match=said) as caught:
         build.build_run(config_of(**changes))
     assert "\n" not in str(caught.value)
+
+
+def test_the_mean_is_one_of_each_kind():
+    form = pair_units.form_of(loss="contrastive", units="pairs", margin=0.2, positives=1.5)
+    s = similarities()
+    losses, where, _ = found_by(pair_losses.contrastive, s, margin=0.2)
+    pairs = [(i, j) for i, j in itertools.product(range(7), range(7)) if i != j]
+    positive = [1 - s[i, j] for i, j in pairs if LABELS[i] == LABELS[j]]
+    negative = [s[i, j] - 0.2 for i, j in pairs if LABELS[i] != LABELS[j] and s[i, j] > 0.2]
+    found = form.mean(jnp.array(losses), jnp.array(where), batch_of())
+    assert found == pytest.approx(1.5 * np.mean(positive) + np.mean(negative), rel=1e-5)
+    assert form.mean(jnp.array(losses), jnp.zeros((8, 8), bool), batch_of()) == 0
