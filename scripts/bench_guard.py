@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import jaxlib
 import numpy as np
 
+from experiments import streams
 from experiments.tasks.base import At
 from experiments.training import evaluation
 from experiments.training.step import init_state
@@ -120,6 +121,7 @@ PROGRAMS: dict[str, Callable] = {
 
 
 def main() -> int:
+    streams.keep()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -12,11 +12,12 @@ import time
 
 import numpy as np
 
-from experiments import checks
+from experiments import checks, streams
 from experiments.tasks import ranking
 
 
 def main() -> None:
+    streams.keep()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--number", type=checks.natural, default=100_000)
     parser.add_argument("--queries", type=checks.natural, default=5_000)

@@ -5,7 +5,7 @@ import pathlib
 
 from experiments.data import sources
 from experiments.data.base import NotThere
-from experiments.data.pictures import Picture, picture
+from experiments.data.boxed import Picture, picture
 
 CLASSES = ("RBC", "WBC", "Platelets")
 PARTS = {"train": "train", "val": "validation", "test": "test"}

@@ -13,7 +13,7 @@ import numpy as np
 from experiments import checks, rng
 from experiments.data import bccd, detection_folder, detection_noise, detection_tfds
 from experiments.data.base import Examples, moments
-from experiments.data.pictures import NONE, Picture, check_boxes, in_pixels, read
+from experiments.data.boxed import NONE, Picture, check_boxes, in_pixels, read
 
 PARTS = ("train", "validation", "test")
 

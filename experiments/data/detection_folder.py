@@ -6,7 +6,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from experiments import checks
-from experiments.data.pictures import Picture, picture
+from experiments.data.boxed import Picture, picture
 
 Parts = dict[str, list[Picture]]
 LISTS = {"train": "train", "val": "validation", "test": "test"}  # of ImageSets/Main

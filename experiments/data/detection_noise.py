@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from experiments import checks, rng
-from experiments.data.pictures import NONE, UNKNOWN
+from experiments.data.boxed import NONE, UNKNOWN
 from superloss_jax import noise as library
 
 KINDS = ("symmetric_exclusive", "symmetric_inclusive", "given")

@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.data import sources
 from experiments.data.base import NotThere
-from experiments.data.pictures import Picture
+from experiments.data.boxed import Picture
 from experiments.progress import track
 
 # Of each data set the builders and splits that its parts are made of.

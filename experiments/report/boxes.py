@@ -6,7 +6,7 @@ import ml_collections
 import numpy as np
 
 from experiments import checks
-from experiments.data.pictures import UNKNOWN
+from experiments.data.boxed import UNKNOWN
 from experiments.pictures import Line2D
 from experiments.report.drawing import COLOURS, plt
 from experiments.runs import files, packed, samples, stored

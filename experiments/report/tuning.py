@@ -7,7 +7,6 @@ import numpy as np
 
 from experiments.report import runs
 from experiments.runs.selection import best_epoch
-from experiments.tasks.scores import ACCURACY
 
 
 def validation_score(run: runs.FinishedRun, epoch: str) -> float | None:
@@ -50,7 +49,7 @@ def choose(args) -> None:
     said += " in the last epoch" if args.epoch == "last" else " at its best epoch"
     said += ", the best in bold"
     count = found[0].results["config"].get("data", {}).get("validation", 0)
-    if score.key == ACCURACY.key and count:  # a share of so many
+    if score.unit == "%" and count:  # a share of so many
         means = [float(np.mean(values)) for of in groups.values() for values in of.values()]
         share = max(means, key=lambda mean: sign * mean) / 100
         error = 100 * math.sqrt(share * (1 - share) / count)

@@ -38,9 +38,11 @@ def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the config with dotted keys, without the keys in CARRIED_OUT.
 
-    A key that is newer than the config has its old behaviour.
+    A key that the run reads and that is newer than the config has its old behaviour.
     """
-    found = BEFORE | flattened(config)
+    found = flattened(config)
+    if found.get("task", BEFORE["task"]) in READS:
+        found = {key: value for key, value in BEFORE.items() if is_read(key, found)} | found
     return {key: value for key, value in found.items() if not is_carried_out(key)}
 
 

@@ -16,8 +16,8 @@ import numpy as np
 import optax
 
 from experiments.checks import choose, positive, within
+from experiments.data import boxed
 from experiments.data import detection as data
-from experiments.data import pictures
 from experiments.data.base import Examples
 from experiments.data.detection import Boxes, Detections
 from experiments.models import detector
@@ -255,7 +255,7 @@ def objects_of(weighs: str, number: int) -> Objects:
 
 def learnt(targets: Boxes):
     """Returns the classes of objects, below 0 for padding and what is not learnt."""
-    return np.where(targets.crowd, pictures.NONE, targets.label)
+    return np.where(targets.crowd, boxed.NONE, targets.label)
 
 
 def predicted(number: int, softmax: bool) -> Callable:
@@ -277,7 +277,7 @@ def is_clean(targets: Boxes, clean):
 
 def is_wrong(targets: Boxes, clean):
     """Returns a mask of the objects whose class is known to be wrong, or that do not exist."""
-    known = (targets.label >= 0) & ~targets.crowd & (clean != pictures.UNKNOWN)
+    known = (targets.label >= 0) & ~targets.crowd & (clean != boxed.UNKNOWN)
     return known & (targets.label != clean)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from configs import detection as defaults
 from experiments.data import detection as data
-from experiments.data.pictures import NONE
+from experiments.data.boxed import NONE
 from experiments.runs import files, identity
 from tests.program.test_main import main
 

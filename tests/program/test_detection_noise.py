@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from experiments.data import detection_noise
+from experiments.data.boxed import NONE, UNKNOWN
 from experiments.data.detection_noise import Flat
-from experiments.data.pictures import NONE, UNKNOWN
 from tests.program.test_detection_data import config_of
 
 

@@ -96,7 +96,7 @@ def test_with_averaged_weights_the_losses_are_those_of_the_current_ones(run):
     assert abs(expected.held_out - other.held_out) > 0.01
     chex.assert_trees_all_close(new.loss_state, expected, atol=1e-6)
     chex.assert_trees_all_equal(new._replace(loss_state=()), state._replace(loss_state=()))
-    np.testing.assert_allclose(evaluated["validation"][0, 0], averaged.sum(), rtol=1e-5)
+    np.testing.assert_allclose(evaluated["validation"].sums[0, 0], averaged.sum(), rtol=1e-5)
 
 
 def test_held_out_examples_of_several_batches_all_count(run, monkeypatch):
