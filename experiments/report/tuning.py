@@ -49,7 +49,9 @@ def choose(args) -> None:
     said += " in the last epoch" if args.epoch == "last" else " at its best epoch"
     said += ", the best in bold"
     count = found[0].results["config"].get("data", {}).get("validation", 0)
-    if score.unit == "%" and count:  # a share of so many
+    # What is no mean over examples, such as recall, has no score of the training examples.
+    is_share = score.unit == "%" and f"train_{score.key}" in runs.metrics(found[0])[0]
+    if is_share and count:
         means = [float(np.mean(values)) for of in groups.values() for values in of.values()]
         share = max(means, key=lambda mean: sign * mean) / 100
         error = 100 * math.sqrt(share * (1 - share) / count)

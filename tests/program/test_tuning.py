@@ -17,7 +17,10 @@ def write(root, validation, **changes):
     config.update_from_flattened_dict(changes)
     path = root / f"{len(list(root.glob('*'))):03}"
     path.mkdir(parents=True)
-    rows = [{"validation_accuracy": value / 100} for value in (1, validation, validation - 5)]
+    rows = [
+        {"validation_accuracy": value / 100, "train_accuracy": 1.0}
+        for value in (1, validation, validation - 5)
+    ]
     (path / files.METRICS).write_text("".join(files.line(row) for row in rows))
     files.write_json(path / files.RESULTS, {
         "config": config.to_dict(), "versions": {"jax": "1"}, "devices": 1, "platform": "cpu",
