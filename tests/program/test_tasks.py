@@ -1,8 +1,6 @@
 """A user's own task trains, resumes, runs in a sweep and makes a table, with just a Task."""
 
 import json
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -14,8 +12,10 @@ from experiments.tasks.scores import SCORES
 from experiments.training import build, devices, evaluation, loop, record
 from experiments.training import step as one_step
 from superloss_jax import closed_form
-from tests.program.running import train_one
-from tests.program.test_main import ROOT
+from tests.program.running import reported, train_one
+from tests.program.test_main import main
+
+__all__ = ["reported"]  # a fixture
 
 CONFIG = """
 import ml_collections
@@ -159,19 +159,13 @@ def test_what_the_task_does_not_have_is_said():
             build.build_run(config_of(**{"loss.method": method}))
 
 
-def test_it_sweeps_and_makes_a_table(tmp_path):
+def test_it_sweeps_and_makes_a_table(tmp_path, reported, capsys):
     (tmp_path / "toy.py").write_text(CONFIG)
 
-    def said(*words):
-        done = subprocess.run(
-            [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
     flags = (f"--config={tmp_path / 'toy.py'}", f"--workdir={tmp_path / 'runs'}")
-    assert "4 of 4 runs are done" in said("experiments.sweep", *flags)
-    table = said("experiments.report", "table", f"--workdir={tmp_path / 'runs'}")
+    done = main(*flags, program="sweep")
+    assert "4 of 4 runs are done" in done.stdout, done.stderr
+    table = reported("table", f"--workdir={tmp_path / 'runs'}")
     paths = sorted((tmp_path / "runs").glob(f"*/{files.RESULTS}"))
     results = [json.loads(path.read_text()) for path in paths]
     values = {
@@ -188,10 +182,8 @@ def test_it_sweeps_and_makes_a_table(tmp_path):
     assert "accuracy" not in table
     assert len(lines[f"| {best}"].split("**")[1].split(" ±")[0]) == 5  # 0.123
     for command in ("html", "choose", "figures"):
-        said("experiments.report", command, f"--workdir={tmp_path / 'runs'}")
-    said("experiments.report", "table", f"--workdir={tmp_path / 'runs'}", "--published")
-    listed = subprocess.run(
-        [sys.executable, "-m", "experiments.report", "suspects", f"--workdir={paths[0].parent}"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (listed.returncode, listed.stderr.count("\n")) == (2, 1)
+        reported(command, f"--workdir={tmp_path / 'runs'}")
+    reported("table", f"--workdir={tmp_path / 'runs'}", "--published")
+    with pytest.raises(SystemExit, match="2"):
+        reported("suspects", f"--workdir={paths[0].parent}")
+    assert capsys.readouterr().err.count("\n") == 1
