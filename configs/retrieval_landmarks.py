@@ -13,7 +13,7 @@ from configs import retrieval_cars196
 
 def get_config():
     config = retrieval_cars196.get_config()
-    config.data.name = "images"
+    config.data.name = "folder"
     config.model.name = "resnet50_gem"
     config.embedding.dim = 2048
     return config

@@ -74,7 +74,7 @@ def _cifar100(data_dir, **unused) -> Source:
     return Source(images, labels, whole.class_names, 50)
 
 
-def _images(path, side, **unused) -> Source:
+def _folder(path, side, **unused) -> Source:
     """A folder of images with folders `train` and `test`, in each one folder for each class."""
     return Source(*listed.folder(path, side))
 
@@ -88,7 +88,7 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "digits": _digits,
     "omniglot_small": _omniglot_small,
     "cifar100": _cifar100,
-    "images": _images,
+    "folder": _folder,
     "listed": _listed,
 }
 OPTIONS = ("path", "side", "train_list", "test_list")

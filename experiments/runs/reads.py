@@ -140,7 +140,7 @@ def weighs_pairs(config: Flat) -> bool:
     return units == ("pairs", "contrastive")
 
 
-of_files = when("data.name", "images", "listed")
+of_files = when("data.name", "folder", "listed")
 of_pairs = when("embedding.loss", "contrastive", "triplet")
 READS: dict[str, dict[str, Section]] = {  # further keys, by task
     "classification": CLASSES,
@@ -193,7 +193,7 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
             "name": always, "validation": always,
             **dict.fromkeys(("split_seed", "validation_labels"), has_validation),
             **dict.fromkeys(("path", "sha256"), of_files),
-            "side": when("data.name", "omniglot_small", "images", "listed"),
+            "side": when("data.name", "omniglot_small", "folder", "listed"),
             **dict.fromkeys(("train_list", "test_list"), when("data.name", "listed")),
         },
         "augment": dict.fromkeys(("pad", "flip"), always),

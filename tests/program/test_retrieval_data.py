@@ -30,7 +30,7 @@ def folder(tmp_path):
 
 
 def of_folder(folder, **more):
-    return {"data.name": "images", "data.path": str(folder), "data.side": 8,
+    return {"data.name": "folder", "data.path": str(folder), "data.side": 8,
             "noise.kind": "given", **more}  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def test_lists_that_cannot_be_used(folder, lines, said):
 
 @pytest.mark.parametrize(("changes", "said"), [
     ({"data.name": "omniglot"}, "did you mean omniglot_small"),
-    ({"data.name": "images"}, "expected a folder of images, got none"),
+    ({"data.name": "folder"}, "expected a folder of images, got none"),
     ({"data.name": "omniglot_small"}, "--data_dir: expected omniglot_small/"),
     ({"noise.kind": "permuted"}, "symmetric_exclusive, small_cluster, given"),
     ({"noise.kind": "small_cluster", "noise.rate": 0.9}, "fewer than 2 classes"),
