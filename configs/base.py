@@ -30,11 +30,14 @@ def get_config():
         "split_seed": 0,  # which examples are held out; of digits, for the test, too
         "validation": 0,  # number of training examples to hold out
         "validation_share": 0.0,  # or the share of each class
+        "folds": 0,  # or one of so many equal parts, by class
+        "fold": 0,  # which of them
         "validation_labels": "noisy",  # or clean
         "imbalance": 1.0,  # size of the first class over size of the last
         "imbalance_exact": False,  # exact sizes of the classes, instead of expected ones
         "labelled": 0,  # labels of the training set that stay, as many of each class; 0: all
         "labelled_seed": 0,  # which labels stay
+        "corrections": config_dict.placeholder(str),  # a CSV file of labels to use instead
         "exclude": config_dict.placeholder(str),  # directory of a finished run: its most suspect
         # examples are left out
         "exclude_rate": 0.0,  # share of the training examples that `exclude` leaves out

@@ -83,6 +83,7 @@ def run(stack: contextlib.ExitStack) -> list:
     import jax
     import numpy as np
 
+    from experiments.data.asked import check_labels
     from experiments.models import cpu
     from experiments.runs import files, identity, lock
     from experiments.training import build, devices, loop, seeds
@@ -110,21 +111,6 @@ def run(stack: contextlib.ExitStack) -> list:
     if CONFIG.value.vmap_seeds > 1:
         return [(seeds.train_seeds(*member, signal), path / files.RESULTS)]
     return [(loop.train([member], signal)[0], path / files.RESULTS)]
-
-
-def check_labels(config, overridden: dict) -> None:
-    """Raises ValueError if wrong labels would be added to a user's own ones without being asked."""
-    from experiments.data.sources import OWN
-
-    asked = {"noise.kind", "noise.rate"} & overridden.keys()
-    if "data.name" not in overridden or config.data.name not in OWN or asked:
-        return
-    if config.noise.kind != "given" and config.noise.rate:
-        said = f"this config would make {config.noise.rate:.0%} of your labels wrong"
-        raise ValueError(
-            f"config.noise.kind: {said}: add --config.noise.kind=given, or"
-            f" --config.noise.kind={config.noise.kind} if you want that"
-        )
 
 
 def finished() -> list:

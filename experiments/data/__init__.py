@@ -3,6 +3,7 @@
 from typing import Any
 
 from experiments.data.base import Dataset, Examples, is_wrong, wrong
+from experiments.data.corrections import corrected
 from experiments.data.labels import (
     check_noise,
     corrupt,
@@ -15,9 +16,9 @@ from experiments.data.labels import (
 from experiments.data.sources import DATASETS, load
 
 __all__ = [
-    "DATASETS", "Dataset", "Examples", "build", "check_noise", "corrupt", "described", "hide",
-    "is_wrong", "labelled", "labels_sha256", "load", "noise_matrix", "realised_rate", "split",
-    "wrong",
+    "DATASETS", "Dataset", "Examples", "build", "check_noise", "corrected", "corrupt", "described",
+    "hide", "is_wrong", "labelled", "labels_sha256", "load", "noise_matrix", "realised_rate",
+    "split", "wrong",
 ]  # fmt: skip
 
 
@@ -34,17 +35,22 @@ def build(config, noise, data_dir: str | None = None) -> Dataset:
     if config.name == "digits":  # has no official test set, so the split depends on a seed
         source["split_seed"] = config.split_seed
     dataset = corrupt(load(config.name, **source, data_dir=data_dir), **wanted)
+    if config.get("corrections"):
+        dataset = corrected(dataset, config.corrections)
     dataset = dataset._replace(labels_sha256=labels_sha256(dataset))
-    share = config.get("validation_share", 0.0)
-    if config.validation or share or config.imbalance != 1:
+    share, folds = config.get("validation_share", 0.0), config.get("folds", 0)
+    held_out = config.validation or share or folds
+    if held_out or config.imbalance != 1:
         dataset = split(
             dataset,
             config.split_seed,
             config.validation,
-            validation_labels=config.validation_labels if config.validation or share else "noisy",
+            validation_labels=config.validation_labels if held_out else "noisy",
             imbalance=config.imbalance,
             imbalance_exact=config.imbalance != 1 and config.imbalance_exact,
             share=share,
+            folds=folds,
+            fold=config.fold if folds else 0,
         )
     if not config.get("labelled", 0):
         return dataset

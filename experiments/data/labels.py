@@ -121,10 +121,13 @@ def split(
     imbalance: float,
     imbalance_exact: bool,
     share: float = 0.0,
+    folds: int = 0,
+    fold: int = 0,
 ) -> Dataset:
     """Holds out `validation` random training examples, then makes the rest class-imbalanced.
 
-    Or it holds out this `share` of them, by class: of each class at least one, and not all.
+    Or it holds out this `share` of them, by class: of each class at least one, and not all. Or one
+    of so many `folds`, which have as many of each class, or one more.
 
     A training example of class i out of C is kept with probability imbalance^(-i / (C - 1)). With
     `imbalance_exact`, exactly that share of the class is kept. Validation and test examples are
@@ -136,12 +139,14 @@ def split(
     checks.within("config.data.imbalance", imbalance, 1, 1e6)
     checks.choose("config.data.validation_labels", validation_labels, {"noisy": 0, "clean": 0})
     drawn = np.asarray(rng.bits(rng.key_for(split_seed, rng.VALIDATION), train.targets.shape))
+    _check_one(validation=validation, validation_share=share, folds=folds)
     if share:
         checks.within("config.data.validation_share", share, 0, 0.9)
-        if validation:
-            said = f"expected 0 beside config.data.validation={validation}, got {share}"
-            raise ValueError(f"config.data.validation_share: {said}")
         is_held_out = _share_of_each(train.targets, drawn, share)
+    elif folds:
+        checks.integer("config.data.folds", folds, 2, min(100, len(train.targets)))
+        checks.integer("config.data.fold", fold, 0, folds - 1)
+        is_held_out = _folds(train.targets, drawn, folds) == fold
     else:
         is_held_out = np.argsort(np.argsort(drawn, kind="stable")) < validation
     held_out = train.rows(np.flatnonzero(is_held_out))
@@ -165,6 +170,21 @@ def _share_of_each(labels: np.ndarray, drawn: np.ndarray, share: float) -> np.nd
         number = min(max(1, round(share * len(members))), len(members) - 1)
         chosen[members[np.argsort(drawn[members], kind="stable")[:number]]] = True
     return chosen
+
+
+def _check_one(**given) -> None:
+    """Raises ValueError if examples are to be held out in two ways."""
+    asked = [f"config.data.{name}={value}" for name, value in given.items() if value]
+    if len(asked) > 1:
+        raise ValueError(f"{asked[0]}: expected 0 beside {asked[1]}")
+
+
+def _folds(labels: np.ndarray, drawn: np.ndarray, number: int) -> np.ndarray:
+    """Returns the fold of each example; one class goes on where the one before has ended."""
+    order = np.lexsort((drawn, labels))
+    found = np.empty(len(labels), np.int64)
+    found[order] = np.arange(len(labels)) % number
+    return found
 
 
 def _thin_out(train: Examples, seed: int, num_classes: int, ratio: float, exact: bool) -> Examples:

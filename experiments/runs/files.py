@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from experiments import cache, checks
-from experiments.runs import identity
+from experiments.runs import identity, reads
 from experiments.runs.reading import json_object
 from experiments.runs.reading import read_rows as read_rows
 from experiments.runs.reading import whole_rows as whole_rows
@@ -20,6 +20,7 @@ from experiments.runs.reading import whole_rows as whole_rows
 CONFIG, METRICS, TIMING, RESULTS = "config.json", "metrics.jsonl", "timing.jsonl", "results.json"
 SAMPLES = "samples.npz"
 TEST = "test.npz"  # what a task keeps of the test set after an epoch
+HELD_OUT = "held_out.npz"  # what it keeps of the validation split after its best epoch
 LOSSES = "losses.csv"  # quantiles of each example's losses, from `report figures`
 FAILED = "FAILED.json"
 AT_ONCE = "at_once.json"  # the runs that were started together, including this one
@@ -69,6 +70,8 @@ def note_content(config) -> None:
             named["sha256"] = checks.path("config.data.train_list", data.train_list)
         if data.get("exclude"):  # the samples of another run, which may be trained anew
             named["exclude_sha256"] = checks.path("config.data.exclude", data.exclude) / SAMPLES
+        if data.get("corrections"):
+            named["corrections_sha256"] = checks.path("config.data.corrections", data.corrections)
     for key, path in named.items():
         with contextlib.suppress(OSError), config.unlocked():
             data[key] = _content(path, path.stat().st_size, path.stat().st_mtime_ns)
@@ -199,7 +202,7 @@ def _is_of(path: pathlib.Path, config: dict) -> bool:
 def is_same(before: dict, now: dict) -> bool:
     """Whether two configs mean one run; the hash of a file that is gone cannot differ."""
     old, new = _fixed(before), _fixed(identity.plain(now))
-    gone = {"data.sha256", "data.test_sha256", "data.exclude_sha256"} - {*new}
+    gone = {*reads.HASHES} - {*new}
     return {key: value for key, value in old.items() if key not in gone} == new
 
 

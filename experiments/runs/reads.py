@@ -28,7 +28,8 @@ def has_validation(config: Flat) -> bool:
 
 
 def is_validated(config: Flat) -> bool:
-    return has_validation(config) or bool(config.get("data.validation_share"))
+    named = ("data.validation", "data.validation_share", "data.folds")
+    return any(config.get(name) for name in named)
 
 
 def is_split(config: Flat) -> bool:
@@ -117,6 +118,8 @@ CLASSES: dict[str, Section] = {
         "name": always, "path": always, "sha256": always, "variant": always,
         "validation": always, "imbalance": always, "split_seed": is_split,
         "validation_share": always, "validation_labels": is_validated,
+        "folds": always, "fold": lambda config: bool(config.get("data.folds")),
+        "corrections": always, "corrections_sha256": always,
         "side": when("data.name", "folder"), "damaged": when("data.name", "folder"),
         "imbalance_exact": lambda config: config.get("data.imbalance", 1) != 1,
         "labelled": always, "labelled_seed": lambda config: bool(config.get("data.labelled")),
@@ -221,14 +224,19 @@ CARRIED_OUT = (
 # Keys that are newer than some results, with the value that gives the old behaviour.
 BEFORE: dict[str, Any] = {
     "task": "classification", "average.decay": 0.0, "data.labelled": 0,
-    "data.validation_share": 0.0, "loss.normalise_weights": False,
+    "data.validation_share": 0.0, "data.folds": 0, "data.corrections": None,
+    "loss.normalise_weights": False,
     "embedding.positives": 1.0,
     "loss.remembered_superloss.memory": "held_out",
 }  # fmt: skip
 
+# Of what else a run reads: `files.note_content` adds them to a config.
+HASHES = (
+    "data.sha256", "data.test_sha256", "data.exclude_sha256", "data.corrections_sha256",
+)  # fmt: skip
+
 # Keys that a user's own config may lack: what reads them has a value for that.
 OPTIONAL = (
-    *BEFORE, "data.exclude", "data.exclude_rate", "data.exclude_sha256", "data.sha256",
-    "data.test_sha256",
-    "data.device_budget_mb", "data.labelled_seed", "data.side", "data.damaged", "model.bn_groups",
+    *BEFORE, *HASHES, "data.exclude", "data.exclude_rate", "data.device_budget_mb",
+    "data.labelled_seed", "data.side", "data.damaged", "data.fold", "model.bn_groups",
 )  # fmt: skip

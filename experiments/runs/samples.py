@@ -203,12 +203,21 @@ def read_samples(path: pathlib.Path) -> Samples:
     Raises:
       ValueError: if the file is damaged.
     """
-    with open(path / files.SAMPLES, "rb") as file:  # NumPy would leave a damaged file open
-        try:
-            with np.load(file, allow_pickle=False) as rows:
-                found = {name: rows[name] for name in rows.files}
-        except Exception as error:  # zipfile, zlib and NumPy raise many types
-            raise ValueError(f"{path / files.SAMPLES} is torn: {error}") from None
+    found = read_arrays(path / files.SAMPLES)
     if "wrong" not in found:
         raise ValueError(f"{path / files.SAMPLES} is of an older version, which cannot be read")
     return found
+
+
+def read_arrays(path: pathlib.Path) -> Samples:
+    """Reads an npz file of a run.
+
+    Raises:
+      ValueError: if it is damaged.
+    """
+    with open(path, "rb") as file:  # NumPy would leave a damaged file open
+        try:
+            with np.load(file, allow_pickle=False) as rows:
+                return {name: rows[name] for name in rows.files}
+        except Exception as error:  # zipfile, zlib and NumPy raise many types
+            raise ValueError(f"{path} is torn: {error}") from None

@@ -23,9 +23,8 @@ from experiments.sweep.pool import (
     TO_DO,
     Pool,
     command,
-    has_tpu,
     in_groups,
-    visible_gpus,
+    places,
 )
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the runs' directories.", required=True)
@@ -52,7 +51,7 @@ def asked_for(root: pathlib.Path) -> tuple[list[Point], slurm_options.Options]:
       ValueError: if it means nothing.
     """
     checks.choose("--backend", BACKEND.value, dict.fromkeys(("local", "slurm", "print")))
-    checks.within("--workers", WORKERS.value, 0, 1000)
+    checks.within("--workers", WORKERS.value, 0, 1000)  # of Slurm, too
     checks.within("--seeds_at_once", AT_ONCE.value, 1, 1000)
     options = slurm_options.parse(SLURM.value)
     if SLURM.value and BACKEND.value != "slurm":
@@ -63,19 +62,10 @@ def asked_for(root: pathlib.Path) -> tuple[list[Point], slurm_options.Options]:
 
 
 def places_here() -> tuple[list[str], int]:
-    """The GPUs that runs may have, and how many runs go at a time.
-
-    Raises:
-      ValueError: if more are asked for than there are GPUs or TPUs.
-    """
-    gpus = visible_gpus() if BACKEND.value != "slurm" else []  # others than where it is submitted
-    places = len(gpus) or int(BACKEND.value != "slurm" and has_tpu())
-    number = WORKERS.value or places or len(os.sched_getaffinity(0))
-    if places and number > places:
-        said = f"one a GPU, {places}" if gpus else "1: it has the whole TPU"
-        text = f"expected at most {said}, got {number}; JAX_PLATFORMS=cpu: on cores"
-        raise ValueError(f"--workers: {text}")
-    return gpus, number
+    """The GPUs that runs may have, and how many runs go at a time: see `pool.places`."""
+    if BACKEND.value == "slurm":  # other GPUs than where it is submitted
+        return [], WORKERS.value or len(os.sched_getaffinity(0))
+    return places(WORKERS.value)
 
 
 def print_commands(points: list[Point], states: dict[int, str]) -> None:

@@ -42,11 +42,23 @@ def expand(
         raise ValueError(f"--config: sweep() of {file}: {error!r}") from error
     if swept is None:
         raise ValueError(f"--config: {file} has no sweep()")
+    meant = [own for own in swept if all(own.get(k, v) == v for k, v in given.items())]
+    if not meant:
+        why = f"no point of {file} has {given}" if given else f"sweep() of {file} yields nothing"
+        raise ValueError(f"--config: {why}")
+    if left_out := len(swept) - len(meant):
+        console.print(f"sweep    without {left_out} points of other values than the command line's")
+    return points_of(meant, file, config, given, root, data_dir)
+
+
+def points_of(
+    meant: list[dict], file: str, config, given: dict[str, Any], root: pathlib.Path, data_dir
+) -> list[Point]:
+    """The points of these values by dotted key, each once."""
     points: dict[str, Point] = {}
     owns: dict[str, dict] = {}
     default = identity.settings(config.to_dict())
     there = [*root.glob("*-*")]
-    meant = [own for own in swept if all(own.get(k, v) == v for k, v in given.items())]
     for own in meant:
         full = config.copy_and_resolve_references()
         try:
@@ -72,11 +84,6 @@ def expand(
         words += [f"--config.{k}={v}" for k, v in (given | own).items() if v is not None]
         words += [f"--workdir={path}", *([f"--data_dir={data_dir}"] if data_dir else [])]
         points.setdefault(sha256, Point(path, sha256, words, *without_seeds(full)))  # once
-    if not points:
-        why = f"no point of {file} has {given}" if given else f"sweep() of {file} yields nothing"
-        raise ValueError(f"--config: {why}")
-    if left_out := len(swept) - len(meant):
-        console.print(f"sweep    without {left_out} points of other values than the command line's")
     named = names_of([*owns.values()])
     return [one._replace(label=name) for one, name in zip(points.values(), named, strict=True)]
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
 
-from experiments import cache
+from experiments import cache, checks
 from experiments.runs import files, stored
 from experiments.runs.lock import LOCK, taken
 from experiments.sweep.points import Point
@@ -218,6 +218,23 @@ class Pool:
         for process in [*self.running]:
             with contextlib.suppress(ProcessLookupError):
                 process.kill() if again else process.terminate()
+
+
+def places(workers: int) -> tuple[list[str], int]:
+    """The GPUs that runs on this machine may have, and how many runs go at a time.
+
+    Raises:
+      ValueError: if `workers` are more than there are GPUs or TPUs.
+    """
+    checks.within("--workers", workers, 0, 1000)
+    gpus = visible_gpus()
+    there = len(gpus) or int(has_tpu())
+    number = workers or there or len(os.sched_getaffinity(0))
+    if there and number > there:
+        said = f"one a GPU, {there}" if gpus else "1: it has the whole TPU"
+        text = f"expected at most {said}, got {number}; JAX_PLATFORMS=cpu: on cores"
+        raise ValueError(f"--workers: {text}")
+    return gpus, number
 
 
 DEVICES = pathlib.Path("/dev")

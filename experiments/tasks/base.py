@@ -77,8 +77,10 @@ class Evaluation(NamedTuple):
     # On the device, (outputs, batch) -> a tree of arrays whose first axis is the batch.
     collect: Callable[[Any, Batch], Any]
     # On the host, (what was collected of all examples in order, the split) -> the numbers, and
-    # arrays that a run keeps in test.npz, of the test set after its newest epoch.
+    # arrays that a run keeps of the split `kept`: of "test", in test.npz, those of its newest
+    # epoch; of "validation", in held_out.npz, those of the epoch that is best on it.
     measure: Callable[[Any, Examples], tuple[dict[str, float], dict[str, np.ndarray]]]
+    kept: str = "test"
 
 
 def gathered(examples: Examples, rows, at: At | None) -> Batch:

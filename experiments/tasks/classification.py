@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -10,7 +11,7 @@ from experiments import data
 from experiments.data import Dataset, Examples
 from experiments.models import inits, networks, sides
 from experiments.tasks import images
-from experiments.tasks.base import At, Batch, Problem, Recorded, Task, Units
+from experiments.tasks.base import At, Batch, Evaluation, Problem, Recorded, Task, Units
 from experiments.tasks.scores import SCORES
 
 
@@ -55,6 +56,7 @@ def build(config, dataset: Dataset) -> Problem:
         records={"predicted": Recorded(np.int32(-1), predicted)},
         rows_are_examples=not augment.mixup,
         stored=lambda examples: images.padded(examples, augment),
+        evaluate=HELD_OUT if config.data.get("folds") else None,
         examine=memorised,
         extra=() if augment.mixup else ("logits", "labels", "index"),
         num_classes=classes,
@@ -92,6 +94,15 @@ def is_right(logits, batch: Batch):
 
 def predicted(logits, batch: Batch):
     return logits.argmax(-1).astype(jnp.int32)
+
+
+# For `experiments.clean`, of a fold that the model has not seen.
+HELD_OUT = Evaluation(
+    names=(),
+    collect=lambda logits, batch: jax.nn.softmax(logits.astype(jnp.float32)),
+    measure=lambda found, split: ({}, {"index": split.index, "probabilities": found}),
+    kept="validation",
+)
 
 
 def is_clean(labels, clean_labels):

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.runs import files, identity, lock, samples
 from experiments.runs.samples import Samples
-from experiments.runs.selection import selected_scores
+from experiments.runs.selection import best_epoch, selected_scores
 from experiments.tasks.base import UNKNOWN
 from experiments.training.build import Member, Run
 from experiments.training.evaluation import Evaluated
@@ -74,7 +74,7 @@ def epoch_row(run: Run, epoch: int, sums, evaluated, loss_state, rows: Samples) 
 
 
 def measured(run: Run, evaluated: dict[str, Evaluated]) -> tuple[dict[str, float], Samples]:
-    """Returns what the task measures of whole splits, by column, and what it keeps of the test."""
+    """Returns what the task measures of whole splits, by column, and what it keeps of one."""
     columns: dict[str, float] = {}
     kept: Samples = {}
     if (whole := run.problem.evaluate) is None:
@@ -87,7 +87,7 @@ def measured(run: Run, evaluated: dict[str, Evaluated]) -> tuple[dict[str, float
         ]
         for name in whole.names:
             columns[f"{part}_{name}"] = float(np.mean([numbers[name] for numbers, _ in found]))
-        kept = found[0][1] if part == "test" else kept
+        kept = found[0][1] if part == whole.kept else kept
     return columns, kept
 
 
@@ -143,12 +143,24 @@ def write_row(member: Member, epoch: int, sums, seen, loss_state, evaluated) -> 
     known = samples_of(run, seen, loss_state)
     columns, kept = measured(run, evaluated)
     row = epoch_row(run, epoch, sums, evaluated, loss_state, known) | columns
-    if kept:
-        samples.write(path, kept, files.TEST)
+    if run.problem.evaluate and kept:
+        keep(member, row, kept, run.problem.evaluate.kept)
     if config.report.losses:
         samples.write_losses(path, epoch, known)
     files.append_row(path / files.METRICS, row)
     return row
+
+
+def keep(member: Member, row: dict, kept: Samples, split: str) -> None:
+    """Writes what a run keeps of a split: of the newest epoch, or of the best one on validation."""
+    _, run, path = member
+    if split == "test":
+        samples.write(path, kept, files.TEST)
+        return
+    earlier = [*files.read_rows(path / files.METRICS), row]
+    scores = [one[f"validation_{run.score.key}"] for one in earlier]
+    if best_epoch(scores, run.score) == len(scores) - 1:
+        samples.write(path, kept, files.HELD_OUT)
 
 
 def finish(member: Member, rows: list[dict], state: TrainState) -> dict:

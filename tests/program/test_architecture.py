@@ -9,7 +9,8 @@ from tests.program.test_main import ROOT
 
 # From top to bottom, as in docs/architecture.md: a package imports only from packages below it.
 ROOMS = (
-    "experiments.quickstart", "experiments.figures", "experiments.main", "experiments.sweep",
+    "experiments.quickstart", "experiments.figures", "experiments.clean", "experiments.main",
+    "experiments.sweep",
     "experiments.report", "experiments.training", "experiments.runs", "experiments.tasks",
     "experiments.models", "experiments.data", "experiments.flags", "experiments.usage",
     "experiments.keys", "experiments.cache", "experiments.progress", "experiments.pictures",

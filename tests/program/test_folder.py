@@ -8,7 +8,7 @@ from PIL import Image
 
 from configs import cifar10, own
 from experiments import data, main
-from experiments.data import folder
+from experiments.data import asked, folder
 from experiments.models import networks, sides
 from experiments.runs import files
 from experiments.tasks import classification
@@ -113,7 +113,7 @@ def test_a_share_of_each_class_is_held_out(tmp_path):
     np.testing.assert_array_equal(np.bincount(found.validation.targets), [4, 1])
     np.testing.assert_array_equal(np.bincount(found.train.targets), [36, 3, 1])
     assert not {*found.train.index.tolist()} & {*found.validation.index.tolist()}
-    with pytest.raises(ValueError, match=r"validation_share: expected 0 beside .*=3, got 0\.1"):
+    with pytest.raises(ValueError, match=r"validation=3: expected 0 beside .*_share=0\.1"):
         loaded(tmp_path, validation=3)
 
 
@@ -203,10 +203,10 @@ def test_from_a_folder_to_its_suspects(tmp_path, reported):
 def test_own_labels_get_no_wrong_ones_unasked():
     config = cifar10.get_config()
     config.data.name = "folder"
-    asked = {"data.name": "folder"}
+    given = {"data.name": "folder"}
     with pytest.raises(ValueError, match=r"would make 40% of your labels wrong: add .*=given"):
-        main.check_labels(config, asked)
-    main.check_labels(config, asked | {"noise.rate": 0.4})
-    main.check_labels(config, {})  # a config of one's own that says so
+        asked.check_labels(config, given)
+    asked.check_labels(config, given | {"noise.rate": 0.4})
+    asked.check_labels(config, {})  # a config of one's own that says so
     config.noise.kind = "given"
-    main.check_labels(config, asked)
+    asked.check_labels(config, given)

@@ -1,0 +1,1 @@
+"""Finds wrong labels with models that have not seen them: `python -m experiments.clean`."""

@@ -1,0 +1,96 @@
+"""The files that are left: the suspects, corrected labels, probabilities, the noise matrix."""
+
+import csv
+import io
+import json
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from experiments.clean import confident, page, scores
+from experiments.clean.folds import OutOfFold
+from experiments.clean.scores import Found
+from experiments.data import Dataset
+from experiments.runs import files, identity
+
+SUSPECTS, LABELS, MATRIX = "suspects.csv", "labels_cleaned.csv", "noise_matrix.csv"
+PROBABILITIES, GIVEN, SUMMARY, PAGE = "pred_probs.npy", "labels.npy", "clean.json", "page.html"
+
+
+def write(
+    root: pathlib.Path, dataset: Dataset, out: OutOfFold, one: Found, shown: int, command: str
+) -> dict:
+    """Writes all files and returns the summary, which comes last.
+
+    The page shows so many suspects, and the command that trains with what a person decides there.
+    """
+    wrong = scores.known_wrong(out)
+    names = dataset.class_names
+    files.replace(root / PROBABILITIES, array(out.probabilities.astype(np.float32)))
+    files.replace(root / GIVEN, array(out.labels))
+    matrix = confident.noise_matrix(out.labels, out.probabilities)
+    rows = ([name, *(f"{p:.6g}" for p in row)] for name, row in zip(names, matrix, strict=True))
+    files.replace(root / MATRIX, table(["true, given:", *names], rows))
+    files.replace(root / SUSPECTS, table(*suspects(dataset, out, one, wrong)))
+    files.replace(root / LABELS, table(*cleaned(dataset, out, one)))
+    files.replace(root / PAGE, page.page(dataset, out, one, shown, command).encode())
+    summary: dict[str, Any] = {
+        "examples": len(out.labels),
+        "seem_wrong": one.number_wrong,
+        "suspected": int(one.suspected.sum()),
+    }
+    if wrong is not None:
+        hits = int((wrong & one.suspected).sum())
+        summary |= {
+            "wrong": int(wrong.sum()),
+            "precision": hits / max(int(one.suspected.sum()), 1),
+            "recall": hits / int(wrong.sum()),
+            "scores": scores.measured(one, wrong),
+        }
+    files.write_json(root / SUMMARY, identity.plain(json.loads(json.dumps(summary, default=float))))
+    return summary
+
+
+def suspects(dataset: Dataset, out: OutOfFold, one: Found, wrong):
+    """Every example with a label, the most suspect first."""
+    names, paths = dataset.class_names, dataset.files
+    head = ["rank", "index", *["path"] * bool(paths), "given", "suggested", "suspected"]
+    head += [*one.scores, *["wrong"] * (wrong is not None)]
+    rows = (
+        [
+            rank, out.index[i], *([paths[out.index[i]]] if paths else []), names[out.labels[i]],
+            names[one.suggested[i]], int(one.suspected[i]),
+            *(f"{score[i]:.6g}" for score in one.scores.values()),
+            *([int(wrong[i])] if wrong is not None else []),
+        ]
+        for rank, i in enumerate(one.order, start=1)
+    )  # fmt: skip
+    return head, rows
+
+
+def cleaned(dataset: Dataset, out: OutOfFold, one: Found):
+    """Every example, the suspects with the label that is suggested: for `data.corrections`."""
+    names, paths = dataset.class_names, dataset.files
+    labels = np.where(one.suspected, one.suggested, out.labels)
+    head = ["index", *["path"] * bool(paths), "given", "label"]
+    rows = (
+        [at, *([paths[at]] if paths else []), names[given], names[label]]
+        for at, given, label in zip(out.index, out.labels, labels, strict=True)
+    )
+    return head, rows
+
+
+def table(head: list[str], rows: Iterable[list]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def array(values: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, values)
+    return content.getvalue()
