@@ -38,6 +38,7 @@ def get_config():
         "labelled": 0,  # labels of the training set that stay, as many of each class; 0: all
         "labelled_seed": 0,  # which labels stay
         "corrections": config_dict.placeholder(str),  # a CSV file of labels to use instead
+        "noise_matrix": config_dict.placeholder(str),  # a CSV file, for forward_correction
         "exclude": config_dict.placeholder(str),  # directory of a finished run: its most suspect
         # examples are left out
         "exclude_rate": 0.0,  # share of the training examples that `exclude` leaves out

@@ -13,12 +13,13 @@ from experiments.data.labels import (
     realised_rate,
     split,
 )
+from experiments.data.matrix_file import read as read_matrix
 from experiments.data.sources import DATASETS, load
 
 __all__ = [
     "DATASETS", "Dataset", "Examples", "build", "check_noise", "corrected", "corrupt", "described",
-    "hide", "is_wrong", "labelled", "labels_sha256", "load", "noise_matrix", "realised_rate",
-    "split", "wrong",
+    "hide", "is_wrong", "labelled", "labels_sha256", "load", "noise_matrix", "read_matrix",
+    "realised_rate", "split", "wrong",
 ]  # fmt: skip
 
 

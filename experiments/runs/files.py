@@ -64,14 +64,14 @@ def note_content(config) -> None:
             place = checks.path("config.data.path", data.path)
             in_voc = data.get("name") == "voc_folder"  # its images change nothing if these do not
             named["sha256"] = place / "Annotations" if in_voc else place
-        if named and data.get("test_path"):
-            named["test_sha256"] = checks.path("config.data.test_path", data.test_path)
         if data.get("name") == "listed" and data.get("train_list"):
             named["sha256"] = checks.path("config.data.train_list", data.train_list)
         if data.get("exclude"):  # the samples of another run, which may be trained anew
             named["exclude_sha256"] = checks.path("config.data.exclude", data.exclude) / SAMPLES
-        if data.get("corrections"):
-            named["corrections_sha256"] = checks.path("config.data.corrections", data.corrections)
+        for key in ("test_path", "corrections", "noise_matrix"):
+            if data.get(key):
+                name = f"{key.removesuffix('_path')}_sha256"
+                named[name] = checks.path(f"config.data.{key}", data[key])
     for key, path in named.items():
         with contextlib.suppress(OSError), config.unlocked():
             data[key] = _content(path, path.stat().st_size, path.stat().st_mtime_ns)

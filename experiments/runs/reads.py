@@ -61,6 +61,13 @@ of_superloss = when("loss.method", "superloss", "trend_superloss")
 remembers = when("loss.method", "remembered_superloss")
 
 
+def corrects(config: Flat) -> bool:
+    """Whether a noise matrix is needed that no drawn noise has."""
+    methods = {config.get("loss.method"), config.get("loss.base")}
+    need = not methods.isdisjoint({"forward_correction", "backward_correction"})
+    return need and not is_drawn_noise(config)
+
+
 def with_lam(config: Flat) -> bool:
     return of_superloss(config) or remembers(config)
 
@@ -119,7 +126,8 @@ CLASSES: dict[str, Section] = {
         "validation": always, "imbalance": always, "split_seed": is_split,
         "validation_share": always, "validation_labels": is_validated,
         "folds": always, "fold": lambda config: bool(config.get("data.folds")),
-        "corrections": always, "corrections_sha256": always,
+        **dict.fromkeys(("corrections", "corrections_sha256"), always),
+        **dict.fromkeys(("noise_matrix", "noise_matrix_sha256"), corrects),
         "side": when("data.name", "folder"), "damaged": when("data.name", "folder"),
         "imbalance_exact": lambda config: config.get("data.imbalance", 1) != 1,
         "labelled": always, "labelled_seed": lambda config: bool(config.get("data.labelled")),
@@ -225,6 +233,7 @@ CARRIED_OUT = (
 BEFORE: dict[str, Any] = {
     "task": "classification", "average.decay": 0.0, "data.labelled": 0,
     "data.validation_share": 0.0, "data.folds": 0, "data.corrections": None,
+    "data.noise_matrix": None,
     "loss.normalise_weights": False,
     "embedding.positives": 1.0,
     "loss.remembered_superloss.memory": "held_out",
@@ -233,6 +242,7 @@ BEFORE: dict[str, Any] = {
 # Of what else a run reads: `files.note_content` adds them to a config.
 HASHES = (
     "data.sha256", "data.test_sha256", "data.exclude_sha256", "data.corrections_sha256",
+    "data.noise_matrix_sha256",
 )  # fmt: skip
 
 # Keys that a user's own config may lack: what reads them has a value for that.

@@ -43,6 +43,8 @@ def build(config, dataset: Dataset) -> Problem:
         return Batch(inputs, labels[rows], clean_labels[rows], index[rows], rows >= 0, mixture)
 
     def noise_matrix() -> np.ndarray:
+        if config.noise.kind == "given" and config.data.get("noise_matrix"):
+            return data.read_matrix(config.data.noise_matrix, dataset.class_names)
         rate = config.noise.get("rate", 0.0)  # given noise has none
         return data.noise_matrix(config.data.name, config.noise.kind, rate, classes)
 

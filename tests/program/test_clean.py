@@ -185,3 +185,28 @@ def test_from_the_command_line(tmp_path):
         done = main(*given, *more, program="clean")
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert message in done.stderr
+
+
+def test_an_estimated_noise_matrix_is_what_forward_correction_uses(tmp_path):
+    config = digits.get_config()
+    config.loss.method, config.noise.kind = "forward_correction", "given"
+    with pytest.raises(ValueError, match="given noise has no known transition matrix"):
+        build.build_run(config)
+    names = [str(i) for i in range(10)]
+    wanted = np.full((10, 10), 0.05) + 0.5 * np.eye(10)
+    lines = [["", *names], *([name, *row] for name, row in zip(names, wanted, strict=True))]
+    file = tmp_path / "noise_matrix.csv"
+    file.write_bytes(written.table(*(lines[0], lines[1:])))
+    config.data.noise_matrix = str(file)
+    files.note_content(config)
+    run = build.build_run(config)
+    np.testing.assert_allclose(run.problem.noise_matrix(), wanted)
+    for broken, message in (
+        (lines[1:], "expected rows and columns of the classes 0, 1"),
+        ([lines[0], *([*row[:-1], 0.2] for row in lines[1:])], "probabilities that sum to 1"),
+        ([lines[0], ["0", "x"]], "expected rows of numbers: could not convert"),
+        ([], "expected rows and columns"),
+    ):
+        file.write_bytes(written.table([], broken)[1:])
+        with pytest.raises(ValueError, match=rf"noise_matrix: .*{message}"):
+            run.problem.noise_matrix()
