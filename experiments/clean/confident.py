@@ -58,13 +58,16 @@ def noise_matrix(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return np.where(total > 0, of_true / np.where(total > 0, total, 1), np.eye(len(of_true)))
 
 
+TINY = 1e-30  # below any probability of float32's softmax but 0
+
+
 def margins(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """The largest probability of another class, minus that of the given label; (N,).
+    """The logarithm of how much more probable the best other class is than the given label; (N,).
 
     Above 0 another class is predicted: the larger, the more suspect.
     """
     rows = np.arange(len(labels))
-    others = probabilities.astype(np.float64)
-    own = others[rows, labels]
-    others[rows, labels] = -np.inf
-    return others.max(axis=1) - own
+    logs = np.log(np.maximum(probabilities.astype(np.float64), TINY))
+    own = logs[rows, labels]
+    logs[rows, labels] = -np.inf
+    return logs.max(axis=1) - own

@@ -32,10 +32,9 @@ def points(number: int, file: str, config, given: dict[str, Any], root, data_dir
         raise ValueError(f"config.task: expected classification, got {config.task!r}")
     if config.get("vmap_seeds", 1) != 1:
         raise ValueError("config.vmap_seeds: expected 1, one model a fold")
-    whole = {"data.validation": 0, "data.validation_share": 0.0, "data.folds": number}
-    return points_of(
-        [whole | {"data.fold": i} for i in range(number)], file, config, given, root, data_dir
-    )
+    given = given | {"data.validation": 0, "data.validation_share": 0.0, "data.folds": number}
+    swept = [{"data.fold": i} for i in range(number)]
+    return points_of(swept, file, config, given, root, data_dir)
 
 
 def whole(config, data_dir: str | None) -> Dataset:

@@ -19,8 +19,8 @@ LARGEST = 192  # pixels of a picture's longer side
 
 
 def page(dataset: Dataset, out: OutOfFold, one: Found, shown: int, command: str) -> str:
-    """One HTML file without a network, of the `shown` most suspect examples."""
-    first = one.order[:shown]
+    """One HTML file without a network, of the `shown` most suspect of all suspects."""
+    first = one.order[one.suspected[one.order]][:shown]
     place = {int(at): i for i, at in enumerate(dataset.train.index)}
     names = dataset.class_names
     rows = [

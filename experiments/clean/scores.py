@@ -28,7 +28,7 @@ def found(out: OutOfFold) -> Found:
     labels, probabilities = out.labels, out.probabilities
     own = probabilities[np.arange(len(labels)), labels]
     margin = confident.margins(labels, probabilities)
-    scores = {"margin": margin, "loss": -np.log(np.maximum(own, 1e-30))}
+    scores = {"margin": margin, "loss": -np.log(np.maximum(own, confident.TINY))}
     scores |= {f"in_sample_{name}": score for name, score in out.in_sample.items()}
     order = np.lexsort((out.index, -margin))
     number = confident.number_wrong(labels, probabilities)

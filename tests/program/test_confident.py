@@ -62,7 +62,8 @@ def test_by_hand():
     np.testing.assert_allclose(confident.joint(labels, probabilities), [[0.6, 0], [0, 0.4]])
     assert confident.number_wrong(labels, probabilities) == 0
     found = confident.margins(labels, probabilities)
-    np.testing.assert_allclose(found, [-0.8, -0.8, 0.4, -0.6, -0.6])
+    np.testing.assert_allclose(found, np.log([1 / 9, 1 / 9, 7 / 3, 1 / 4, 1 / 4]))
+    assert confident.margins(np.array([0]), np.array([[0.0, 1.0]])) > 60
 
 
 def test_of_classes_above_their_threshold_the_most_probable_counts():

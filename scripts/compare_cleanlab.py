@@ -1,0 +1,117 @@
+"""Compares what `experiments.clean` found with cleanlab's answers to the same probabilities.
+
+    pip install cleanlab
+    python -m scripts.compare_cleanlab --workdir=DIR --out=results/clean/NAME.json
+    python -m scripts.compare_cleanlab
+
+The first adds a finished workdir to the committed results; the truth has to be known. The second
+prints the table of docs/wrong_labels.md from all of them, and needs no cleanlab.
+"""
+
+import argparse
+import csv
+import json
+import pathlib
+
+import numpy as np
+from sklearn import metrics
+
+from experiments import streams
+from experiments.clean import confident, written
+from experiments.runs import files
+
+RESULTS = pathlib.Path(__file__).parents[1] / "results/clean"
+DEFAULT = "cleanlab, its defaults"
+
+
+def masks(mask: np.ndarray, wrong: np.ndarray) -> dict:
+    """How many are suspected, and how many of these are wrong, of all wrong ones."""
+    hits = int((mask & wrong).sum())
+    return {
+        "suspected": int(mask.sum()),
+        "precision": hits / mask.sum(),
+        "recall": hits / wrong.sum(),
+    }
+
+
+def ranks(score: np.ndarray, wrong: np.ndarray) -> dict:
+    """How well a score, higher where more suspect, ranks wrong labels first."""
+    first = np.argsort(-score, kind="stable")
+    return {
+        "auroc": metrics.roc_auc_score(wrong, score),
+        "at_100": wrong[first[:100]].mean(),
+        "at_1000": wrong[first[:1000]].mean(),
+        "at_number": wrong[first[: wrong.sum()]].mean(),
+    }
+
+
+def measured(path: pathlib.Path) -> dict:
+    """Both answers to the probabilities of one workdir, and how far the same numbers differ."""
+    import cleanlab
+    from cleanlab import count, filter, rank
+
+    labels = np.load(path / written.GIVEN)
+    given = np.load(path / written.PROBABILITIES).astype(np.float64)
+    probabilities = given / given.sum(axis=1, keepdims=True)
+    with open(path / written.SUSPECTS, newline="") as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: int(row["index"]))
+    wrong = np.array([row["wrong"] == "1" for row in rows])
+    suspected = np.array([row["suspected"] == "1" for row in rows])
+    theirs = count.compute_confident_joint(labels, probabilities, calibrate=False)
+    default = rank.get_label_quality_scores(labels, probabilities)
+    return {
+        "examples": len(labels),
+        "wrong": int(wrong.sum()),
+        "cleanlab": cleanlab.__version__,
+        "difference": int(abs(theirs - confident.confident_joint(labels, probabilities)).max()),
+        "rows": {
+            "ours": {"seem_wrong": confident.number_wrong(labels, probabilities)}
+            | masks(suspected, wrong)
+            | ranks(confident.margins(labels, probabilities), wrong),
+            DEFAULT: {"seem_wrong": int(count.num_label_issues(labels, probabilities))}
+            | masks(filter.find_label_issues(labels, probabilities), wrong)
+            | ranks(-default, wrong),
+        },
+    }
+
+
+def table(found: dict[str, dict]) -> str:
+    """The table as Markdown: a line for each data set and each of the two."""
+    head = ["labels", "wrong", "", "seem wrong", "suspects", "of these wrong", "found"]
+    head += ["AUROC", "first 100", "first 1,000", "first as many as are wrong"]
+    lines = [head, ["---"] * len(head)]
+    for name, one in found.items():
+        for who, row in one["rows"].items():
+            shares = (row[key] for key in ("precision", "recall"))
+            places = (row[key] for key in ("at_100", "at_1000", "at_number"))
+            lines.append([
+                name, f"{one['wrong']:,} of {one['examples']:,}", who, f"{row['seem_wrong']:,}",
+                f"{row['suspected']:,}", *(f"{value:.1%}" for value in shares),
+                f"{row['auroc']:.4f}", *(f"{value:.1%}" for value in places),
+            ])  # fmt: skip
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def committed() -> dict[str, dict]:
+    return {
+        path.stem.replace("_", " "): json.loads(path.read_text())
+        for path in sorted(RESULTS.glob("*.json"))
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--workdir", type=pathlib.Path, help="what experiments.clean has written")
+    parser.add_argument("--out", type=pathlib.Path, help="the JSON file to write")
+    args = parser.parse_args()
+    if args.workdir and args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        files.write_json(args.out, json.loads(json.dumps(measured(args.workdir), default=float)))
+    print(table(committed()))
+    streams.check_output()
+
+
+if __name__ == "__main__":
+    main()
