@@ -69,12 +69,27 @@ def fingerprint(files: Sequence[pathlib.Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def cached(name: str, files: Sequence[pathlib.Path], decode: Callable[[], Arrays]) -> Arrays:
+def stamps(files: Sequence[pathlib.Path]) -> str:
+    """Hashes names, sizes and times, where reading all contents would take as long as decoding."""
+    digest = hashlib.sha256()
+    for path in files:
+        status = path.stat()
+        times = status.st_mtime_ns, status.st_ctime_ns  # the second changes with every write
+        digest.update(f"{path.absolute()} {status.st_size} {times}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def cached(
+    name: str,
+    files: Sequence[pathlib.Path],
+    decode: Callable[[], Arrays],
+    known_by: Callable[[Sequence[pathlib.Path]], str] = fingerprint,
+) -> Arrays:
     """Returns `decode()` of these files, from the cache if it has an intact copy.
 
     If the cache cannot be written (full disk, say), only a message is printed.
     """
-    path = folder() / f"{name}-{fingerprint(files)}.npz"
+    path = folder() / f"{name}-{known_by(files)}.npz"
     try:
         arrays = _read(path)
         with contextlib.suppress(OSError):  # it may be read-only, or removed by now
