@@ -69,9 +69,9 @@ def fingerprint(files: Sequence[pathlib.Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def stamps(files: Sequence[pathlib.Path]) -> str:
-    """Hashes names, sizes and times, where reading all contents would take as long as decoding."""
-    digest = hashlib.sha256()
+def stamps(files: Sequence[pathlib.Path], which: str = "") -> str:
+    """Hashes names, sizes and times, since reading many files takes long; and `which` part."""
+    digest = hashlib.sha256(which.encode())
     for path in files:
         status = path.stat()
         times = status.st_mtime_ns, status.st_ctime_ns  # the second changes with every write

@@ -25,6 +25,7 @@ class Pictures(NamedTuple):
     is_test: np.ndarray
     class_names: list[str]
     files: Sequence[pathlib.Path] = ()  # that hold the images
+    column: str = ""  # of these, if there may be several
     told: tuple[str, ...] = ()
 
 
@@ -70,7 +71,12 @@ def _kept(name: str, found: Pictures, side: int) -> dict[str, np.ndarray]:
     number, largest = len(found.names), side or image_files.LARGEST
     if not found.files or number < MANY or number * largest**2 * 3 > MOST_CACHED:
         return _decoded(found, side)
-    return cache.cached(f"{name}_{side}", found.files, lambda: _decoded(found, side), cache.stamps)
+
+    def stamps(files):
+        return cache.stamps(files, found.column)
+
+    kind = name.partition(":")[0]
+    return cache.cached(f"{kind}_{side}", found.files, lambda: _decoded(found, side), stamps)
 
 
 def _decoded(found: Pictures, side: int) -> dict[str, np.ndarray]:

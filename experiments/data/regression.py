@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from experiments import checks, rng
-from experiments.data import picture_table, sources
+from experiments.data import features, picture_table, sources
 from experiments.data.base import Examples, NotThere, moments
 from superloss_jax import noise
 
@@ -123,22 +123,7 @@ def _california_housing(data_dir, **unused) -> Source:
     kinds = np.array([line.pop("ocean_proximity") for line in lines])[:, None]
     numbers = np.array([[float(value or "nan") for value in line.values()] for line in lines])
 
-    def fit(train: np.ndarray) -> np.ndarray:
-        from sklearn.compose import ColumnTransformer
-        from sklearn.impute import SimpleImputer
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import OneHotEncoder, StandardScaler
-
-        columns = np.concatenate([numbers.astype(object), kinds.astype(object)], axis=1)
-        known = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
-        one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-        number = numbers.shape[1]
-        both = ColumnTransformer(
-            [("numbers", known, [*range(number)]), ("kinds", one_hot, [number])]
-        )
-        return both.fit(columns[train]).transform(columns).astype(np.float32)
-
-    return Source(fit, targets)
+    return Source(features.standardised(numbers, kinds), targets)
 
 
 def _images(path, pattern, side, **unused) -> Source:
