@@ -42,10 +42,10 @@ def opened(path: pathlib.Path | str, use, content: bytes | None = None):
             if image.mode.startswith(("I", "F")):  # conversion would cut off what is above 255
                 raise ValueError(f"expected 8 bits per channel, got mode {image.mode}")
             return use(image)
-    except (
-        OSError, SyntaxError, ValueError, Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:  # fmt: skip
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        most = Image.MAX_IMAGE_PIXELS
+        raise ValueError(f"{path}: expected {most:,} pixels at most, got more") from None
+    except (OSError, SyntaxError, ValueError) as error:
         unknown = "no image that can be read" if isinstance(error, OSError) else str(error)
         said = getattr(error, "strerror", None) or unknown
         raise ValueError(f"{path}: {said}") from None

@@ -175,7 +175,9 @@ def test_a_bomb_and_sixteen_bits_are_no_images_here(tmp_path, monkeypatch):
     filled(tmp_path)
     for limit in (50, 100):  # 120 pixels are an error, or a warning
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-        with pytest.raises(ValueError, match=r"12 files cannot be read: ant/0\.png: Image size"):
+        with pytest.raises(
+            ValueError, match=r"12 files cannot be read: ant/0\.png: expected \d+ pixels"
+        ):
             loaded(tmp_path)
     monkeypatch.undo()
     Image.fromarray(np.zeros((9, 9), np.uint16)).save(tmp_path / "ant" / "0.png")
