@@ -24,7 +24,7 @@ def get_config():
     config.data = ml_collections.ConfigDict({
         "name": "digits",  # or cifar10, folder, table, npz, ...: docs/data.md
         "path": config_dict.placeholder(str),  # of your own data: the folder, or the file
-        "label_column": config_dict.placeholder(str),  # of a table; none: `label`, or the only one
+        "label_column": config_dict.placeholder(str),  # of a table; none: as docs/data.md says
         "path_column": config_dict.placeholder(str),  # of its images; none: found by their names
         "side": 0,  # pixels of a side that your images are resized to; 0: chosen from them
         "damaged": "stop",  # or leave_out, for images of yours that cannot be read

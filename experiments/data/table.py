@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -118,8 +119,44 @@ def _files(place: pathlib.Path, names: list[str | None]) -> list[pathlib.Path]:
 # --- Numbers. -------------------------------------------------------------------------------------
 
 
+Inputs = Callable[[np.ndarray], np.ndarray]  # of training positions, as `features.standardised`
+
+
+def targets(path: str | None, column: str | None) -> tuple[Inputs, np.ndarray, tuple[str, ...]]:
+    """Reads numbers to predict, of the column `target` unless another is given.
+
+    Returns a function that gives the inputs, the targets, and lines for the log.
+    """
+    if not path:
+        raise ValueError("config.data.path: expected a CSV or Parquet file, got none")
+    place = checks.path("config.data.path", path)
+    table = _loaded(place)
+    from experiments.data import columns
+
+    name = column or "target"
+    checks.choose("config.data.label_column", name, dict.fromkeys(table.column_names))
+    if not columns.is_number(table[name].type):
+        said = f"expected a column of numbers, got {name} of {table[name].type}"
+        raise ValueError(f"config.data.label_column: {said}")
+    inputs, told = _inputs(place, table.drop_columns(name))
+    return inputs, columns.numbers(table[name]), told
+
+
 def _rows(place: pathlib.Path, table, labels: np.ndarray, class_names: list[str]) -> Dataset:
     """Returns a data set of rows of float32; all of them are training examples."""
+    of, done = _inputs(place, table)
+    inputs = of(np.arange(len(labels)))
+    counts = np.bincount(labels[labels >= 0], minlength=len(class_names))
+    told = (f"classes  {counted(class_names, counts)}", *done)
+    arrays = {
+        "train_images": inputs, "train_labels": labels, "clean_labels": np.full_like(labels, -1),
+        "test_images": inputs[:0], "test_labels": labels[:0],
+    }  # fmt: skip
+    return dataset("table", class_names, arrays)._replace(told=told)
+
+
+def _inputs(place: pathlib.Path, table) -> tuple[Inputs, tuple[str, ...]]:
+    """Returns a function that gives the inputs, and lines that say what they are made of."""
     from experiments.data import columns
 
     numbers: dict[str, np.ndarray] = {}
@@ -138,26 +175,18 @@ def _rows(place: pathlib.Path, table, labels: np.ndarray, class_names: list[str]
         else:
             left.append(f"{name} ({column.type})")
     if not numbers and not kinds:
-        said = (
-            f"expected columns of numbers, or one with paths of images, got {some(left) or 'none'}"
-        )
+        got = some(left) or "none"
+        said = f"expected columns of numbers, or one with paths of images, got {got}"
         raise ValueError(f"config.data.path: {place}: {said}")
-    whole = np.empty((len(labels), 0))
-    stacked = [np.stack([*of.values()], axis=1) if of else whole for of in (numbers, kinds)]
-    inputs = features.standardised(*stacked)(np.arange(len(labels)))
-    counts = np.bincount(labels[labels >= 0], minlength=len(class_names))
-    told = [f"classes  {counted(class_names, counts)}"]
+    none = np.empty((table.num_rows, 0))
+    stacked = [np.stack([*of.values()], axis=1) if of else none for of in (numbers, kinds)]
     done = [f"{len(numbers)} of numbers, standardised"] * bool(numbers)
     done += [f"{len(kinds)} of texts, now 0 or 1 for each that occurs"] * bool(kinds)
-    told.append(f"columns  {', '.join(done)}: {inputs.shape[1]} inputs")
+    told = [f"columns  {', '.join(done)}"]
     told += [f"columns  left out: {some(left)}"] * bool(left)
     if missing := int(np.isnan(stacked[0]).sum()):
         told.append(f"missing  {missing} numbers, now the median of their column")
-    arrays = {
-        "train_images": inputs, "train_labels": labels, "clean_labels": np.full_like(labels, -1),
-        "test_images": inputs[:0], "test_labels": labels[:0],
-    }  # fmt: skip
-    return dataset("table", class_names, arrays)._replace(told=tuple(told))
+    return features.standardised(*stacked), tuple(told)
 
 
 def _counts_rows(values: np.ndarray) -> bool:

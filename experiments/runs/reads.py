@@ -188,7 +188,9 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
     "regression": {
         "data": {
             "name": always, "validation": always, "examples": always, "split_seed": is_drawn,
-            **dict.fromkeys(("path", "sha256", "pattern", "side"), when("data.name", "images")),
+            **dict.fromkeys(("path", "sha256"), when("data.name", "images", "table")),
+            **dict.fromkeys(("pattern", "side"), when("data.name", "images")),
+            "label_column": when("data.name", "table"),
             "validation_labels": clean_validation,
         },
         "noise": {

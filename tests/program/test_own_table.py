@@ -10,8 +10,9 @@ from PIL import Image
 from pyarrow import parquet
 
 from configs import own
+from configs import regression as regression_config
 from experiments import data
-from experiments.data import show
+from experiments.data import regression, show
 from experiments.models import sides
 from experiments.runs import files
 from experiments.tasks import classification, semi_supervised
@@ -84,8 +85,7 @@ def test_numbers_and_kinds_are_inputs(tmp_path):
     assert (found.train.clean_targets == -1).all()
     assert found.told == (
         "classes  2: x 2, y 2",
-        "columns  1 of numbers, standardised, 1 of texts, now 0 or 1 for each that occurs:"
-        " 4 inputs",
+        "columns  1 of numbers, standardised, 1 of texts, now 0 or 1 for each that occurs",
     )
 
 
@@ -99,7 +99,7 @@ def test_what_is_missing_and_what_is_left_out(tmp_path):
     np.testing.assert_allclose(found.train.inputs[:, 0], expected, rtol=1e-6)
     np.testing.assert_array_equal(found.train.targets, [-1, *[0, 1] * 12])
     assert found.told[1:] == (
-        "columns  1 of numbers, standardised: 1 inputs",
+        "columns  1 of numbers, standardised",
         "columns  left out: the one without a name (it counts the rows), name (string)",
         "missing  1 numbers, now the median of their column",
     )
@@ -204,6 +204,30 @@ def test_rows_of_numbers_are_no_images(tmp_path):
     found = found._replace(train=found.train._replace(targets=np.array([0, 1, -1, -1])))
     with pytest.raises(ValueError, match="semi_supervised needs images, got rows of numbers"):
         semi_supervised.build(config, found)
+
+
+def test_numbers_to_predict(tmp_path):
+    rows = [(i * i, "ab"[i % 2], 100.0 + i) for i in range(20)]
+    text = "size,kind,age\n" + "".join(f"{size},{kind},{age}\n" for size, kind, age in rows)
+    config = regression_config.get_config()
+    config.data.name, config.data.path = "table", written(tmp_path / "t.csv", text)
+    config.noise.kind = "given"
+    with pytest.raises(ValueError, match="label_column: expected one of size, kind, age, got 'ta"):
+        regression.load(config.data, config.noise)
+    config.data.label_column = "kind"
+    with pytest.raises(ValueError, match="expected a column of numbers, got kind of string"):
+        regression.load(config.data, config.noise)
+    config.data.label_column = "age"
+    found = regression.load(config.data, config.noise)
+    assert [len(part.index) for part in (found.train, found.test)] == [16, 4]
+    sizes = np.array([float(size) for size, *_ in rows])
+    mean, std = sizes[found.train.index].mean(), sizes[found.train.index].std()
+    for part in (found.train, found.test):  # standardised by the training part alone
+        np.testing.assert_array_equal(part.targets, 100 + part.index)
+        inputs = part.inputs.of
+        np.testing.assert_allclose(inputs[:, 0], (sizes[part.index] - mean) / std, rtol=1e-5)
+        np.testing.assert_array_equal(inputs[:, 2], part.index % 2)
+    assert regression.described(found, config.noise)[1].startswith("columns  1 of numbers")
 
 
 def test_from_a_table_to_its_suspects(tmp_path, reported):
