@@ -120,6 +120,19 @@ EVERY_RUN: dict[str, Section] = {
         **of("co_teaching", "forget_rate", "warmup"), **of("jocor", "forget_rate", "lam", "warmup"),
     },
 }  # fmt: skip
+
+
+def of_columns(config: Flat) -> bool:
+    """Whether a column is chosen for the labels."""
+    name = config.get("data.name")
+    return name in ("table", "huggingface") or str(name).startswith("tfds:")
+
+
+def of_pictures(config: Flat) -> bool:
+    """Whether the images may have any sizes."""
+    return of_columns(config) or config.get("data.name") == "folder"
+
+
 CLASSES: dict[str, Section] = {
     "data": {
         "name": always, "path": always, "sha256": always, "variant": always,
@@ -128,7 +141,8 @@ CLASSES: dict[str, Section] = {
         "folds": always, "fold": lambda config: bool(config.get("data.folds")),
         **dict.fromkeys(("corrections", "corrections_sha256"), always),
         **dict.fromkeys(("noise_matrix", "noise_matrix_sha256"), corrects),
-        "side": when("data.name", "folder"), "damaged": when("data.name", "folder"),
+        **dict.fromkeys(("side", "damaged"), of_pictures),
+        **dict.fromkeys(("label_column", "path_column"), of_columns),
         "imbalance_exact": lambda config: config.get("data.imbalance", 1) != 1,
         "labelled": always, "labelled_seed": lambda config: bool(config.get("data.labelled")),
     },
@@ -185,7 +199,9 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
     "regression": {
         "data": {
             "name": always, "validation": always, "examples": always, "split_seed": is_drawn,
-            **dict.fromkeys(("path", "sha256", "pattern", "side"), when("data.name", "images")),
+            **dict.fromkeys(("path", "sha256"), when("data.name", "images", "table")),
+            **dict.fromkeys(("pattern", "side"), when("data.name", "images")),
+            "label_column": when("data.name", "table"),
             "validation_labels": clean_validation,
         },
         "noise": {
@@ -249,4 +265,5 @@ HASHES = (
 OPTIONAL = (
     *BEFORE, *HASHES, "data.exclude", "data.exclude_rate", "data.device_budget_mb",
     "data.labelled_seed", "data.side", "data.damaged", "data.fold", "model.bn_groups",
+    "data.label_column", "data.path_column",
 )  # fmt: skip
