@@ -19,6 +19,7 @@ from experiments.runs.reading import whole_rows as whole_rows
 
 CONFIG, METRICS, TIMING, RESULTS = "config.json", "metrics.jsonl", "timing.jsonl", "results.json"
 SAMPLES = "samples.npz"
+BEST = "best.npz"  # the samples of the best validation epoch
 TEST = "test.npz"  # what a task keeps of the test set after an epoch
 LOSSES = "losses.csv"  # quantiles of each example's losses, from `report figures`
 FAILED = "FAILED.json"
@@ -286,7 +287,7 @@ def begin(path: pathlib.Path, config: dict, epochs: int, metrics: str, alone: bo
     """
     if alone and at_once(path).get("number", 1) > 1:
         (path / AT_ONCE).unlink()
-    for name in (RESULTS, SAMPLES):  # left by a run with fewer epochs
+    for name in (RESULTS, SAMPLES, *[BEST] * (not epochs)):  # left by an earlier run
         (path / name).unlink(missing_ok=True)
     write_json(path / CONFIG, config)
     replace(path / METRICS, metrics.encode())

@@ -2,7 +2,7 @@
 
 samples.npz has a row per training example: index; target and clean_target if they are numbers;
 wrong (1 or 0, -1 if unknown, -2 without a target); loss; weight; what else the task records; and
-mean_loss if the method has it.
+mean_loss, over all epochs so far. It is of the last epoch, best.npz of the best validation epoch.
 """
 
 import hashlib
@@ -23,10 +23,11 @@ Samples = dict[str, np.ndarray]
 NO_TARGET = -2
 
 
-def collect(train: Examples, wrong: np.ndarray, seen, loss_state=()) -> Samples:
+def collect(train: Examples, wrong: np.ndarray, seen, past, loss_state=()) -> Samples:
     """Collects the records of all training examples, from their last visit.
 
-    `seen` is indexed by example. `mean_loss` is the mean over the run, if the method records it.
+    `seen` and `past` are indexed by example. `mean_loss` is the mean over the epochs so far, or
+    the method's own if it records one.
     """
     index = train.index
     found = {"index": index, "wrong": wrong}
@@ -35,6 +36,8 @@ def collect(train: Examples, wrong: np.ndarray, seen, loss_state=()) -> Samples:
         if isinstance(values, np.ndarray) and values.ndim == 1:
             found[name] = values
     found |= {name: np.asarray(values)[index] for name, values in seen.items()}
+    with np.errstate(invalid="ignore"):  # NaN without an epoch, as where mixtures are trained on
+        found["mean_loss"] = (np.asarray(past.total) / np.asarray(past.epochs))[index]
     for part in states_of(loss_state, memory.LossMemoryState):
         # With several kinds of units, there is a first axis of kinds.
         total, visits = (np.sum(np.atleast_2d(one), axis=0) for one in (part.total, part.visits))
@@ -66,7 +69,7 @@ def suspicion(rows: Samples) -> Samples:
     nothing is recorded for mixtures.
     """
     scores = {"loss": rows["loss"], "weight": -rows["weight"]}
-    if "mean_loss" in rows:
+    if "mean_loss" in rows:  # older runs lack it
         scores["mean_loss"] = rows["mean_loss"]
     return {name: score for name, score in scores.items() if np.isfinite(score).all()}
 
@@ -115,8 +118,14 @@ def areas(rows: Samples) -> dict[str, float]:
     return {f"auroc_{name}": metrics.roc_auc_score(wrong, s) for name, s in scores.items()}
 
 
+FIRST = 100
+
+
 def detectors(rows: Samples) -> dict[str, dict[str, float]]:
-    """Returns AUROC, average precision, and precision at the number of wrong targets, by score."""
+    """Returns how well each score detects wrong targets.
+
+    It is AUROC, average precision, and the precision of as many as are wrong and of the FIRST.
+    """
     from sklearn import metrics
 
     rows = with_target(rows)
@@ -125,11 +134,12 @@ def detectors(rows: Samples) -> dict[str, dict[str, float]]:
         return {}
     found = {}
     for name, score in suspicion(rows).items():
-        first = ranked(rows, score)[: wrong.sum()]
+        first = ranked(rows, score)
         found[name] = {
             "auroc": metrics.roc_auc_score(wrong, score),
             "average_precision": metrics.average_precision_score(wrong, score),
-            "precision_at_rate": float(wrong[first].mean()),
+            "precision_at_rate": float(wrong[first[: wrong.sum()]].mean()),
+            f"precision_at_{FIRST}": float(wrong[first[:FIRST]].mean()),
         }
     return found
 
@@ -197,18 +207,18 @@ def read_losses(path: pathlib.Path, epochs: int) -> np.ndarray:
         raise ValueError(f"{path / LOSSES}: a file is torn: {error}") from None
 
 
-def read_samples(path: pathlib.Path) -> Samples:
-    """Reads samples.npz in a run's directory.
+def read_samples(path: pathlib.Path, name: str = files.SAMPLES) -> Samples:
+    """Reads samples.npz, or the file of another epoch, in a run's directory.
 
     Raises:
       ValueError: if the file is damaged.
     """
-    with open(path / files.SAMPLES, "rb") as file:  # NumPy would leave a damaged file open
+    with open(path / name, "rb") as file:  # NumPy would leave a damaged file open
         try:
             with np.load(file, allow_pickle=False) as rows:
                 found = {name: rows[name] for name in rows.files}
         except Exception as error:  # zipfile, zlib and NumPy raise many types
-            raise ValueError(f"{path / files.SAMPLES} is torn: {error}") from None
+            raise ValueError(f"{path / name} is torn: {error}") from None
     if "wrong" not in found:
-        raise ValueError(f"{path / files.SAMPLES} is of an older version, which cannot be read")
+        raise ValueError(f"{path / name} is of an older version, which cannot be read")
     return found

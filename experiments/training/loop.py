@@ -27,6 +27,7 @@ from experiments.training.step import (
     TrainState,
     differentiate,
     make_train_step,
+    recorded_part,
 )
 from experiments.training.stream import fits, stream
 
@@ -72,12 +73,13 @@ def train(members: list[Member], signal: Callable[[], int | None] = lambda: None
                 break
             done = epoch * loop.steps
             state, evaluated = loop.after_epoch(state, loop.held_out)
-            told = jax.device_get((state.sums, state.seen, state.loss_state, evaluated))
+            told = jax.device_get((recorded_part(state), evaluated))
             state = state._replace(sums=zeros_like(loop, state.sums))
             examples = min((done - before) * loop.batch, loop.size)
             speed = speed_of(time.perf_counter() - start, examples, len(members))
             for i in alive(loop, failures):
-                rows[i].append(record.write_row(members[i], epoch, *nth(loop, told, i)))
+                row = record.write_row(members[i], epoch, rows[i], *nth(loop, told, i))
+                rows[i].append(row)
                 files.append_row(members[i].path / files.TIMING, {"epoch": epoch} | speed)
             progress(done, heading(loop, epoch, rows, speed))
             if due(config, epoch, saved):
