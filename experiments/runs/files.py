@@ -205,8 +205,9 @@ def is_same(before: dict, now: dict) -> bool:
 
 
 def _fixed(config: dict) -> dict[str, Any]:
-    """Returns what a resumed run must not change: the keys that it reads, and the selection."""
+    """Returns what a resumed run must not change: the keys that it reads, and what it reports."""
     declared = identity.flattened(config.get("report", {}), "report.")
+    declared.pop("report.logger", None)
     return identity.meaning(config) | declared | {"vmap_seeds": config.get("vmap_seeds", 1)}
 
 

@@ -63,7 +63,7 @@ def states_of(loss_state, kind: type) -> list[Any]:
 
 
 def suspicion(rows: Samples) -> Samples:
-    """Returns scores by name, higher where a target looks wrong; the method's own score is last.
+    """Returns scores by name, higher where a target looks wrong; the best of them is last.
 
     A score is left out if it is not finite for every example: some methods have no weights, and
     nothing is recorded for mixtures.
@@ -80,11 +80,13 @@ def with_target(rows: Samples) -> Samples:
     return rows if kept.all() else {name: values[kept] for name, values in rows.items()}
 
 
-def order(rows: Samples) -> np.ndarray:
+def order(rows: Samples, score: str | None = None) -> np.ndarray:
     """Returns positions of targets, the most suspect first; ties go to the larger loss.
 
+    Without a `score` it is the last in `suspicion`: the mean loss, which found most on digits.
+
     Raises:
-      ValueError: if the run has not recorded all of them.
+      ValueError: if the run has not recorded all of them, or no such score.
     """
     places = np.flatnonzero(rows["wrong"] != NO_TARGET)
     rows = with_target(rows)
@@ -92,7 +94,8 @@ def order(rows: Samples) -> np.ndarray:
         lacking = int(np.sum(~np.isfinite(rows["loss"])))
         said = f"no loss of {lacking} of {len(rows['loss'])} examples was recorded"
         raise ValueError(f"{said}: mixtures have none, nor what was in no batch yet")
-    return places[ranked(rows, [*scores.values()][-1])]
+    name = [*scores][-1] if score is None else score
+    return places[ranked(rows, checks.choose("--score, of what the run has kept,", name, scores))]
 
 
 def ranked(rows: Samples, score: np.ndarray) -> np.ndarray:

@@ -16,9 +16,9 @@ SELECTIONS = {
 
 def best_epoch(values: Sequence[float | None], score: Score) -> int:
     """The position of the best value, the first of equal ones; NaN and None lose against any."""
-    known = [i for i, value in enumerate(values) if not np.isnan(np.float64(value))]
+    known = {i: x for i, x in enumerate(values) if x is not None and not np.isnan(x)}
     sign = 1 if score.larger_is_better else -1
-    return max(known, key=lambda i: sign * values[i], default=0)
+    return max(known, key=lambda i: sign * known[i], default=0)
 
 
 def best_validation(rows: list[dict], score: Score) -> int | None:
