@@ -82,6 +82,7 @@ def get_config():
     config.report = ml_collections.ConfigDict({
         "selection": ("last",),  # declared in advance: the test scores that count, main one first
         "losses": False,  # whether to keep every training example's loss of each epoch
+        "logger": "",  # or tensorboard, wandb: where each epoch's metrics go, too
     })  # fmt: skip
     config.loss = losses.get_config()
     return config

@@ -35,8 +35,8 @@ QUICK = (
     "batches", "boxes", "detection", "detection_report", "detection_runs", "devices",
     "diagnostics", "folder", "guessed_memory", "held_out", "models", "own_parts", "own_table",
     "regression", "regression_report", "retrieval", "retrieval_data", "retrieval_report",
-    "retrieval_runs", "seeds", "semi_supervised", "semi_supervised_runs", "strong", "tasks",
-    "train", "tried_forms",
+    "retrieval_runs", "seeds", "semi_supervised", "semi_supervised_runs", "strong", "suspects",
+    "tasks", "train", "tried_forms",
 )  # fmt: skip
 
 

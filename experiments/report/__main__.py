@@ -5,7 +5,7 @@ python -m experiments.report figures --workdir=DIR [--output=DIR] [--rows=a,b]
 python -m experiments.report html --workdir=DIR
 python -m experiments.report detectors --workdir=DIR [--output=DIR]
 python -m experiments.report choose --workdir=DIR
-python -m experiments.report suspects --workdir=RUN [--number=100] [--data_dir=DIR]
+python -m experiments.report suspects --workdir=RUN [--score=NAME] [--epoch=EPOCH] [--data_dir=DIR]
 python -m experiments.report neighbours --workdir=RUN [--number=10] [--data_dir=DIR]
 python -m experiments.report boxes --workdir=RUN [--number=3] [--data_dir=DIR]
 python -m experiments.report classes --workdir=DIR [--columns=KEY,KEY]

@@ -1,5 +1,6 @@
 """How well weights and losses tell what is wrong, in numbers and over epochs."""
 
+import itertools
 import pathlib
 
 import numpy as np
@@ -9,6 +10,7 @@ from experiments.report import runs
 from experiments.report.drawing import COLOURS, over_epochs, plt
 from experiments.report.plots import split_rows
 from experiments.report.runs import FinishedRun
+from experiments.runs import samples
 
 
 def detectors(args) -> None:
@@ -28,15 +30,7 @@ def detectors(args) -> None:
     for name, group in groups.items():
         runs.check_alike(group, name)
     chosen = split_rows(args.rows, sorted({run.row for run in known})) if args.rows else []
-    print("| method | n | ranked by | AUROC | average precision | precision at the true rate |")
-    print("|---|---|---|---|---|---|")
-    for name, group in groups.items():
-        for score in group[0].results["detectors"]:
-            values = [run.results["detectors"].get(score) for run in group]
-            if None in values or (score == "weight" and all(v["auroc"] == 0.5 for v in values)):
-                continue  # every example weighs the same, or not every run has such a score
-            cells = [runs.mean_and_spread([one[key] for one in values], 3) for key in values[0]]
-            print(f"| {name} | {len(group)} | {RANKED[score]} | {' | '.join(cells)} |")
+    print("\n".join(table(groups)))
     title = f"wrong {targets} found among the training {targets}"
     print(f"\n{runs.capital(title)}; {runs.caption(known)}")
     shown = [name for (row, _), name in names.items() if row in (chosen or USUAL)] or [*groups]
@@ -47,14 +41,41 @@ def detectors(args) -> None:
     print(f"picture{rest}: {output}")
 
 
+def table(groups: dict[str, list[FinishedRun]]) -> list[str]:
+    """A line for each method, epoch and score of which all its runs have the numbers."""
+    every = [run.results for group in groups.values() for run in group]
+    epochs = [key for key in EPOCHS if any(one.get(key) for one in every)]
+    known = [value for one in every for key in epochs for value in one.get(key, {}).values()]
+    columns = [key for key in COLUMNS if all(key in value for value in known)]
+    several = len(epochs) > 1
+    head = ["method", "n", "ranked by", *["epoch"] * several, *(COLUMNS[key] for key in columns)]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for name, group in groups.items():
+        for epoch, score in itertools.product(epochs, RANKED):
+            values = [run.results.get(epoch, {}).get(score) for run in group]
+            if None in values or (score == "weight" and all(v["auroc"] == 0.5 for v in values)):
+                continue  # every example weighs the same, or not every run has such a score
+            cells = [runs.mean_and_spread([one[key] for one in values], 3) for key in columns]
+            own = [name, str(len(group)), RANKED[score], *[EPOCHS[epoch]] * several, *cells]
+            lines.append(f"| {' | '.join(own)} |")
+    return lines
+
+
+EPOCHS = {"detectors": "last", "detectors_best": "best validation"}
+COLUMNS = {
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "precision_at_rate": "precision at the true rate",
+    f"precision_at_{samples.FIRST}": f"precision of the first {samples.FIRST}",
+}
 PICTURES = (".png", ".svg", ".pdf")
 USUAL = (
     "superloss", "self_paced, weights linear", "data_parameters", "cross_entropy", "early_learning",
 )  # fmt: skip
 RANKED = {
-    "weight": "weight, least first",
     "loss": "loss, largest first",
-    "mean_loss": "mean loss over the run",
+    "weight": "weight, least first",
+    "mean_loss": "mean loss so far, largest first",
 }
 
 
@@ -66,15 +87,18 @@ def place(args) -> pathlib.Path:
     return path
 
 
+STYLES = {"auroc_weight": "-", "auroc_loss": "--", "auroc_mean_loss": ":"}
+
+
 def draw_areas(groups: dict[str, list[FinishedRun]], title: str, output: pathlib.Path) -> None:
-    """AUROC over epochs, the mean over seeds: by weight, where there is one, and by loss."""
+    """AUROC over epochs, the mean over seeds: by each score that the runs have."""
     figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
     for name, colour in zip(groups, COLOURS, strict=False):
         rows = [runs.metrics(run) for run in groups[name]]
-        for key, style in (("auroc_weight", "-"), ("auroc_loss", "--")):
+        for key, style in STYLES.items():
             curves = np.array([[row.get(key, 0.5) for row in run] for run in rows])
             if (curves != 0.5).any():
-                text = f"{name}, by {key.partition('_')[2]}"
+                text = f"{name}, by {key.partition('_')[2].replace('_', ' ')}"
                 axes.plot(range(1, curves.shape[1] + 1), curves.mean(0), style, color=colour,
                           label=text)  # fmt: skip
     over_epochs(axes)

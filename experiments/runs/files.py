@@ -19,6 +19,7 @@ from experiments.runs.reading import whole_rows as whole_rows
 
 CONFIG, METRICS, TIMING, RESULTS = "config.json", "metrics.jsonl", "timing.jsonl", "results.json"
 SAMPLES = "samples.npz"
+BEST = "best.npz"  # the samples of the best validation epoch
 TEST = "test.npz"  # what a task keeps of the test set after an epoch
 HELD_OUT = "held_out.npz"  # what it keeps of the validation split after its best epoch
 LOSSES = "losses.csv"  # quantiles of each example's losses, from `report figures`
@@ -207,8 +208,9 @@ def is_same(before: dict, now: dict) -> bool:
 
 
 def _fixed(config: dict) -> dict[str, Any]:
-    """Returns what a resumed run must not change: the keys that it reads, and the selection."""
+    """Returns what a resumed run must not change: the keys that it reads, and what it reports."""
     declared = identity.flattened(config.get("report", {}), "report.")
+    declared.pop("report.logger", None)
     return identity.meaning(config) | declared | {"vmap_seeds": config.get("vmap_seeds", 1)}
 
 
@@ -289,7 +291,7 @@ def begin(path: pathlib.Path, config: dict, epochs: int, metrics: str, alone: bo
     """
     if alone and at_once(path).get("number", 1) > 1:
         (path / AT_ONCE).unlink()
-    for name in (RESULTS, SAMPLES):  # left by a run with fewer epochs
+    for name in (RESULTS, SAMPLES, *[BEST] * (not epochs)):  # left by an earlier run
         (path / name).unlink(missing_ok=True)
     write_json(path / CONFIG, config)
     replace(path / METRICS, metrics.encode())

@@ -242,7 +242,7 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
 # How a run is carried out, monitored and evaluated: these change results by rounding at most.
 CARRIED_OUT = (
     "checkpoint.every_epochs", "checkpoint.every_minutes", "checkpoint.keep", "report.selection",
-    "report.losses", "vmap_seeds", "data.device_budget_mb",
+    "report.losses", "report.logger", "vmap_seeds", "data.device_budget_mb",
 )  # fmt: skip
 
 # Keys that are newer than some results, with the value that gives the old behaviour.
@@ -265,5 +265,5 @@ HASHES = (
 OPTIONAL = (
     *BEFORE, *HASHES, "data.exclude", "data.exclude_rate", "data.device_budget_mb",
     "data.labelled_seed", "data.side", "data.damaged", "data.fold", "model.bn_groups",
-    "data.label_column", "data.path_column",
+    "data.label_column", "data.path_column", "report.logger",
 )  # fmt: skip

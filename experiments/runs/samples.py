@@ -2,7 +2,7 @@
 
 samples.npz has a row per training example: index; target and clean_target if they are numbers;
 wrong (1 or 0, -1 if unknown, -2 without a target); loss; weight; what else the task records; and
-mean_loss if the method has it.
+mean_loss, over all epochs so far. It is of the last epoch, best.npz of the best validation epoch.
 """
 
 import hashlib
@@ -23,10 +23,11 @@ Samples = dict[str, np.ndarray]
 NO_TARGET = -2
 
 
-def collect(train: Examples, wrong: np.ndarray, seen, loss_state=()) -> Samples:
+def collect(train: Examples, wrong: np.ndarray, seen, past, loss_state=()) -> Samples:
     """Collects the records of all training examples, from their last visit.
 
-    `seen` is indexed by example. `mean_loss` is the mean over the run, if the method records it.
+    `seen` and `past` are indexed by example. `mean_loss` is the mean over the epochs so far, or
+    the method's own if it records one.
     """
     index = train.index
     found = {"index": index, "wrong": wrong}
@@ -35,6 +36,8 @@ def collect(train: Examples, wrong: np.ndarray, seen, loss_state=()) -> Samples:
         if isinstance(values, np.ndarray) and values.ndim == 1:
             found[name] = values
     found |= {name: np.asarray(values)[index] for name, values in seen.items()}
+    with np.errstate(invalid="ignore"):  # NaN without an epoch, as where mixtures are trained on
+        found["mean_loss"] = (np.asarray(past.total) / np.asarray(past.epochs))[index]
     for part in states_of(loss_state, memory.LossMemoryState):
         # With several kinds of units, there is a first axis of kinds.
         total, visits = (np.sum(np.atleast_2d(one), axis=0) for one in (part.total, part.visits))
@@ -60,13 +63,13 @@ def states_of(loss_state, kind: type) -> list[Any]:
 
 
 def suspicion(rows: Samples) -> Samples:
-    """Returns scores by name, higher where a target looks wrong; the method's own score is last.
+    """Returns scores by name, higher where a target looks wrong; the best of them is last.
 
     A score is left out if it is not finite for every example: some methods have no weights, and
     nothing is recorded for mixtures.
     """
     scores = {"loss": rows["loss"], "weight": -rows["weight"]}
-    if "mean_loss" in rows:
+    if "mean_loss" in rows:  # older runs lack it
         scores["mean_loss"] = rows["mean_loss"]
     return {name: score for name, score in scores.items() if np.isfinite(score).all()}
 
@@ -77,11 +80,13 @@ def with_target(rows: Samples) -> Samples:
     return rows if kept.all() else {name: values[kept] for name, values in rows.items()}
 
 
-def order(rows: Samples) -> np.ndarray:
+def order(rows: Samples, score: str | None = None) -> np.ndarray:
     """Returns positions of targets, the most suspect first; ties go to the larger loss.
 
+    Without a `score` it is the last in `suspicion`: the mean loss, which found most on digits.
+
     Raises:
-      ValueError: if the run has not recorded all of them.
+      ValueError: if the run has not recorded all of them, or no such score.
     """
     places = np.flatnonzero(rows["wrong"] != NO_TARGET)
     rows = with_target(rows)
@@ -89,7 +94,8 @@ def order(rows: Samples) -> np.ndarray:
         lacking = int(np.sum(~np.isfinite(rows["loss"])))
         said = f"no loss of {lacking} of {len(rows['loss'])} examples was recorded"
         raise ValueError(f"{said}: mixtures have none, nor what was in no batch yet")
-    return places[ranked(rows, [*scores.values()][-1])]
+    name = [*scores][-1] if score is None else score
+    return places[ranked(rows, checks.choose("--score, of what the run has kept,", name, scores))]
 
 
 def ranked(rows: Samples, score: np.ndarray) -> np.ndarray:
@@ -115,8 +121,14 @@ def areas(rows: Samples) -> dict[str, float]:
     return {f"auroc_{name}": metrics.roc_auc_score(wrong, s) for name, s in scores.items()}
 
 
+FIRST = 100
+
+
 def detectors(rows: Samples) -> dict[str, dict[str, float]]:
-    """Returns AUROC, average precision, and precision at the number of wrong targets, by score."""
+    """Returns how well each score detects wrong targets.
+
+    It is AUROC, average precision, and the precision of as many as are wrong and of the FIRST.
+    """
     from sklearn import metrics
 
     rows = with_target(rows)
@@ -125,11 +137,12 @@ def detectors(rows: Samples) -> dict[str, dict[str, float]]:
         return {}
     found = {}
     for name, score in suspicion(rows).items():
-        first = ranked(rows, score)[: wrong.sum()]
+        first = ranked(rows, score)
         found[name] = {
             "auroc": metrics.roc_auc_score(wrong, score),
             "average_precision": metrics.average_precision_score(wrong, score),
-            "precision_at_rate": float(wrong[first].mean()),
+            "precision_at_rate": float(wrong[first[: wrong.sum()]].mean()),
+            f"precision_at_{FIRST}": float(wrong[first[:FIRST]].mean()),
         }
     return found
 
@@ -197,15 +210,15 @@ def read_losses(path: pathlib.Path, epochs: int) -> np.ndarray:
         raise ValueError(f"{path / LOSSES}: a file is torn: {error}") from None
 
 
-def read_samples(path: pathlib.Path) -> Samples:
-    """Reads samples.npz in a run's directory.
+def read_samples(path: pathlib.Path, name: str = files.SAMPLES) -> Samples:
+    """Reads samples.npz, or the file of another epoch, in a run's directory.
 
     Raises:
       ValueError: if the file is damaged.
     """
-    found = read_arrays(path / files.SAMPLES)
+    found = read_arrays(path / name)
     if "wrong" not in found:
-        raise ValueError(f"{path / files.SAMPLES} is of an older version, which cannot be read")
+        raise ValueError(f"{path / name} is of an older version, which cannot be read")
     return found
 
 

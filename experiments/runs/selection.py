@@ -14,23 +14,31 @@ SELECTIONS = {
 }
 
 
-def best_epoch(values: Sequence[float], score: Score) -> int:
-    """The position of the best value, the first of equal ones; NaN loses against any number."""
-    known = [i for i, value in enumerate(values) if not np.isnan(value)]
+def best_epoch(values: Sequence[float | None], score: Score) -> int:
+    """The position of the best value, the first of equal ones; NaN and None lose against any."""
+    known = {i: x for i, x in enumerate(values) if x is not None and not np.isnan(x)}
     sign = 1 if score.larger_is_better else -1
-    return max(known, key=lambda i: sign * values[i], default=0)
+    return max(known, key=lambda i: sign * known[i], default=0)
+
+
+def best_validation(rows: list[dict], score: Score) -> int | None:
+    """The epoch with the best validation score, from a row an epoch; None without validation."""
+    key = f"validation_{score.key}"
+    if key not in rows[-1]:
+        return None
+    return rows[best_epoch([row[key] for row in rows], score)]["epoch"]
 
 
 def selected_scores(rows: list[dict], score: Score) -> dict[str, float]:
     """The test scores by selection, from a row an epoch; only reports add the oracle."""
-    test_key, validation_key = f"test_{score.key}", f"validation_{score.key}"
+    test_key = f"test_{score.key}"
     if test_key not in rows[-1]:
         return {}
     test = [row[test_key] for row in rows]
     found = {"last": test[-1]}
     if len(test) >= 10:
         found["mean_of_last_10"] = float(np.mean(test[-10:]))
-    if validation_key in rows[-1]:
-        best = best_epoch([row[validation_key] for row in rows], score)
-        found |= {"best_validation": test[best], "best_epoch": rows[best]["epoch"]}
+    if (best := best_validation(rows, score)) is not None:
+        value = next(row[test_key] for row in rows if row["epoch"] == best)
+        found |= {"best_validation": value, "best_epoch": best}
     return found

@@ -17,7 +17,7 @@ from experiments.runs.selection import SELECTIONS
 from experiments.tasks import task_of
 from experiments.tasks.base import Problem
 from experiments.tasks.scores import Score
-from experiments.training import devices, kinds, methods, optimizers
+from experiments.training import devices, kinds, loggers, methods, optimizers
 from superloss_jax import LossTransform
 
 
@@ -113,6 +113,7 @@ def check_values(config) -> None:
         choose("config.report.selection", name, SELECTIONS)
         if name == "mean_of_last_10":
             within("config.epochs, for the mean of the last 10,", config.epochs, 10, 100_000)
+    loggers.check(config)
     within("config.data.device_budget_mb", budget_mb(config), 0, float("inf"))
     within("config.average.decay", average_of(config), 0, 0.999999)
 

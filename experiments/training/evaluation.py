@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.data import Examples
+from experiments.tasks.base import UNKNOWN
 from experiments.training import devices
 from experiments.training.build import Run
 from experiments.training.step import (
+    Past,
     TrainState,
     of_each,
     over_networks,
@@ -70,6 +72,12 @@ def with_current(state: TrainState) -> TrainState:
     return state._replace(average=variables_of(state))
 
 
+def with_losses(past: Past, losses) -> Past:
+    """Adds the losses of an epoch to those of the epochs before it."""
+    known = losses != UNKNOWN
+    return Past(past.total + jnp.where(known, losses, 0), past.epochs + known)
+
+
 def make_after_epoch(run: Run, over_runs: bool = False, axis: int | None = None):
     """Returns `after_epoch(state, held_out)`: the state, and by part what is Evaluated of it.
 
@@ -84,8 +92,10 @@ def make_after_epoch(run: Run, over_runs: bool = False, axis: int | None = None)
 
     over = jax.vmap(advanced) if over_runs else advanced
     jitted = jax.jit(over, out_shardings=run.layout.whole)
+    remember = jax.jit(with_losses, out_shardings=run.layout.whole)
 
     def after_epoch(state: TrainState, held_out: dict[str, Examples]):
+        state = state._replace(past=remember(state.past, state.seen["loss"]))
         found = {part: evaluate(state, examples) for part, examples in held_out.items()}
         if advance:
             units = found["validation"].units

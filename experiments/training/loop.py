@@ -18,16 +18,12 @@ import numpy as np
 from experiments.data import Examples
 from experiments.progress import console, progress_line
 from experiments.runs import files, lock
-from experiments.training import checkpoint, devices, record
+from experiments.training import checkpoint, devices, loggers, record
 from experiments.training.build import Member, Run, budget_mb, steps_per_epoch
 from experiments.training.evaluation import make_after_epoch
 from experiments.training.order import epoch_order
 from experiments.training.resume import resume
-from experiments.training.step import (
-    TrainState,
-    differentiate,
-    make_train_step,
-)
+from experiments.training.step import TrainState, differentiate, make_train_step, recorded_part
 from experiments.training.stream import fits, stream
 
 
@@ -64,7 +60,10 @@ def train(members: list[Member], signal: Callable[[], int | None] = lambda: None
     loop = make_loop(members, signal)
     failures: dict[int, Exception] = {}
     done, saved = int(np.max(state.step)), time.monotonic()
-    with progress_line(config.epochs * loop.steps, "compiling") as progress:
+    with (
+        loggers.started(members, rows) as log,
+        progress_line(config.epochs * loop.steps, "compiling") as progress,
+    ):
         while done < config.epochs * loop.steps:
             epoch, start, before = done // loop.steps + 1, time.perf_counter(), done
             state = run_epoch(loop, state, rows, done, failures, progress)
@@ -72,12 +71,14 @@ def train(members: list[Member], signal: Callable[[], int | None] = lambda: None
                 break
             done = epoch * loop.steps
             state, evaluated = loop.after_epoch(state, loop.held_out)
-            told = jax.device_get((state.sums, state.seen, state.loss_state, evaluated))
+            told = jax.device_get((recorded_part(state), evaluated))
             state = state._replace(sums=zeros_like(loop, state.sums))
             examples = min((done - before) * loop.batch, loop.size)
             speed = speed_of(time.perf_counter() - start, examples, len(members))
             for i in alive(loop, failures):
-                rows[i].append(record.write_row(members[i], epoch, *nth(loop, told, i)))
+                row = record.write_row(members[i], epoch, rows[i], *nth(loop, told, i))
+                rows[i].append(row)
+                log(i, row)
                 files.append_row(members[i].path / files.TIMING, {"epoch": epoch} | speed)
             progress(done, heading(loop, epoch, rows, speed))
             if due(config, epoch, saved):

@@ -1,6 +1,7 @@
 """Records a run: a row of metrics per epoch, and a summary at the end."""
 
 import operator
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 
 from experiments.runs import files, identity, lock, samples
 from experiments.runs.samples import Samples
-from experiments.runs.selection import best_epoch, selected_scores
+from experiments.runs.selection import best_validation, selected_scores
 from experiments.tasks.base import UNKNOWN
 from experiments.training.build import Member, Run
 from experiments.training.evaluation import Evaluated
@@ -16,10 +17,10 @@ from experiments.training.step import TrainState, group_names, quantity_names
 from superloss_jax import SuperLossState, memory
 
 
-def samples_of(run: Run, seen, loss_state) -> Samples:
-    seen = {name: nan_if_unknown(values) for name, values in seen.items()}
+def samples_of(run: Run, state: TrainState) -> Samples:
+    seen = {name: nan_if_unknown(values) for name, values in state.seen.items()}
     train, objects = run.dataset.train, run.problem.objects
-    rows = samples.collect(train, wrong_targets(run), seen, loss_state)
+    rows = samples.collect(train, wrong_targets(run), seen, state.past, state.loss_state)
     if objects is None:
         return rows
     rows |= {"target": objects.target(train.targets), "clean_target": train.clean_targets}
@@ -52,11 +53,11 @@ def realised_rate(run: Run) -> float | None:
     return float((known == 1).sum() / (known >= 0).sum()) if (known >= 0).any() else None
 
 
-def epoch_row(run: Run, epoch: int, sums, evaluated, loss_state, rows: Samples) -> dict:
+def epoch_row(run: Run, epoch: int, state: TrainState, evaluated, rows: Samples) -> dict:
     """Builds a row of metrics.jsonl; training metrics are averages over the epoch's steps."""
     sums, held_out_sums = jax.tree.map(
         lambda x: np.asarray(x, np.float64),
-        (sums, {part: one.sums for part, one in evaluated.items()}),
+        (state.sums, {part: one.sums for part, one in evaluated.items()}),
     )
     names = quantity_names(run)
     with np.errstate(invalid="ignore"):  # a group may be empty
@@ -66,7 +67,7 @@ def epoch_row(run: Run, epoch: int, sums, evaluated, loss_state, rows: Samples) 
     row = {f"train_{name}": everything[name] for name in names[:-1]}
     for group, values in means.items():
         row |= dict(zip((f"{name}_{group}" for name in names), values, strict=True))
-    row |= {"tau": tau(loss_state)} | remembered(loss_state)
+    row |= {"tau": tau(state.loss_state)} | remembered(state.loss_state)
     row |= samples.areas(rows) | run.problem.examine(rows)
     for part, values in held_out.items():
         row |= {f"{part}_{name}": value for name, value in zip(names, values, strict=False)}
@@ -136,30 +137,32 @@ def summary(config, run: Run, rows: list[dict], params, seen: Samples) -> dict:
     return identity.plain(content)
 
 
-def write_row(member: Member, epoch: int, sums, seen, loss_state, evaluated) -> dict:
-    """Writes the row of an epoch, and the losses if the config asks for them; returns the row."""
+def write_row(member: Member, epoch: int, earlier: list[dict], state: TrainState, evaluated):
+    """Writes an epoch's row and what is kept of its examples; returns the row.
+
+    Of `state` only what is recorded is needed. `earlier` are the rows of the epochs before.
+    """
     config, run, path = member
     lock.check_held(path)
-    known = samples_of(run, seen, loss_state)
+    known = samples_of(run, state)
     columns, kept = measured(run, evaluated)
-    row = epoch_row(run, epoch, sums, evaluated, loss_state, known) | columns
+    row = epoch_row(run, epoch, state, evaluated, known) | columns
+    is_best = best_validation([*earlier, row], run.score) == epoch
     if run.problem.evaluate and kept:
-        keep(member, row, kept, run.problem.evaluate.kept)
+        keep(path, kept, run.problem.evaluate.kept, is_best)
     if config.report.losses:
         samples.write_losses(path, epoch, known)
+    if is_best:
+        samples.write(path, known, files.BEST)
     files.append_row(path / files.METRICS, row)
     return row
 
 
-def keep(member: Member, row: dict, kept: Samples, split: str) -> None:
+def keep(path: pathlib.Path, kept: Samples, split: str, is_best: bool) -> None:
     """Writes what a run keeps of a split: of the newest epoch, or of the best one on validation."""
-    _, run, path = member
     if split == "test":
         samples.write(path, kept, files.TEST)
-        return
-    earlier = [*files.read_rows(path / files.METRICS), row]
-    scores = [one[f"validation_{run.score.key}"] for one in earlier]
-    if best_epoch(scores, run.score) == len(scores) - 1:
+    elif is_best:
         samples.write(path, kept, files.HELD_OUT)
 
 
@@ -167,10 +170,12 @@ def finish(member: Member, rows: list[dict], state: TrainState) -> dict:
     """Writes a finished run's files; results.json comes last, since it marks the run as done."""
     config, run, path = member
     lock.check_held(path)
-    known = samples_of(run, state.seen, state.loss_state)
+    known = samples_of(run, state)
     samples.write(path, known)
     files.replace(path / files.METRICS, lines(rows).encode())  # repairs what a kill left
     results = summary(config, run, rows, state.params, known)
+    if (path / files.BEST).exists():
+        results["detectors_best"] = samples.detectors(samples.read_samples(path, files.BEST))
     if (number := files.at_once(path).get("number", 1)) > 1:
         results["vmapped"] = number  # vmapped steps are not bit-identical
     files.write_json(path / files.RESULTS, results)

@@ -16,6 +16,13 @@ from experiments.training import devices, weighing
 from experiments.training.build import Run
 
 
+class Past(NamedTuple):
+    """Each example's losses over whole epochs, as the last visit of each epoch left them."""
+
+    total: jax.Array  # by index, as `seen`
+    epochs: jax.Array  # int32, in how many epochs there was one
+
+
 class TrainState(NamedTuple):
     """Everything that training changes, and the seed for its random draws."""
 
@@ -27,8 +34,14 @@ class TrainState(NamedTuple):
     loss_state: Any
     sums: jax.Array  # and counts over this epoch, shape (2, groups, quantities)
     seen: dict[str, jax.Array]  # per-example records of the last visit, by index
+    past: Past
     seed: jax.Array
     failed: jax.Array  # whether a loss or gradient was not finite; then the state no longer changes
+
+
+def recorded_part(state: TrainState) -> TrainState:
+    """Returns the state without what no epoch's record needs: the weights and their optimizer's."""
+    return state._replace(params=(), batch_stats=(), average=(), opt_state=())
 
 
 def group_names(run: Run) -> tuple[str, ...]:
@@ -59,6 +72,7 @@ def init_state(run: Run, seed: int) -> TrainState:
             loss_state=run.method.init(),
             sums=jnp.zeros((2, len(group_names(run)), len(quantity_names(run)))),
             seen=seen,
+            past=Past(jnp.zeros_like(seen["loss"]), jnp.zeros(size, jnp.int32)),
             seed=seed,
             failed=jnp.bool(False),
         )
@@ -225,6 +239,7 @@ def make_train_step(run: Run):
             loss_state=out.loss_state,
             sums=state.sums + out.sums,
             seen=state.seen,
+            past=state.past,
             seed=state.seed,
             failed=failed,
         )

@@ -90,7 +90,7 @@ def test_the_last_epoch_s_losses_and_weights_are_recorded():
     images = run.dataset.train.inputs[first] / np.float32(16)
     logits = run.model.apply({"params": before}, images, train=True)
     expected = classification.cross_entropy(logits, run.dataset.train.targets[first])
-    rows = record.samples_of(run, state.seen, ())
+    rows = record.samples_of(run, state)
     np.testing.assert_allclose(rows["loss"][first], expected, rtol=1e-5)
     assert (rows["predicted"][first] == logits.argmax(-1)).all()
     others = np.setdiff1d(np.arange(len(host.targets)), first)
@@ -239,12 +239,12 @@ def test_what_is_no_example_or_no_weight_is_not_recorded():
     assert (mixed.seen["loss"] == one_step.UNKNOWN).all()
     focal = step_of(**{"loss.method": "focal"})  # its weight rises with the loss
     assert (focal.seen["weight"] == one_step.UNKNOWN).all()
-    rows = record.samples_of(build.build_run(config_of()), focal.seen, focal.loss_state)
+    rows = record.samples_of(build.build_run(config_of()), focal)
     assert np.isnan(rows["weight"]).all()
     assert np.isfinite(np.asarray(focal.seen["loss"])).sum() == 64
     recorded = step_of(**{"loss.method": "loss_memory", "loss.base": "generalized_cross_entropy"})
     run = build.build_run(config_of())
-    rows = record.samples_of(run, recorded.seen, recorded.loss_state)
+    rows = record.samples_of(run, recorded)
     seen = np.isfinite(rows["loss"])
     # O2U records the losses that the base loss returns: (1 - exp(-q l)) / q.
     expected = -np.expm1(-0.7 * rows["loss"][seen]) / 0.7
