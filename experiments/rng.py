@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 (
     INIT, ORDER, DROPOUT, AUGMENT, VALIDATION, IMBALANCE, MIXUP, TEST, LABELLED, SECOND, NOISE,
@@ -11,6 +12,11 @@ import jax.numpy as jnp
 def key_for(seed, purpose: int, number=0):
     key = jax.random.key(seed, impl="threefry2x32")
     return jax.random.fold_in(jax.random.fold_in(key, purpose), number)
+
+
+def shuffled(seed: int, purpose: int, number: int) -> np.ndarray:
+    """Returns a random order of `number` positions, on the host."""
+    return np.argsort(np.asarray(bits(key_for(seed, purpose), (number,))), kind="stable")
 
 
 def bits(key, shape):

@@ -1,10 +1,8 @@
 """BCCD: 364 photographs of blood with boxes of three kinds of cells, in the published split."""
 
 import csv
-import pathlib
 
 from experiments.data import sources
-from experiments.data.base import NotThere
 from experiments.data.boxed import Picture, picture
 
 CLASSES = ("RBC", "WBC", "Platelets")
@@ -14,7 +12,7 @@ COUNTS = {"train": 205, "validation": 87, "test": 72}
 
 def load(data_dir: str | None) -> tuple[tuple[str, ...], dict[str, list[Picture]]]:
     """Reads bccd/boxes.csv: a line a box, with its image, split, class and corners."""
-    table = _find(data_dir)
+    table = sources.find_file("bccd/boxes.csv", data_dir, beside="bccd/JPEGImages")
     rows: dict[tuple[str, str], list] = {}
     with open(table, newline="") as file:
         for line in csv.DictReader(file):
@@ -28,11 +26,3 @@ def load(data_dir: str | None) -> tuple[tuple[str, ...], dict[str, list[Picture]
     if found != COUNTS:
         raise ValueError(f"{table}: expected {COUNTS} images, got {found}")
     return CLASSES, parts
-
-
-def _find(data_dir: str | None) -> pathlib.Path:
-    roots = sources.roots(data_dir)
-    for root in roots:
-        if (root / "bccd" / "boxes.csv").is_file():
-            return root / "bccd" / "boxes.csv"
-    raise NotThere(f"--data_dir: expected bccd/boxes.csv and bccd/JPEGImages in {roots[0]}")

@@ -110,8 +110,7 @@ def _split(data, source: Source) -> Source:
 def _drawn(pictures: list[Picture], number: int, seed: int, purpose: int):
     """Draws `number` random ones; returns the others, and these, in their order."""
     checks.seed("config.data.split_seed", seed)
-    bits = np.asarray(rng.bits(rng.key_for(seed, purpose), (len(pictures),)))
-    chosen = {*np.argsort(bits, kind="stable")[:number].tolist()}
+    chosen = {*rng.shuffled(seed, purpose, len(pictures))[:number].tolist()}
     both = ([one for i, one in enumerate(pictures) if (i in chosen) is of] for of in (False, True))
     return tuple(both)
 

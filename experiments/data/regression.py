@@ -171,7 +171,7 @@ def load(data, noise_config, data_dir: str | None = None) -> Targets:
     found = SOURCES[data.name](data_dir=data_dir, split_seed=seed, **options)
     targets = _checked(data.name, found.targets)
     if found.number is None:
-        order = _shuffled(seed, rng.TEST, len(targets))
+        order = rng.shuffled(seed, rng.TEST, len(targets))
         number = len(targets) // 5
         train, test = np.sort(order[number:]), np.sort(order[:number])
     else:
@@ -247,7 +247,7 @@ def _split(data, dataset: Targets) -> Targets:
     checks.within("config.data.validation", data.validation, 0, number - 1)
     if not data.examples and not data.validation:
         return dataset
-    order = _shuffled(data.split_seed, rng.VALIDATION, total)[:number]
+    order = rng.shuffled(data.split_seed, rng.VALIDATION, total)[:number]
     held_out = dataset.train.rows(np.sort(order[: data.validation]))
     kind = data.get("validation_labels", "noisy")  # left out where noisy: see identity.py
     checks.choose("config.data.validation_labels", kind, dict.fromkeys(("noisy", "clean")))
@@ -257,10 +257,6 @@ def _split(data, dataset: Targets) -> Targets:
         held_out = held_out._replace(targets=held_out.clean_targets)
     train = dataset.train.rows(np.sort(order[data.validation :]))
     return dataset._replace(train=train, validation=held_out)
-
-
-def _shuffled(seed: int, purpose: int, number: int) -> np.ndarray:
-    return np.argsort(np.asarray(rng.bits(rng.key_for(seed, purpose), (number,))), kind="stable")
 
 
 def realised_rate(train: Examples) -> float | None:

@@ -159,8 +159,8 @@ def _split(data, dataset: Dataset, train: Examples, wanted) -> Dataset:
     if wanted["kind"] == "given":
         said = "images whose labels are wrong belong to no class that could be held out"
         raise ValueError(f"config.data.validation: {said}: expected 0, got {data.validation}")
-    drawn = np.asarray(rng.bits(rng.key_for(data.split_seed, rng.VALIDATION), classes.shape))
-    chosen = classes[np.argsort(drawn, kind="stable")[: data.validation]]
+    order = rng.shuffled(data.split_seed, rng.VALIDATION, len(classes))
+    chosen = classes[order[: data.validation]]
     held_out = np.isin(train.clean_targets, chosen)
     validation, rest = (train.rows(np.flatnonzero(rows)) for rows in (held_out, ~held_out))
     if data.validation_labels == "noisy":

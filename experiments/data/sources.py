@@ -44,13 +44,14 @@ def roots(data_dir: str | None) -> list[pathlib.Path]:
     return [root, root / "tfds"]
 
 
-def find_file(name: str, data_dir: str | None):
-    """Returns the path of a file of the data directory."""
+def find_file(name: str, data_dir: str | None, beside: str = "") -> pathlib.Path:
+    """Returns the path of a file of the data directory; a message also names what is beside it."""
     folders = roots(data_dir)
     for root in folders:
         if (root / name).is_file():
             return root / name
-    raise NotThere(f"--data_dir: expected {name} in {folders[0]}")
+    wanted = f"{name} and {beside}" if beside else name
+    raise NotThere(f"--data_dir: expected {wanted} in {folders[0]}")
 
 
 def _digits(split_seed, **unused) -> Dataset:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from experiments.checks import choose
 from experiments.models import resnet50
 from experiments.models.batch_norm import BatchNorm
-from experiments.models.layers import Conv, he_normal
+from experiments.models.layers import Conv, dtype_of, he_normal
 
 
 class Outputs(NamedTuple):
@@ -127,6 +127,4 @@ def make_detector(
 ) -> Any:
     """Builds the detector of `config.model`."""
     model = choose("config.model.name", name, DETECTORS)
-    choices: dict[str, Any] = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-    own = choose("config.model.dtype", dtype, choices)
-    return model(outputs, prior, dtype=own, bn_groups=bn_groups)
+    return model(outputs, prior, dtype=dtype_of(dtype), bn_groups=bn_groups)

@@ -1,11 +1,13 @@
 """Layers that the networks share."""
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from experiments.checks import choose
 from experiments.models import cpu
 
 
@@ -17,6 +19,12 @@ def _conv(*args, **kwargs):
 
 Conv = functools.partial(nn.Conv, conv_general_dilated=_conv)
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+def dtype_of(name: str) -> Any:
+    """Returns the dtype of `config.model.dtype`."""
+    choices: dict[str, Any] = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+    return choose("config.model.dtype", name, choices)
 
 
 def classify(model, x):

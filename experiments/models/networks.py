@@ -17,7 +17,7 @@ from experiments.imported import imported, is_own
 from experiments.models import cpu
 from experiments.models.batch_norm import BatchNorm
 from experiments.models.inits import INITS
-from experiments.models.layers import Conv, classify, he_normal
+from experiments.models.layers import Conv, classify, dtype_of, he_normal
 from experiments.models.resnet50 import ResNet50
 from experiments.models.sides import check_sides, fitting
 from experiments.models.vit import ViT
@@ -237,8 +237,7 @@ def make_model(
     table = {name: imported("config.model.name", name)} if is_own(name) else MODELS
     model = choose("config.model.name", name, table)
     choose("config.model.init", init, INITS)
-    choices: dict[str, Any] = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-    kind = choose("config.model.dtype", dtype, choices)
+    kind = dtype_of(dtype)
     try:
         model = model(num_classes=num_classes, dtype=kind)
     except TypeError as error:  # of a user's own

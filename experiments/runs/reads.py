@@ -14,13 +14,21 @@ def when(key: str, *values) -> Callable[[Flat], bool]:
     return lambda config: config.get(key) in values
 
 
+def is_drawn_noise(config: Flat) -> bool:
+    return config.get("noise.kind") != "given"
+
+
 def is_noisy(config: Flat) -> bool:
     """Whether wrong targets are drawn."""
-    return config.get("noise.kind") != "given" and bool(config.get("noise.rate"))
+    return is_drawn_noise(config) and bool(config.get("noise.rate"))
+
+
+def has_validation(config: Flat) -> bool:
+    return bool(config.get("data.validation"))
 
 
 def is_validated(config: Flat) -> bool:
-    return bool(config.get("data.validation") or config.get("data.validation_share"))
+    return has_validation(config) or bool(config.get("data.validation_share"))
 
 
 def is_split(config: Flat) -> bool:
@@ -34,20 +42,12 @@ def is_drawn(config: Flat) -> bool:
     return bool(chosen) or config.get("data.name") not in ("mnist", "mnist20k")  # have a test set
 
 
-def has_validation(config: Flat) -> bool:
-    return bool(config.get("data.validation"))
-
-
 def clean_validation(config: Flat) -> bool:
     """Whether a regression validates on clean targets; the others have the wrong ones, too."""
-    return bool(config.get("data.validation")) and config.get("data.validation_labels") != "noisy"
+    return has_validation(config) and config.get("data.validation_labels") != "noisy"
 
 
 FOLDERS = ("voc_folder", "coco_json")  # data sets for detection that `data.path` names
-
-
-def is_drawn_noise(config: Flat) -> bool:
-    return config.get("noise.kind") != "given"
 
 
 def has_noisy_boxes(config: Flat) -> bool:
@@ -57,8 +57,6 @@ def has_noisy_boxes(config: Flat) -> bool:
 
 
 of_superloss = when("loss.method", "superloss", "trend_superloss")
-
-
 remembers = when("loss.method", "remembered_superloss")
 
 
@@ -125,7 +123,7 @@ CLASSES: dict[str, Section] = {
     },
     "augment": dict.fromkeys(("pad", "flip", "cutout", "mixup"), always),
     "noise": {
-        "kind": always, "rate": lambda config: config.get("noise.kind") != "given",
+        "kind": always, "rate": is_drawn_noise,
         "exact": is_noisy, "seed": is_noisy,
     },
     "model": dict.fromkeys(("name", "init", "dtype", "dropout"), always),
@@ -158,7 +156,7 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
             **dict.fromkeys(("path", "sha256"), when("data.name", *FOLDERS)),
             **dict.fromkeys(("test_path", "test_sha256"), when("data.name", "coco_json")),
             "split_seed": lambda config: (
-                config.get("data.name") in FOLDERS or bool(config.get("data.validation"))
+                config.get("data.name") in FOLDERS or has_validation(config)
             ),
             "validation_labels": always,
         },
@@ -180,7 +178,7 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
             "validation_labels": clean_validation,
         },
         "noise": {
-            "kind": always, "rate": lambda config: config.get("noise.kind") != "given",
+            "kind": always, "rate": is_drawn_noise,
             "seed": is_noisy,
         },
         "model": dict.fromkeys(("name", "dtype", "dropout"), always),
@@ -198,7 +196,7 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
         },
         "augment": dict.fromkeys(("pad", "flip"), always),
         "noise": {
-            "kind": always, "rate": lambda config: config.get("noise.kind") != "given",
+            "kind": always, "rate": is_drawn_noise,
             "seed": is_noisy,
         },
         "model": dict.fromkeys(("name", "dtype", "dropout"), always),

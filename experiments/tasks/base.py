@@ -98,6 +98,9 @@ def mean_over_units(values, where, batch: Batch) -> jax.Array:
     return jnp.mean(values, where=where)
 
 
+TWO_NETWORKS = ("co_teaching", "jocor")  # methods whose networks choose examples for each other
+
+
 # A record that there is not, or not yet, and a metric of a unit that does not count in it. On the
 # host it is NaN. Here NaN would stop users of jax_debug_nans at the first step.
 UNKNOWN = -np.inf

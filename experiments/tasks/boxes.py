@@ -17,6 +17,12 @@ def area(boxes):
     return jnp.prod(jnp.maximum(boxes[..., 2:] - boxes[..., :2], 0), axis=-1)
 
 
+def mirrored(box, width: int):
+    """Returns boxes in the image that is flipped from left to right."""
+    left, top, right, bottom = (box[..., i] for i in range(4))
+    return jnp.stack([width - right, top, width - left, bottom], axis=-1)
+
+
 def overlaps(a, b):
     """Returns intersection and union of boxes, whose leading axes are broadcast."""
     low, high = jnp.maximum(a[..., :2], b[..., :2]), jnp.minimum(a[..., 2:], b[..., 2:])

@@ -23,9 +23,18 @@ from experiments.data.detection import Boxes, Detections
 from experiments.models import detector
 from experiments.models.detector import Outputs
 from experiments.tasks import average_precision, boxes, classification, detections, images
-from experiments.tasks.base import UNKNOWN, At, Batch, Objects, Problem, Recorded, Task, Units
+from experiments.tasks.base import (
+    TWO_NETWORKS,
+    UNKNOWN,
+    At,
+    Batch,
+    Objects,
+    Problem,
+    Recorded,
+    Task,
+    Units,
+)
 from experiments.tasks.scores import SCORES
-from superloss_jax import pairs
 
 WEIGHS = ("foreground", "locations", "objects")
 OVERLAPS: dict[str, Callable] = {"iou": boxes.iou, "giou": boxes.giou}
@@ -42,7 +51,7 @@ def load(config, data_dir: str | None) -> Detections:
     for name, table in (("weighs", WEIGHS), ("classes", CLASS_LOSSES), ("boxes", OVERLAPS)):
         choose(f"config.detection.{name}", config.detection[name], dict.fromkeys(table))
     average_precision.check_installed()
-    if config.loss.method in vars(pairs):
+    if config.loss.method in TWO_NETWORKS:
         said = "two networks that teach each other need one loss an image"
         raise ValueError(f"config.loss.method: {said}; choose a method with one network")
     if config.loss.method == "cross_entropy":
@@ -107,7 +116,7 @@ def draw_of(dataset: Detections, augment: images.Augment, places: boxes.Grid, ra
             inputs = images.draw(pixels, rows, whole, augment, *at)
             if augment.flip:
                 flips = images.bits_of(rows, *at, images.rng.AUGMENT)[2] >> 31 == 1
-                turned = mirrored(targets.box, pixels.shape[2])
+                turned = boxes.mirrored(targets.box, pixels.shape[2])
                 box = jnp.where(flips[:, None, None], turned, targets.box)
                 targets = targets._replace(box=box)
         present = (targets.label >= 0) & ~targets.crowd
@@ -118,11 +127,6 @@ def draw_of(dataset: Detections, augment: images.Augment, places: boxes.Grid, ra
         return Batch(inputs, targets, *rest, Drawn(found))
 
     return draw
-
-
-def mirrored(box, width: int):
-    left, top, right, bottom = (box[..., i] for i in range(4))
-    return jnp.stack([width - right, top, width - left, bottom], axis=-1)
 
 
 # --- Losses. --------------------------------------------------------------------------------------
@@ -262,8 +266,7 @@ def predicted(number: int, softmax: bool) -> Callable:
     """Returns a record: the class that is most likely over an object's places; -1 without any."""
 
     def of(outputs: Outputs, batch: Batch):
-        logits = outputs.logits
-        scores = jax.nn.softmax(logits)[..., :-1] if softmax else jax.nn.sigmoid(logits)
+        scores = detections.class_scores(outputs.logits, softmax)
         means = jax.vmap(lambda one: over_places(one, batch, number), in_axes=2, out_axes=2)
         guess = means(scores).argmax(axis=-1).astype(jnp.int32)
         return jnp.where(have_places(batch, number), guess, -1)

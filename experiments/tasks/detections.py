@@ -35,14 +35,18 @@ def detected(scores, box, threshold: float) -> Found:
     return Found(box[order], jnp.where(best >= 0, label[order], -1), best)
 
 
+def class_scores(logits, softmax: bool):
+    """Returns the probabilities of the classes, without that of the background."""
+    return jax.nn.softmax(logits)[..., :-1] if softmax else jax.nn.sigmoid(logits)
+
+
 def evaluation(own, names: tuple[str, ...], decoded: Callable[[Any], Any]) -> Evaluation:
     """Returns how a split is measured: `own` is `config.detection`, `names` are of the classes."""
     within("config.detection.suppression", own.suppression, 0, 1)
     softmax = own.classes == "cross_entropy"
 
     def collect(outputs: Outputs, batch: Batch) -> Found:
-        logits = outputs.logits
-        scores = jax.nn.softmax(logits)[..., :-1] if softmax else jax.nn.sigmoid(logits)
+        scores = class_scores(outputs.logits, softmax)
         one = functools.partial(detected, threshold=own.suppression)
         return jax.vmap(one)(scores, decoded(outputs.sides))
 

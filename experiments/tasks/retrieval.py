@@ -12,12 +12,10 @@ from experiments.data import Dataset, Examples, retrieval
 from experiments.models import networks
 from experiments.models.embedding import Embedding
 from experiments.tasks import classification, images, pair_units, ranking
-from experiments.tasks.base import At, Batch, Evaluation, Problem, Task
+from experiments.tasks.base import TWO_NETWORKS, At, Batch, Evaluation, Problem, Task
 from experiments.tasks.orders import classes_times_images
 from experiments.tasks.pair_units import Drawn
 from experiments.tasks.scores import SCORES
-
-TWO_NETWORKS = ("co_teaching", "jocor")  # which choose examples for each other
 
 
 def load(config, data_dir: str | None) -> Dataset:

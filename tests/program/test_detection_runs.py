@@ -8,10 +8,9 @@ from sklearn.metrics import roc_auc_score
 
 from experiments.runs import files, samples
 from experiments.tasks.average_precision import Found, average_precision
-from experiments.training import build, devices, seeds, step
-from experiments.training.order import epoch_order
+from experiments.training import build
 from tests.program import shapes
-from tests.program.running import train_one, whole_and_torn
+from tests.program.running import alone_and_at_once, steps_in_float64, train_one, whole_and_torn
 
 pytest.importorskip("faster_coco_eval", reason="needs the extra detection: faster-coco-eval")
 
@@ -59,19 +58,10 @@ def test_a_run_that_is_killed_and_resumed_is_the_same(folder, tmp_path, monkeypa
 def test_seeds_at_once_are_those_alone(folder, tmp_path):
     """Also with wrong classes, missing and bogus boxes of their own."""
     noise = {"noise.box": 0.1, "noise.missing": 0.2, "noise.bogus": 0.2, "devices": 1}
-    members: dict[str, list] = {"alone": [], "at_once": []}
-    for seed in (0, 1):
-        config = shapes.config_of(folder, **noise, **{"seed": seed, "noise.seed": seed})
-        run = build.build_run(config)
-        for kind, found in members.items():
-            found.append(build.Member(config, run, tmp_path / kind / str(seed)))
-            found[-1].path.mkdir(parents=True)
-    for one in members["alone"]:
-        train_one(*one)
-    seeds.train_all(members["at_once"])
-    for one, other in zip(*members.values(), strict=True):
-        alone, at_once = (files.read_rows(x.path / files.METRICS)[-1] for x in (one, other))
-        assert files.at_once(other.path)["number"] == 2
+    own = [noise | {"seed": seed, "noise.seed": seed} for seed in (0, 1)]
+    configs = [shapes.config_of(folder, **changes) for changes in own]
+    runs = [build.build_run(config) for config in configs]
+    for alone, at_once in alone_and_at_once(configs, runs, tmp_path):
         for key, value in alone.items():
             assert at_once[key] == pytest.approx(value, rel=1e-2, abs=1e-2, nan_ok=True), key
 
@@ -84,16 +74,7 @@ def test_eight_devices_are_one(folder):
         own = {"devices": number, "optimizer.name": "sgd"}
         run = build.build_run(shapes.config_of(folder, **own, batch_size=12))  # no multiple of 8
         run = run._replace(model=run.model.clone(dtype=jnp.float64))
-        state = step.init_state(run, 0)
-        wide = jax.tree.map(lambda x: x.astype(jnp.float64), (state.params, state.batch_stats))
-        state = state._replace(params=wide[0], batch_stats=wide[1])
-        state = devices.replicate(state, run.layout)
-        train = devices.replicate(run.dataset.train, run.layout)
-        order = epoch_order(0, 1, len(train.index), 12, run.layout)
-        take_step = step.make_train_step(run)
-        for _ in range(4):
-            state, failed = take_step(state, train, order)
-        assert not failed
+        state = steps_in_float64(run, 12, 4)
         found.append(jax.tree.map(np.asarray, (state.params, state.loss_state.tau)))
     for one, eight in zip(*map(jax.tree.leaves, found), strict=True):
         np.testing.assert_allclose(one, eight, rtol=1e-9, atol=1e-12)

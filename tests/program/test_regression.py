@@ -12,10 +12,9 @@ from configs import regression as defaults
 from experiments.data import regression as data
 from experiments.runs import files, samples
 from experiments.tasks import regression
-from experiments.training import build, devices, seeds, step
-from experiments.training.order import epoch_order
+from experiments.training import build, step
 from experiments.training.stream import fits
-from tests.program.running import train_one, whole_and_torn
+from tests.program.running import alone_and_at_once, steps_in_float64, train_one, whole_and_torn
 from tests.program.test_main import main
 
 
@@ -98,21 +97,11 @@ def test_a_run_that_is_killed_and_resumed_is_the_same(tmp_path, monkeypatch):
 @pytest.mark.parametrize("changes", [{"noise.seed": 1, "data.split_seed": 1}, {}])
 def test_seeds_at_once_are_those_alone(changes, tmp_path):
     """Also with wrong targets, a test set and so a scale of their own."""
-    members: dict[str, list] = {"alone": [], "at_once": []}
     own = {"noise.kind": "uniform", "devices": 1}
     configs = [config_of("diabetes", **own), config_of("diabetes", **own, seed=1, **changes)]
     first = build.build_run(configs[0])
     runs = [first, build.build_run(configs[1]) if changes else first]
-    for kind, found in members.items():
-        for i, (config, run) in enumerate(zip(configs, runs, strict=True)):
-            found.append(build.Member(config, run, tmp_path / kind / str(i)))
-            found[-1].path.mkdir(parents=True)
-    for one in members["alone"]:
-        train_one(*one)
-    seeds.train_all(members["at_once"])
-    for one, other in zip(*members.values(), strict=True):
-        alone, at_once = (files.read_rows(x.path / files.METRICS)[-1] for x in (one, other))
-        assert files.at_once(other.path)["number"] == 2
+    for alone, at_once in alone_and_at_once(configs, runs, tmp_path):
         for key, value in alone.items():
             assert at_once[key] == pytest.approx(value, rel=1e-3, nan_ok=True), key
 
@@ -154,15 +143,7 @@ def test_eight_devices_are_one():
     for number in (1, 8):
         run = build.build_run(config_of(**{"devices": number, "optimizer.name": "sgd"}))
         run = run._replace(model=run.model.clone(dtype=jnp.float64))
-        state = step.init_state(run, 0)
-        wide = jax.tree.map(lambda x: x.astype(jnp.float64), state.params)
-        state = devices.replicate(state._replace(params=wide), run.layout)
-        train = devices.replicate(run.dataset.train, run.layout)
-        order = epoch_order(0, 1, len(train.index), 60, run.layout)  # no multiple of 8
-        take_step = step.make_train_step(run)
-        for _ in range(10):
-            state, failed = take_step(state, train, order)
-        assert not failed
+        state = steps_in_float64(run, 60, 10)  # no multiple of 8
         found.append(jax.tree.map(np.asarray, (state.params, state.loss_state.tau)))
     for one, eight in zip(*map(jax.tree.leaves, found), strict=True):
         np.testing.assert_allclose(one, eight, rtol=1e-9, atol=1e-12)

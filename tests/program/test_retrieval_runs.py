@@ -9,10 +9,9 @@ import pytest
 
 from configs import retrieval as defaults
 from experiments.runs import files, samples
-from experiments.training import build, devices, seeds, step, weighing
-from experiments.training.order import epoch_order
+from experiments.training import build, weighing
 from superloss_jax import closed_form
-from tests.program.running import train_one, whole_and_torn
+from tests.program.running import alone_and_at_once, steps_in_float64, train_one, whole_and_torn
 from tests.program.test_main import main
 
 
@@ -49,20 +48,10 @@ def test_a_run_that_is_killed_and_resumed_is_the_same(tmp_path, monkeypatch):
 @pytest.mark.parametrize("changes", [{"noise.seed": 1}, {}])
 def test_seeds_at_once_are_those_alone(changes, tmp_path):
     """Also with wrong labels of their own."""
-    members: dict[str, list] = {"alone": [], "at_once": []}
     configs = [config_of(epochs=1), config_of(epochs=1, seed=1, **changes)]
     first = build.build_run(configs[0])
     runs = [first, build.build_run(configs[1]) if changes else first]
-    for kind, found in members.items():
-        for i, (config, run) in enumerate(zip(configs, runs, strict=True)):
-            found.append(build.Member(config, run, tmp_path / kind / str(i)))
-            found[-1].path.mkdir(parents=True)
-    for one in members["alone"]:
-        train_one(*one)
-    seeds.train_all(members["at_once"])
-    for one, other in zip(*members.values(), strict=True):
-        alone, at_once = (files.read_rows(x.path / files.METRICS)[-1] for x in (one, other))
-        assert files.at_once(other.path)["number"] == 2
+    for alone, at_once in alone_and_at_once(configs, runs, tmp_path):
         for key, value in alone.items():
             close = {"rel": 1e-2, "abs": 5e-3, "nan_ok": True}
             assert at_once[key] == (None if value is None else pytest.approx(value, **close)), key
@@ -134,15 +123,7 @@ def test_eight_devices_are_one():
         run = build.build_run(config_of(**{"devices": number, "optimizer.name": "sgd"}))
         network = run.model.network.clone(dtype=jnp.float64)
         run = run._replace(model=run.model.clone(network=network))
-        state = step.init_state(run, 0)
-        wide = jax.tree.map(lambda x: x.astype(jnp.float64), state.params)
-        state = devices.replicate(state._replace(params=wide), run.layout)
-        train = devices.replicate(run.dataset.train, run.layout)
-        order = epoch_order(0, 1, len(train.index), 12, run.layout, run.problem.order)
-        take_step = step.make_train_step(run)
-        for _ in range(10):
-            state, failed = take_step(state, train, order)
-        assert not failed
+        state = steps_in_float64(run, 12, 10)
         found.append(jax.tree.map(np.asarray, (state.params, state.loss_state.tau)))
     for one, eight in zip(*map(jax.tree.leaves, found), strict=True):
         np.testing.assert_allclose(one, eight, rtol=1e-9, atol=1e-12)

@@ -11,10 +11,16 @@ import pytest
 from configs import fixmatch_cifar10, semi_supervised_cifar10
 from experiments.report import plots, runs
 from experiments.runs import files, samples
-from experiments.training import build, devices, loop, step
+from experiments.training import build, loop
 from experiments.training.order import epoch_order
 from tests.program.drawn import closing
-from tests.program.running import reported, sweep_at_once, train_one, whole_and_torn
+from tests.program.running import (
+    reported,
+    steps_in_float64,
+    sweep_at_once,
+    train_one,
+    whole_and_torn,
+)
 from tests.program.test_data import DATA_DIR, needs_cifar10
 from tests.program.test_semi_supervised import KINDS, config_of
 
@@ -155,16 +161,7 @@ def test_eight_devices_are_one(kind):
         overrides = {"devices": number, "optimizer.name": "sgd", "batch_size": 60}
         run = build.build_run(config_of(**KINDS[kind] | overrides))  # 60 is no multiple of 8
         run = run._replace(model=run.model.clone(dtype=jnp.float64))
-        state = step.init_state(run, 0)
-        wide = jax.tree.map(lambda x: x.astype(jnp.float64), (state.params, state.average))
-        state = state._replace(params=wide[0], average=wide[1])
-        state = devices.replicate(state, run.layout)
-        train = devices.replicate(run.problem.stored(run.dataset.train), run.layout)
-        order = epoch_order(0, 1, len(train.index), 60, run.layout, run.problem.order)
-        take_step = step.make_train_step(run)
-        for _ in range(10):
-            state, failed = take_step(state, train, order)
-        assert not failed
+        state = steps_in_float64(run, 60, 10)
         taken = state.params, state.average, jax.tree.leaves(state.loss_state)
         found.append(jax.tree.map(np.asarray, taken))
     for one, eight in zip(*map(jax.tree.leaves, found), strict=True):
