@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments import checks
 from experiments.data.boxed import UNKNOWN
-from experiments.pictures import Line2D
+from experiments.pictures import Line2D, save_photographs
 from experiments.report.drawing import COLOURS, plt
 from experiments.runs import files, packed, samples, stored
 from experiments.tasks import task_of
@@ -62,7 +62,7 @@ def picture(dataset, rows, found, number: int, file: pathlib.Path) -> None:
     grid[0, 0].set_title("training images, as given", loc="left", fontsize=9)
     grid[shown, 0].set_title("test images", loc="left", fontsize=9)
     figure.legend(handles=legend(names), loc="outside lower center", ncols=3, fontsize=8)
-    figure.savefig(file, dpi=120)
+    save_photographs(figure, file)
     plt.close(figure)
 
 

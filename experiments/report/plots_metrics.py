@@ -270,8 +270,8 @@ def memory(found, order, split) -> Figure:
 def pairs(found, order, split) -> Figure:
     """How pairs of images are weighed over epochs, and how alike images of other classes are."""
     panels = {
-        "sigma_right_positive": "sigma of positive pairs",
-        "sigma_right_negative": "sigma of negative pairs",
-        "similarity_right_negative": "cosine of negative pairs",
+        "sigma_right_positive": "sigma of right positive pairs",
+        "sigma_right_negative": "sigma of right negative pairs",
+        "similarity_right_negative": "cosine of right negative pairs",
     }
     return over_epochs(found, order, panels, 1, "similarity_right_negative")

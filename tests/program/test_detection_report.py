@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from experiments.report import plots, runs
 from experiments.runs import files, samples
@@ -88,6 +89,8 @@ def test_images_with_boxes(swept, reported):
     assert f"of {wrong.sum()} training boxes with a wrong class" in said
     assert f"{given:.1%} as they are given" in said
     assert (run / "boxes.png").stat().st_size > 10_000
+    with Image.open(run / "boxes.png") as image:
+        assert image.convert("RGB").getcolors(256) is not None  # there are no more
 
 
 def test_suspects_are_objects(swept, reported):

@@ -1,5 +1,8 @@
 """Reports of retrieval: its score, the figure of pairs, and the picture of neighbours."""
 
+import csv
+import json
+
 import numpy as np
 import pytest
 
@@ -7,8 +10,10 @@ from experiments.data import retrieval
 from experiments.report import neighbours, plots, runs
 from experiments.runs import files
 from experiments.training import build
+from scripts import pair_weights
 from tests.program.drawn import closing, lines_of
 from tests.program.running import reported, train_one
+from tests.program.test_main import ROOT
 from tests.program.test_retrieval_runs import config_of
 
 closed = pytest.fixture(autouse=True)(closing)
@@ -85,3 +90,22 @@ def test_what_has_no_neighbours_is_refused(tmp_path, trained, monkeypatch, capsy
             report.main()
         assert caught.value.code == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_weights_of_pairs_are_means_over_seeds():
+    packed = ROOT / "results" / "retrieval_omniglot_tuning"
+    rows = [json.loads(line) for line in (packed / "runs.jsonl").read_text().splitlines()]
+    own = [row for row in rows if row["directory"].startswith("decay=0.0,lam=0.25,")]
+    with open(packed / "metrics.csv", newline="") as file:
+        first = {int(row["run"]): row for row in csv.DictReader(file) if row["epoch"] == "1"}
+    names = [f"sigma_{name}" for name in ("right_positive", "wrong_positive", "right_negative")]
+    names.append("similarity_right_negative")
+    means = [np.mean([float(first[row["run"]][name]) for row in own]) for name in names]
+    recall = 100 * np.mean([row["results"]["test_recall_at_1"]["last"] for row in own])
+    cells = " | ".join(f"{mean:.2f}" for mean in means)
+    said = pair_weights.table(runs.finished_runs(packed))
+    line = f"| 0.4 | superloss, decay 0.0, lam 0.25 | {len(own)} | {cells} | {recall:.1f} |"
+    assert len(own) == 2
+    assert line in said.splitlines()
+    assert said in (ROOT / "docs" / "retrieval.md").read_text()
+    assert pair_weights.mean([0.5, None]) == "-"
