@@ -48,7 +48,8 @@ SEEDS = {
     "data.labelled_seed": "hiding",
 }  # fmt: skip
 OWN = ("npz", "folder", "images", "voc_folder", "coco_json")  # data sets that `data.path` names
-SHARES = {"start", "every", "burn_in", "second_from", "warmup"}  # of a run, in a method's section
+# Shares of a run, in a method's section.
+SHARES = {"start", "every", "end", "burn_in", "second_from", "warmup"}
 
 
 def note_content(config) -> None:
