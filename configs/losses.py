@@ -31,9 +31,19 @@ def get_config():
         },
         "symmetric_cross_entropy": {"alpha": 0.1, "beta": 1.0, "log_zero": -4.0},
         "active_passive": {
-            "passive": "rce",  # or mae
-            "alpha": 1.0, "beta": 1.0,
+            "passive": "rce",  # or mae, agce, aul, ael
+            "alpha": 1.0, "beta": 1.0,  # beta 4 with agce, aul and ael
+            "a": 6.0,  # of agce; 6.3 with aul, 5 with ael
+            "q": 1.5,  # of agce and aul
         },
+        "active_negative": {"alpha": 5.0, "beta": 5.0},  # with optimizer.l1 5e-5
+        "joint_asymmetric": {"alpha": 1.0, "beta": 1.0, "a": 30.0},  # with optimizer.l1 5e-5
+        "asymmetric_gce": {"a": 0.6, "q": 0.6},
+        "asymmetric_unhinged": {"a": 5.5, "q": 3.0},
+        "asymmetric_exponential": {"a": 2.5},
+        "epsilon_softmax": {"m": 1e5, "alpha": 0.01, "beta": 5.0},
+        "logit_clip": {"delta": 1.0},  # largest norm of the logits
+        "label_smoothing": {"smoothing": 0.1},
         "bootstrap": {
             "hard": False,
             "beta": 0.95,  # 0.8 with hard
@@ -42,6 +52,14 @@ def get_config():
         "cauchy": {"scale": 1.0},  # in units of the loss
         "self_paced": {  # starts at log 10, grows by 1.3 every tenth of the run
             "weights": "hard", "threshold": 2.3, "growth": 1.3, "every": 0.1,
+        },
+        "dynamics_aware": {
+            "q_start": 0.6, "q_end": 1.5,
+            "end": 1.0,  # share of the run, after which q stays
+        },
+        "optimized_clipping": {
+            "epsilon": 20.0, "size": 4096,  # losses that are remembered
+            "interval": 32,  # steps from one fit to the next
         },
         "mentornet": {
             "percentile": 75.0, "decay": 0.5, "burn_in": 0.19,

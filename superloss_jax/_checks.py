@@ -33,6 +33,7 @@ class Range(NamedTuple):
 ZERO_TO_ONE = Range("a number in [0, 1]", lambda x: 0 <= x <= 1)
 ZERO_TO_BELOW_ONE = Range("a number in [0, 1)", lambda x: 0 <= x < 1)
 ABOVE_ZERO_TO_ONE = Range("a number in (0, 1]", lambda x: 0 < x <= 1)
+ZERO_TO_ONE_OPEN = Range("a number in (0, 1)", lambda x: 0 < x < 1)
 PERCENT = Range("a number in [0, 100]", lambda x: 0 <= x <= 100)
 FINITE = Range("a finite number", math.isfinite)
 POSITIVE = Range("a number > 0", lambda x: 0 < x < math.inf)

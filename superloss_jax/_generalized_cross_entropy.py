@@ -21,7 +21,7 @@ from superloss_jax._probabilities import one_minus_exp
 from superloss_jax._states import StepState, next_step, start_step
 
 
-def _generalized(losses: jax.Array, *, q: Scalar) -> jax.Array:
+def generalized(losses: jax.Array, *, q: Scalar) -> jax.Array:
     """Returns (1 - exp(-q losses)) / q, or the losses themselves, the limit, at q = 0."""
     # Below eps squared, the limit is exact to rounding, and q * losses could underflow.
     positive = q > float(jnp.finfo(losses.dtype).eps) ** 2
@@ -51,7 +51,7 @@ def generalized_cross_entropy(*, q: ArrayLike = 0.7) -> LossTransform[tuple[()]]
     Networks with Noisy Labels", NeurIPS 2018.
     """
     q = check_number("q", q, ZERO_TO_ONE)
-    return from_losses("generalized_cross_entropy", functools.partial(_generalized, q=q))
+    return from_losses("generalized_cross_entropy", functools.partial(generalized, q=q))
 
 
 def truncated_gce(
@@ -85,13 +85,13 @@ def truncated_gce(
     Reference: Zhilu Zhang, Mert Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural
     Networks with Noisy Labels", NeurIPS 2018 (section 3.3).
     """
-    generalized = functools.partial(_generalized, q=check_number("q", q, ZERO_TO_ONE))
+    of_q = functools.partial(generalized, q=check_number("q", q, ZERO_TO_ONE))
     k = check_number("k", k, ZERO_TO_BELOW_ONE)
     start = check_integer("start", start, least=0)
 
     def step(batch: Batch, state: StepState):
         limit = -jnp.log(jnp.asarray(k, batch.losses.dtype))
         kept = (state.step < start) | ~(batch.losses >= limit)  # NaN stays NaN
-        return generalized(jnp.where(kept, batch.losses, limit)), next_step(state)
+        return of_q(jnp.where(kept, batch.losses, limit)), next_step(state)
 
     return make_transform("truncated_gce", start_step, step)

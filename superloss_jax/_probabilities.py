@@ -19,6 +19,11 @@ def p_log_p(log_p: jax.Array) -> jax.Array:
     return jnp.exp(log_p) * log_p
 
 
+def entropy(logits: jax.Array) -> jax.Array:
+    """Returns the entropy of each example's probabilities, in nats."""
+    return -jnp.sum(p_log_p(jax.nn.log_softmax(logits)), axis=-1)
+
+
 def times(factor: ArrayLike, values: jax.Array) -> jax.Array:
     """Returns factor * values, and 0 where the factor is 0, even if the value is infinite."""
     factor = jnp.asarray(factor, values.dtype)

@@ -50,7 +50,8 @@ SEEDS = {
     "data.labelled_seed": "hiding",
 }  # fmt: skip
 OWN = ("npz", "folder", "table", "huggingface", "images", "voc_folder", "coco_json")  # at a path
-SHARES = {"start", "every", "burn_in", "second_from", "warmup"}  # of a run, in a method's section
+# Shares of a run, in a method's section.
+SHARES = {"start", "every", "end", "burn_in", "second_from", "warmup"}
 
 
 def note_content(config) -> None:

@@ -98,7 +98,7 @@ EVERY_RUN: dict[str, Section] = {
     "average": {"decay": always},
     "optimizer": {
         "name": always, "learning_rate": always, "weight_decay": always, "schedule": always,
-        "warmup_epochs": always, "boundaries": stepwise, "factor": stepwise,
+        "l1": always, "warmup_epochs": always, "boundaries": stepwise, "factor": stepwise,
         "momentum": sgd, "nesterov": sgd,
     },
     # The sections of `method` and `base` are read as well: see is_of_method.
@@ -109,6 +109,14 @@ EVERY_RUN: dict[str, Section] = {
         **of("generalized_cross_entropy", "q"), **of("truncated_gce", "q", "k", "start"),
         **of("symmetric_cross_entropy", "alpha", "beta", "log_zero"),
         **of("active_passive", "passive", "alpha", "beta"), **of("bootstrap", "hard", "beta"),
+        "active_passive.a": when("loss.active_passive.passive", "agce", "aul", "ael"),
+        "active_passive.q": when("loss.active_passive.passive", "agce", "aul"),
+        **of("active_negative", "alpha", "beta"), **of("joint_asymmetric", "alpha", "beta", "a"),
+        **of("asymmetric_gce", "a", "q"), **of("asymmetric_unhinged", "a", "q"),
+        **of("asymmetric_exponential", "a"), **of("epsilon_softmax", "m", "alpha", "beta"),
+        **of("logit_clip", "delta"), **of("label_smoothing", "smoothing"),
+        **of("dynamics_aware", "q_start", "q_end", "end"),
+        **of("optimized_clipping", "epsilon", "size", "interval"),
         **of("focal", "gamma"), **of("cauchy", "scale"), **of("trimmed", "forget_rate", "warmup"),
         **of("self_paced", "weights", "threshold", "growth", "every"),
         **of("mentornet", "percentile", "decay", "burn_in", "second", "second_from"),
@@ -251,7 +259,7 @@ BEFORE: dict[str, Any] = {
     "data.validation_share": 0.0, "data.folds": 0, "data.corrections": None,
     "data.noise_matrix": None,
     "loss.normalise_weights": False,
-    "embedding.positives": 1.0,
+    "embedding.positives": 1.0, "optimizer.l1": 0.0,
     "loss.remembered_superloss.memory": "held_out",
 }  # fmt: skip
 

@@ -53,7 +53,8 @@ def build_run(config, data_dir: str | None = None) -> Run:
     task = task_of(config)
     layout = devices.layout(config.devices)
     # Built with dummy sizes, so that mistakes are reported before any data is read.
-    methods.make_method(config.loss, methods.Facts(1, 2, 1000, matrix=lambda: np.eye(2)))
+    dummy = methods.Facts(1, 2, 1000, matrix=lambda: np.eye(2), rate=lambda step: 0.1)
+    methods.make_method(config.loss, dummy)
     optimizers.make(config.optimizer, config.epochs, steps_per_epoch=1)
     dataset = without_suspects(config, task.load(config, data_dir))
     size = len(dataset.train.index)
@@ -67,6 +68,7 @@ def build_run(config, data_dir: str | None = None) -> Run:
         num_classes=problem.num_classes,
         steps=config.epochs * steps,
         matrix=problem.noise_matrix,
+        rate=optimizers.schedule(config.optimizer, config.epochs, steps),
     )
     method = methods.make_method(config.loss, facts)
     networks = methods.networks(config.loss)

@@ -1,14 +1,14 @@
 """Builds the LossTransform for each method that a config can name."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from experiments import checks
 from experiments.imported import imported, is_own
+from experiments.training.facts import Facts
 from experiments.training.guessed_memory import guess_memory
 from experiments.training.renamed import RENAMED
 from experiments.training.weighing import normalised
@@ -27,30 +27,6 @@ from superloss_jax import (
     superloss,
     windowed,
 )
-
-
-class Facts(NamedTuple):
-    """What a method may need to know about a run."""
-
-    num_examples: int
-    num_classes: int | None  # None if targets are not classes
-    steps: int  # in the whole run
-    matrix: Callable[[], np.ndarray] | None  # the noise's transition matrix, if it has one
-
-    def share(self, name: str, part: float) -> int:
-        """Converts a share of the run to steps."""
-        checks.within(f"config.loss: {name}, a share of the run", part, 0, 1)
-        return round(part * self.steps)
-
-    def classes(self) -> int:
-        if self.num_classes is None:
-            raise ValueError("it needs classes, and this task has none")
-        return self.num_classes
-
-    def noise_matrix(self) -> np.ndarray:
-        if self.matrix is None:
-            raise ValueError("it needs the noise's transition matrix, and this task has none")
-        return self.matrix()
 
 
 def _plain(loss, own, facts):
@@ -162,17 +138,33 @@ def _self_filter(loss, own, facts):
     return memory.self_filter(**sizes, decay=own.decay, start=facts.share("start", own.start))
 
 
+def _active_passive(loss, own, facts):
+    others = {"agce": ("a", "q"), "aul": ("a", "q"), "ael": ("a",)}.get(own.passive, ())
+    return robust.active_passive(**{key: own[key] for key in ("passive", "alpha", "beta", *others)})
+
+
+def _dynamics_aware(loss, own, facts):
+    steps = max(1, facts.share("end", own.end))
+    return curricula.dynamics_aware(steps=steps, q_start=own.q_start, q_end=own.q_end)
+
+
+def _with_section(factory: Callable[..., LossTransform]) -> Callable[..., LossTransform]:
+    return lambda loss, own, facts: factory(**own)
+
+
+BY_SECTION = (  # these need nothing but the keys of their own sections
+    robust.cauchy, robust.generalized_cross_entropy, robust.symmetric_cross_entropy,
+    robust.active_negative, robust.joint_asymmetric, robust.asymmetric_gce,
+    robust.asymmetric_unhinged, robust.asymmetric_exponential, robust.epsilon_softmax,
+    robust.logit_clip, robust.label_smoothing, robust.bootstrap, robust.focal,
+)  # fmt: skip
 PLAIN = ("plain", "cross_entropy")
 ROBUST: dict[str, Callable[..., LossTransform]] = {
     "plain": _plain,
     "cross_entropy": _plain,
-    "cauchy": lambda loss, own, facts: robust.cauchy(**own),
-    "generalized_cross_entropy": lambda loss, own, facts: robust.generalized_cross_entropy(**own),
+    **{factory.__name__: _with_section(factory) for factory in BY_SECTION},
+    "active_passive": _active_passive,
     "truncated_gce": _truncated_gce,
-    "symmetric_cross_entropy": lambda loss, own, facts: robust.symmetric_cross_entropy(**own),
-    "active_passive": lambda loss, own, facts: robust.active_passive(**own),
-    "bootstrap": lambda loss, own, facts: robust.bootstrap(**own),
-    "focal": lambda loss, own, facts: robust.focal(**own),
     "forward_correction": lambda loss, own, facts: robust.forward_correction(facts.noise_matrix()),
     "backward_correction": lambda loss, own, facts: robust.backward_correction(
         facts.noise_matrix()
@@ -189,6 +181,10 @@ METHODS: dict[str, Callable[..., LossTransform]] = {
     "trend_superloss": _trend_superloss,
     "remembered_superloss": _remembered_superloss,
     "self_paced": _self_paced,
+    "dynamics_aware": _dynamics_aware,
+    "optimized_clipping": lambda loss, own, facts: curricula.optimized_clipping(
+        learning_rate=facts.rate, **own
+    ),
     "mentornet": _mentornet,
     "data_parameters": _data_parameters,
     "early_learning": _early_learning,
@@ -204,10 +200,14 @@ MEMORY_FROM = {"held_out": True, "training": False}  # whether it does so
 # These take the loss for a cross entropy, from which they have the probability of the label.
 OF_CROSS_ENTROPY = (
     "generalized_cross_entropy", "truncated_gce", "symmetric_cross_entropy", "focal",
-    "early_learning", "self_filter", "jocor",
+    "early_learning", "self_filter", "jocor", "asymmetric_gce", "asymmetric_unhinged",
+    "asymmetric_exponential", "dynamics_aware", "optimized_clipping",
 )  # fmt: skip
 # These are computed from logits, so they have no base loss, nor a weight for it.
-FROM_LOGITS = ("active_passive", "bootstrap", "forward_correction", "backward_correction")
+FROM_LOGITS = (
+    "active_passive", "active_negative", "joint_asymmetric", "epsilon_softmax", "logit_clip",
+    "label_smoothing", "bootstrap", "forward_correction", "backward_correction",
+)  # fmt: skip
 
 
 def make_method(loss: Mapping[str, Any], facts: Facts) -> LossTransform:

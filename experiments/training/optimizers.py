@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from experiments.checks import choose, positive, within
@@ -10,8 +12,8 @@ from experiments.checks import choose, positive, within
 def make(own, epochs: int, steps_per_epoch: int) -> optax.GradientTransformation:
     """Builds the optimizer of `config.optimizer`, and reads only the keys that it needs.
 
-    `weight_decay` is added to the gradients of all parameters, as in PyTorch. For adamw it is
-    decoupled.
+    `weight_decay` and `l1` are added to the gradients of all parameters, as in PyTorch. For adamw
+    weight decay is decoupled.
     """
     rate = schedule(own, epochs, steps_per_epoch)
     within("config.optimizer.weight_decay", own.weight_decay, 0, 10)
@@ -21,9 +23,23 @@ def make(own, epochs: int, steps_per_epoch: int) -> optax.GradientTransformation
         "sgd": lambda: sgd(own, rate),
     }
     optimizer = choose("config.optimizer.name", own.name, optimizers)()
+    parts = [optimizer]
     if own.weight_decay and own.name != "adamw":
-        return optax.chain(optax.add_decayed_weights(own.weight_decay), optimizer)
-    return optimizer
+        parts.insert(0, optax.add_decayed_weights(own.weight_decay))
+    l1 = own.get("l1", 0.0)
+    within("config.optimizer.l1", l1, 0, 10)
+    if l1:
+        parts.insert(0, add_signs(l1))
+    return optax.chain(*parts) if len(parts) > 1 else optimizer
+
+
+def add_signs(l1: float) -> optax.GradientTransformation:
+    """Adds the gradient of l1 times the sum of the parameters' magnitudes; 0 at a 0."""
+
+    def add(updates, params):
+        return jax.tree.map(lambda g, p: g + l1 * jnp.sign(p), updates, params)
+
+    return optax.stateless(add)
 
 
 def sgd(own, rate: optax.Schedule) -> optax.GradientTransformation:

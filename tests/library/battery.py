@@ -71,6 +71,25 @@ METHODS = {
     ),
     "nce_rce": (robust.active_passive, None),
     "nce_mae": (lambda: robust.active_passive(passive="mae"), None),
+    "agce": (robust.asymmetric_gce, lambda: robust.asymmetric_gce(a=1e-30, q=1e-7)),
+    "aul": (robust.asymmetric_unhinged, None),
+    "ael": (robust.asymmetric_exponential, None),
+    "anl": (robust.active_negative, None),
+    "jal": (robust.joint_asymmetric, None),
+    "epsilon_softmax": (
+        robust.epsilon_softmax,
+        lambda: robust.epsilon_softmax(m=0, alpha=1.0, beta=0.0),
+    ),
+    "label_smoothing": (robust.label_smoothing, lambda: robust.label_smoothing(smoothing=0.0)),
+    "logit_clip": (robust.logit_clip, lambda: robust.logit_clip(delta=1e30)),
+    "dal": (
+        lambda: curricula.dynamics_aware(steps=3),
+        lambda: curricula.dynamics_aware(steps=2**31 - 1, q_start=1e-20),
+    ),
+    "ogc": (
+        lambda: curricula.optimized_clipping(learning_rate=0.1, interval=1, size=B),
+        lambda: curricula.optimized_clipping(learning_rate=0.1),
+    ),
     "bootstrap": (robust.bootstrap, lambda: robust.bootstrap(beta=1.0)),
     "bootstrap_hard": (
         lambda: robust.bootstrap(hard=True),

@@ -184,6 +184,7 @@ STILL = {
     "remembered_half": lambda: remembering(0.5, decay=1 - 1e-15),
     # The threshold is the highest loss, which small changes of other losses do not affect.
     "mentornet": lambda: curricula.mentornet(percentile=100.0, second=0.5),
+    "ogc": lambda: curricula.optimized_clipping(learning_rate=0.1),
     "elr": lambda: memory.early_learning(beta=1 - 1e-15, **SIZES),
     "chain": lambda: chain(
         robust.generalized_cross_entropy(), superloss(lam=0.2, threshold=constant(0.8))

@@ -64,6 +64,8 @@ KINDS = [
     {"loss.threshold": "constant", "loss.tau": 2.3},
     {"loss.method": "trend_superloss", "loss.threshold": "windowed"},
     {"loss.base": "generalized_cross_entropy"},
+    *({"loss.method": "active_passive", "loss.active_passive.passive": name}
+      for name in ("agce", "ael")),
     {"loss.method": "cross_entropy", "loss.base": "focal"},
     *({"loss.method": "data_parameters", "loss.data_parameters.kind": kind}
       for kind in ("class", "both")),
@@ -212,7 +214,7 @@ def test_lengths_in_shares_of_a_run_are_known(monkeypatch):
         return share(self, name, part)
 
     monkeypatch.setattr(methods.Facts, "share", noted)
-    facts = methods.Facts(10, 3, 1000, matrix=lambda: np.eye(3))
+    facts = methods.Facts(10, 3, 1000, matrix=lambda: np.eye(3), rate=lambda step: 0.1)
     for name in methods.METHODS:
         methods.make_method(config_of(**{"loss.method": name}).loss, facts)
     assert found == files.SHARES

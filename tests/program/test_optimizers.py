@@ -60,3 +60,24 @@ def test_steps_are_pytorch_s(setting):
         updates, state = optimizer.update(jnp.array(gradient), state, w)
         w = optax.apply_updates(w, updates)
     np.testing.assert_allclose(w, PYTORCH[setting], rtol=1e-6)
+
+
+def test_l1_adds_the_signs_of_the_parameters():
+    """At a rate of 0.1: 1 - 0.1 (0.5 + 0.3), -2 - 0.1 (0.25 - 0.3), and 0 has no sign."""
+    own = ml_collections.ConfigDict(VALUES | {
+        "name": "sgd", "momentum": 0.0, "nesterov": False, "weight_decay": 0.0, "l1": 0.3,
+        "schedule": "constant",
+    })  # fmt: skip
+    w = {"a": jnp.array([1.0, -2.0]), "b": jnp.zeros(1)}
+    optimizer = optimizers.make(own, epochs=1, steps_per_epoch=1)
+    gradients = {"a": jnp.array([0.5, 0.25]), "b": jnp.ones(1)}
+    updates, _ = optimizer.update(gradients, optimizer.init(w), w)
+    w = optax.apply_updates(w, updates)
+    np.testing.assert_allclose([*w["a"], *w["b"]], [0.92, -1.995, -0.1], rtol=1e-6)
+    own.weight_decay = 0.1  # beside it: 1 - 0.1 (0.8 + 0.1)
+    optimizer = optimizers.make(own, epochs=1, steps_per_epoch=1)
+    updates, _ = optimizer.update(jnp.array(0.5), optimizer.init(jnp.ones(())), jnp.ones(()))
+    np.testing.assert_allclose(updates, -0.09, rtol=1e-6)
+    own.l1 = -1.0
+    with pytest.raises(ValueError, match=r"config.optimizer.l1: .*-1.0"):
+        optimizers.make(own, epochs=1, steps_per_epoch=1)
