@@ -85,12 +85,12 @@ def run(stack: contextlib.ExitStack) -> list:
 
     from experiments.data.asked import check_labels
     from experiments.models import cpu
-    from experiments.runs import files, identity, lock
+    from experiments.runs import contents, files, identity, lock
     from experiments.training import build, devices, loop, seeds
 
     identity.check_complete(CONFIG.value.to_dict())
     check_labels(CONFIG.value, config_flags.get_override_values(flags.FLAGS["config"]))
-    files.note_content(CONFIG.value)
+    contents.note(CONFIG.value)
     # One process needs no device for it; of several, the first alone is sure to see the files.
     if not devices.several(NUM_PROCESSES.value) and (found := finished()):
         return found

@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments import checks
 from experiments.report.drawing import plt
-from experiments.runs import files, packed, samples, stored
+from experiments.runs import contents, files, packed, samples, stored
 from experiments.runs.selection import best_validation
 from experiments.tasks import score_of, task_of
 
@@ -63,7 +63,7 @@ def config_of(path: pathlib.Path):
     if "data" not in config:
         raise ValueError(f"--workdir: {path}: {NEEDED}")
     recorded = config.data.get("sha256")
-    files.note_content(config)
+    contents.note(config)
     if config.data.get("sha256") != recorded:
         raise ValueError(f"config.data.path: {config.data.path} has changed since the run")
     return config

@@ -263,7 +263,7 @@ BEFORE: dict[str, Any] = {
     "loss.remembered_superloss.memory": "held_out",
 }  # fmt: skip
 
-# Of what else a run reads: `files.note_content` adds them to a config.
+# Of what else a run reads: `contents.note` adds them to a config.
 HASHES = (
     "data.sha256", "data.test_sha256", "data.exclude_sha256", "data.corrections_sha256",
     "data.noise_matrix_sha256",

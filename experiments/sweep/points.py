@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from experiments import keys
 from experiments.progress import console
-from experiments.runs import files, identity
+from experiments.runs import contents, files, identity
 
 
 class Point(NamedTuple):
@@ -74,7 +74,7 @@ def points_of(
         # Points that differ in an unknown key alone would be taken for one.
         identity.check_complete(full.to_dict())
         identity.check_known(identity.flattened(full.to_dict()), given | own)
-        files.note_content(full)
+        contents.note(full)
         sha256 = identity.config_sha256(full.to_dict())
         # One place for a point, by whatever sweep it was reached first.
         same = [path for path in there if path.name.endswith(f"-{sha256[:8]}")]

@@ -11,7 +11,7 @@ from configs import digits
 from experiments import data
 from experiments.clean import folds, page, scores, written
 from experiments.data.base import dataset as make_dataset
-from experiments.runs import files, samples
+from experiments.runs import contents, files, samples
 from experiments.training import build
 from tests.program.running import whole_and_torn
 from tests.program.test_main import main
@@ -198,7 +198,7 @@ def test_an_estimated_noise_matrix_is_what_forward_correction_uses(tmp_path):
     file = tmp_path / "noise_matrix.csv"
     file.write_bytes(written.table(*(lines[0], lines[1:])))
     config.data.noise_matrix = str(file)
-    files.note_content(config)
+    contents.note(config)
     run = build.build_run(config)
     np.testing.assert_allclose(run.problem.noise_matrix(), wanted)
     for broken, message in (

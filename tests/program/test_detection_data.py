@@ -10,7 +10,7 @@ from PIL import Image
 from configs import detection as defaults
 from experiments.data import detection as data
 from experiments.data.boxed import NONE
-from experiments.runs import files, identity
+from experiments.runs import contents, identity
 from tests.program.test_main import main
 
 NOISES = ("rate", "box", "missing", "bogus")
@@ -109,12 +109,12 @@ def test_files_in_the_form_of_coco(tmp_path):
         assert part.targets.box[0, 0].tolist() == pytest.approx([8, 3.2, 24, 19.2])
     before = identity.config_sha256(noted(config).to_dict())
     coco_file(tmp_path, info={})
-    files._content.cache_clear()
+    contents.content.cache_clear()
     assert identity.config_sha256(noted(config).to_dict()) != before
 
 
 def noted(config):
-    files.note_content(config)
+    contents.note(config)
     return config
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from configs import digits
 from experiments.report import detectors
-from experiments.runs import files, identity, samples
+from experiments.runs import contents, files, identity, samples
 from experiments.tasks import classification
 from experiments.training import build, evaluation, methods, record
 from experiments.training import step as one_step
@@ -179,7 +179,7 @@ def test_suspects_can_be_left_out(finished, tmp_path):
         shutil.copytree(finished, copy, dirs_exist_ok=True)
         samples.write(copy, rows | {"weight": rows["weight"] + weight})
         config = config_of(**overrides | {"data.exclude": str(copy)})
-        files.note_content(config)
+        contents.note(config)
         hashes.add(identity.config_sha256(config.to_dict()))
     assert len(hashes) == 2
     old = {name: values for name, values in rows.items() if name != "wrong"}

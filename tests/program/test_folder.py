@@ -10,7 +10,7 @@ from configs import cifar10, own
 from experiments import data, main
 from experiments.data import asked, folder, image_files, pictures
 from experiments.models import networks, sides
-from experiments.runs import files
+from experiments.runs import contents, files
 from experiments.tasks import classification
 from experiments.training import build
 from tests.program.running import reported, train_one
@@ -192,8 +192,8 @@ def test_other_pixels_are_another_run(tmp_path):
     hashes = []
     for value in (1, 2):
         save(tmp_path / "ant" / "0.png", value=value)
-        files._content.cache_clear()
-        files.note_content(config)
+        contents.content.cache_clear()
+        contents.note(config)
         hashes.append(config.data.sha256)
     assert hashes[0] != hashes[1]
 
@@ -211,7 +211,7 @@ def test_from_a_folder_to_its_suspects(tmp_path, reported):
     config = own.get_config()
     config.epochs, config.batch_size = 1, 4
     config.data.path = str(tmp_path / "images")
-    files.note_content(config)
+    contents.note(config)
     run = tmp_path / "run"
     run.mkdir()
     results = train_one(config, build.build_run(config), run)
@@ -223,7 +223,7 @@ def test_from_a_folder_to_its_suspects(tmp_path, reported):
     assert len(rows) == 4
     assert all(row["path"].split("/")[0] == row["given_label"] for row in rows)
     save(tmp_path / "images" / "ant" / "new.png")
-    files._content.cache_clear()
+    contents.content.cache_clear()
     with pytest.raises(SystemExit, match="2"):
         reported("suspects", f"--workdir={run}")
 

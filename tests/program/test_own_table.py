@@ -14,7 +14,7 @@ from configs import regression as regression_config
 from experiments import data
 from experiments.data import regression, show
 from experiments.models import sides
-from experiments.runs import files
+from experiments.runs import contents, files
 from experiments.tasks import classification, semi_supervised
 from experiments.training import build
 from tests.program.running import reported, train_one
@@ -234,7 +234,7 @@ def test_from_a_table_to_its_suspects(tmp_path, reported):
     text = NUMBERS + "2,red,x\n6,blue,y\n"
     config = config_of(written(tmp_path / "t.csv", text), validation_share=0.1)
     config.epochs, config.batch_size = 1, 2
-    files.note_content(config)
+    contents.note(config)
     run = tmp_path / "run"
     run.mkdir()
     built = build.build_run(config)
@@ -248,6 +248,6 @@ def test_from_a_table_to_its_suspects(tmp_path, reported):
     assert all(label == text.splitlines()[1 + i][-1] for i, label in given.items())
     assert not (run / "suspects.png").exists()
     written(tmp_path / "t.csv", text + "7,red,x\n")
-    files._content.cache_clear()
+    contents.content.cache_clear()
     with pytest.raises(SystemExit, match="2"):
         reported("suspects", f"--workdir={run}")

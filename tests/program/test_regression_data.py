@@ -12,7 +12,7 @@ from PIL import Image
 from experiments import keys
 from experiments.data import regression as data
 from experiments.data import sources
-from experiments.runs import files, identity
+from experiments.runs import contents, identity
 from experiments.training import build
 from tests.program.test_identity import Reading
 from tests.program.test_main import ROOT, main
@@ -63,11 +63,11 @@ def test_a_table_of_images(tmp_path):
         np.testing.assert_array_equal(one, other)
     assert sorted([*listed.train.targets, *listed.test.targets]) == list(range(20, 32))
     config = config_of("images", **of, **{"data.path": str(tmp_path), "data.pattern": r"^(\d+)_"})
-    files.note_content(config)
+    contents.note(config)
     before = identity.config_sha256(config.to_dict())
     (tmp_path / "20_0_x.png").write_bytes(b"no image")
-    files._content.cache_clear()
-    files.note_content(config)  # with another content it is another run
+    contents.content.cache_clear()
+    contents.note(config)  # with another content it is another run
     assert identity.config_sha256(config.to_dict()) != before
     with pytest.raises(ValueError, match=r"20_0_x.png: no image that can be read"):
         loaded(config_of("images", **of, **{"data.path": str(table)}))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import tasks
-from experiments.runs import files, lock
+from experiments.runs import contents, files, lock
 from experiments.tasks.scores import SCORES
 from experiments.training import build, devices, evaluation, loop, record
 from experiments.training import step as one_step
@@ -139,7 +139,7 @@ def test_a_config_of_one_s_own_may_use_names_of_ours():
         config.data, config.model = "digits", "vit"
         config.encoder = {"a": {"start": 3}}  # no share of the run
     build.build_run(config)
-    files.note_content(config)
+    contents.note(config)
     path = files._fixed(config.to_dict())
     assert path["encoder.a.start"] == 3
 
