@@ -67,7 +67,7 @@ def measured(path: pathlib.Path) -> dict:
         "rows": {
             "ours": {"seem_wrong": confident.number_wrong(labels, probabilities)}
             | masks(suspected, wrong)
-            | ranks(confident.margins(labels, probabilities), wrong),
+            | ranks(np.array([float(row["suspicion"]) for row in rows]), wrong),
             DEFAULT: {"seem_wrong": int(count.num_label_issues(labels, probabilities))}
             | masks(filter.find_label_issues(labels, probabilities), wrong)
             | ranks(-default, wrong),
@@ -77,17 +77,15 @@ def measured(path: pathlib.Path) -> dict:
 
 def table(found: dict[str, dict]) -> str:
     """The table as Markdown: a line for each data set and each of the two."""
-    head = ["labels", "wrong", "", "seem wrong", "suspects", "of these wrong", "found"]
-    head += ["AUROC", "first 100", "first 1,000", "first as many as are wrong"]
+    head = ["labels", "wrong", "by", "seem wrong", "suspects that are wrong", "wrong ones found"]
+    head += ["AUROC", "wrong of the first 1,000", "of the first as many as are wrong"]
     lines = [head, ["---"] * len(head)]
     for name, one in found.items():
         for who, row in one["rows"].items():
-            shares = (row[key] for key in ("precision", "recall"))
-            places = (row[key] for key in ("at_100", "at_1000", "at_number"))
             lines.append([
                 name, f"{one['wrong']:,} of {one['examples']:,}", who, f"{row['seem_wrong']:,}",
-                f"{row['suspected']:,}", *(f"{value:.1%}" for value in shares),
-                f"{row['auroc']:.4f}", *(f"{value:.1%}" for value in places),
+                f"{row['precision']:.1%} of {row['suspected']:,}", f"{row['recall']:.1%}",
+                f"{row['auroc']:.4f}", f"{row['at_1000']:.1%}", f"{row['at_number']:.1%}",
             ])  # fmt: skip
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -22,13 +22,13 @@ def page(dataset: Dataset, out: OutOfFold, one: Found, shown: int, command: str)
     """One HTML file without a network, of the `shown` most suspect of all suspects."""
     first = one.order[one.suspected[one.order]][:shown]
     place = {int(at): i for i, at in enumerate(dataset.train.index)}
-    names = dataset.class_names
+    names, suspicion = dataset.class_names, one.scores["suspicion"]
     rows = [
         {
             "index": int(out.index[i]),
             "given": names[out.labels[i]],
             "suggested": names[one.suggested[i]],
-            "told": f"{where(dataset, int(out.index[i]))}, margin {one.scores['margin'][i]:.2f}",
+            "told": f"{where(dataset, int(out.index[i]))}, suspicion {suspicion[i]:.1f}",
             "image": picture(dataset.train.inputs[place[int(out.index[i])]]),
         }
         for i in first

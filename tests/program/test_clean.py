@@ -13,8 +13,9 @@ from experiments.clean import folds, page, scores, written
 from experiments.data.base import dataset as make_dataset
 from experiments.runs import contents, files, samples
 from experiments.training import build
+from scripts import compare_cleanlab
 from tests.program.running import whole_and_torn
-from tests.program.test_main import main
+from tests.program.test_main import ROOT, main
 
 NAMES = ("cat", 'a "dog"', "</script>")
 
@@ -48,7 +49,12 @@ def folds_of(root, made, probabilities, number=3):
         arrays = {"index": train.index[held], "probabilities": probabilities[held]}
         samples.write(path, arrays, files.HELD_OUT)
         seen = train.index[~held]
-        rows = {"index": seen, "loss": seen + k, "weight": np.ones(len(seen)), "wrong": 0 * seen}
+        rows = {
+            "index": seen,
+            "loss": (seen + k) / 100,
+            "weight": np.ones(len(seen)),
+            "wrong": 0 * seen,
+        }
         samples.write(path, rows)
         points.append(folds.Point(path, "", []))
     return points
@@ -65,7 +71,7 @@ def test_every_example_is_scored_by_the_model_that_has_not_seen_it(tmp_path):
     np.testing.assert_array_equal(out.probabilities, probabilities)
     # The mean over the two models that were trained with the example: k is added to its loss.
     k = np.arange(30) % 3
-    np.testing.assert_allclose(out.in_sample["loss"], np.arange(30) + (3 - k) / 2)
+    np.testing.assert_allclose(out.in_sample["loss"], (np.arange(30) + (3 - k) / 2) / 100)
 
 
 def test_what_is_written(tmp_path):
@@ -78,6 +84,9 @@ def test_what_is_written(tmp_path):
     assert summary["precision"] == summary["recall"] == 1
     assert summary["scores"]["margin"]["auroc"] == 1
     assert summary["scores"]["in_sample_loss"]["auroc"] < 1
+    expected = one.scores["margin"] + one.scores["in_sample_loss"]
+    np.testing.assert_allclose(one.scores["suspicion"], expected)
+    assert (np.diff(expected[one.order]) <= 0).all()
     assert json.loads((tmp_path / "clean.json").read_text()) == summary
     rows = read(tmp_path / "suspects.csv")
     assert [int(row["rank"]) for row in rows] == [*range(1, 31)]
@@ -210,3 +219,12 @@ def test_an_estimated_noise_matrix_is_what_forward_correction_uses(tmp_path):
         file.write_bytes(written.table([], broken)[1:])
         with pytest.raises(ValueError, match=rf"noise_matrix: .*{message}"):
             run.problem.noise_matrix()
+
+
+def test_the_table_beside_cleanlab_is_the_committed_one():
+    table = compare_cleanlab.table(compare_cleanlab.committed())
+    assert table in (ROOT / "docs/wrong_labels.md").read_text()
+    mask, wrong = np.array([True, True, False, False]), np.array([True, False, True, False])
+    assert compare_cleanlab.masks(mask, wrong) == {"suspected": 2, "precision": 0.5, "recall": 0.5}
+    found = compare_cleanlab.ranks(np.array([4.0, 3, 2, 1]), wrong)
+    assert found == {"auroc": 0.75, "at_100": 0.5, "at_1000": 0.5, "at_number": 0.5}
