@@ -16,7 +16,7 @@ from experiments.tasks import score_of, task_of
 
 EPOCHS = {"best": files.BEST, "last": files.SAMPLES}
 NEEDED = "expected a run that records a target and a prediction of each example"
-MEASURED = "docs/methods.md#which-labels-are-wrong"
+MEASURED = "docs/methods.md#which-score-and-which-epoch"
 
 
 def suspects(args) -> None:

@@ -96,7 +96,7 @@ def test_images_with_boxes(swept, reported):
 def test_suspects_are_objects(swept, reported):
     run = first(swept)
     said = reported("suspects", f"--workdir={run}", "--number=10")
-    rows = samples.read_samples(run)
+    rows = samples.read_samples(run, files.BEST)
     with open(run / "suspects.csv") as file:
         lines = [*csv.DictReader(file)]
     assert [int(line["index"]) for line in lines] == rows["index"][

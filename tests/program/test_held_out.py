@@ -74,7 +74,7 @@ def test_the_memory_is_advanced_by_the_losses_of_the_validation_split(run):
     assert expected.memory > state.loss_state.memory == 0
     new, evaluated = evaluation.make_after_epoch(run)(state, parts_of(run))
     chex.assert_trees_all_close(new.loss_state, expected, atol=1e-6)
-    chex.assert_trees_all_equal(new._replace(loss_state=()), state._replace(loss_state=()))
+    chex.assert_trees_all_equal(new._replace(loss_state=(), past=()), state._replace(loss_state=(), past=()))
     np.testing.assert_allclose(evaluated["validation"].sums[0, 0], losses.sum(), rtol=1e-5)
     np.testing.assert_array_equal(evaluated["test"].sums[1], 500)
 
@@ -95,7 +95,7 @@ def test_with_averaged_weights_the_losses_are_those_of_the_current_ones(run):
     other = memory.advance(state.loss_state, averaged)
     assert abs(expected.held_out - other.held_out) > 0.01
     chex.assert_trees_all_close(new.loss_state, expected, atol=1e-6)
-    chex.assert_trees_all_equal(new._replace(loss_state=()), state._replace(loss_state=()))
+    chex.assert_trees_all_equal(new._replace(loss_state=(), past=()), state._replace(loss_state=(), past=()))
     np.testing.assert_allclose(evaluated["validation"].sums[0, 0], averaged.sum(), rtol=1e-5)
 
 
