@@ -84,7 +84,7 @@ def test_what_is_written(tmp_path):
     assert summary["precision"] == summary["recall"] == 1
     assert summary["scores"]["margin"]["auroc"] == 1
     assert summary["scores"]["in_sample_loss"]["auroc"] < 1
-    expected = one.scores["margin"] + one.scores["in_sample_loss"]
+    expected = one.scores["margin"] + one.scores["in_sample_loss"] / 2
     np.testing.assert_allclose(one.scores["suspicion"], expected)
     assert (np.diff(expected[one.order]) <= 0).all()
     assert json.loads((tmp_path / "clean.json").read_text()) == summary
