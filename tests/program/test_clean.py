@@ -53,6 +53,7 @@ def folds_of(root, made, probabilities, number=3):
             "index": seen,
             "loss": (seen + k) / 100,
             "weight": np.ones(len(seen)),
+            "mean_loss": (seen + k) / 200,
             "wrong": 0 * seen,
         }
         samples.write(path, rows)
