@@ -79,17 +79,17 @@ def stamps(files: Sequence[pathlib.Path], which: str = "") -> str:
     return digest.hexdigest()[:16]
 
 
-def cached(name: str, files: Sequence[pathlib.Path], decode: Callable[[], Arrays]) -> Arrays:
-    """Returns `decode()` of these files, from the cache if it has an intact copy."""
-    return kept(name, fingerprint(files), decode)
-
-
-def kept(name: str, key: str, decode: Callable[[], Arrays]) -> Arrays:
-    """Returns `decode()`, from the cache if it has an intact copy under this key of 16 digits.
+def cached(
+    name: str,
+    files: Sequence[pathlib.Path],
+    decode: Callable[[], Arrays],
+    known_by: Callable[[Sequence[pathlib.Path]], str] = fingerprint,
+) -> Arrays:
+    """Returns `decode()` of these files, from the cache if it has an intact copy.
 
     If the cache cannot be written (full disk, say), only a message is printed.
     """
-    path = folder() / f"{name}-{key}.npz"
+    path = folder() / f"{name}-{known_by(files)}.npz"
     try:
         arrays = _read(path)
         with contextlib.suppress(OSError):  # it may be read-only, or removed by now

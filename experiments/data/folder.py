@@ -31,6 +31,7 @@ def read(path: str | None, side: int = 0, damaged: str = "stop") -> Dataset:
     files = [file for part in parts for file in part.files]
     found = pictures.Pictures(
         names=[str(file.relative_to(root)) for file in files],
+        contents=lambda: files,
         labels=np.array([label for part in parts for label in part.labels], np.int32),
         is_test=np.arange(len(files)) >= len(parts[0].files),
         class_names=names,

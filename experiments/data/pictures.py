@@ -20,12 +20,12 @@ class Pictures(NamedTuple):
     """Labelled images as they are found."""
 
     names: Sequence[str]  # one for each image, by which the user knows it
+    contents: Callable[[], Iterable[pathlib.Path | bytes]]  # of each image its file, or the file's
     labels: np.ndarray  # integers; -1 means unknown
     is_test: np.ndarray
     class_names: list[str]
-    files: Sequence[pathlib.Path]  # one for each image, unless there are `contents`
-    contents: Callable[[], Iterable[pathlib.Path | bytes]] | None = None  # what would be in them
-    column: str = ""  # of the files, if they have several
+    files: Sequence[pathlib.Path] = ()  # that hold the images
+    column: str = ""  # of these, if there may be several
     told: tuple[str, ...] = ()
 
 
@@ -71,16 +71,19 @@ def _kept(name: str, found: Pictures, side: int) -> dict[str, np.ndarray]:
     number, largest = len(found.names), side or image_files.LARGEST
     if not found.files or number < MANY or number * largest**2 * 3 > MOST_CACHED:
         return _decoded(found, side)
-    kind = f"{name.partition(':')[0]}_{side}"
-    return cache.kept(kind, cache.stamps(found.files, found.column), lambda: _decoded(found, side))
+
+    def stamps(files):
+        return cache.stamps(files, found.column)
+
+    kind = name.partition(":")[0]
+    return cache.cached(f"{kind}_{side}", found.files, lambda: _decoded(found, side), stamps)
 
 
 def _decoded(found: Pictures, side: int) -> dict[str, np.ndarray]:
     """Returns the images, black where damaged, what is wrong with each, and (width, height)."""
     good: dict[int, image_files.Square] = {}
     errors = [""] * len(found.names)
-    contents = found.contents() if found.contents else found.files
-    each = image_files.squares(found.names, contents, side, "decoding images")
+    each = image_files.squares(found.names, found.contents(), side, "decoding images")
     for i, one in enumerate(each):
         if isinstance(one, ValueError):
             errors[i] = str(one)

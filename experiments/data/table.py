@@ -48,10 +48,11 @@ def read(
     names = table[paths].to_pylist()
     images = pictures.Pictures(
         names=names,
+        contents=lambda: files,
         labels=labels,
         is_test=np.zeros(len(names), bool),
         class_names=class_names,
-        files=_files(place, names),
+        files=(files := _files(place, names)),
         told=(f"columns  {paths} has the images, {name} the labels",),
     )
     return pictures.read("table", images, side, damaged)
