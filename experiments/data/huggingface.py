@@ -76,10 +76,13 @@ def _loaded(path: str, place: pathlib.Path) -> dict:
             found = datasets.load_from_disk(str(place))
         else:
             found = datasets.load_dataset(path)
+        parts = {"train": found} if isinstance(found, datasets.Dataset) else dict(found)
+        for part in parts.values():
+            part.data.validate(full=True)  # a torn file could crash Python later
     except Exception as error:  # it raises many types
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise ValueError(f"config.data.path: cannot load {path}: {reason[:300]}") from None
-    return {"train": found} if isinstance(found, datasets.Dataset) else dict(found)
+    return parts
 
 
 def _columns(features, label: str | None, image: str | None) -> tuple[str, str]:

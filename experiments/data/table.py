@@ -79,13 +79,14 @@ def _loaded(place: pathlib.Path):
                 delimiter="\t" if ".tsv" in place.suffixes else ",", newlines_in_values=True
             )
             table = csv.read_csv(place, block, parts)
-    except (OSError, pa.ArrowException) as error:
+        names = table.column_names
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or (str(error) or repr(error)).splitlines()[0]
         raise ValueError(f"config.data.path: cannot read {place}: {reason[:200]}") from None
-    if twice := {one for one in table.column_names if table.column_names.count(one) > 1}:
+    if twice := {one for one in names if names.count(one) > 1}:
         raise ValueError(f"config.data.path: {place}: two columns are named {min(twice)!r}")
-    if table.num_columns == 1 and any(mark in table.column_names[0] for mark in ";\t|"):
-        said = f"expected columns parted by commas, got one column {table.column_names[0]!r}"
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
+        said = f"expected columns parted by commas, got one column {names[0]!r}"
         raise ValueError(f"config.data.path: {place}: {said}")
     if not table.num_rows:
         raise ValueError(f"config.data.path: {place} has no rows")

@@ -135,6 +135,7 @@ MANY = "size,label\n" + "".join(f"{i % 7},n{i}\n" for i in range(10_000))
         ("a,label\n1,x\n2,y,3\n", {}, "cannot read .*: CSV parse error: Expected 2 columns, got 3"),
         (b"PAR1 torn", {}, "cannot read .*: Parquet magic bytes not found in footer"),
         (b"a,label\n1,\xff\n2,\xfe\n", {}, "label: expected names in UTF-8"),
+        (b"\xaa,label\n1,x\n2,y\n", {}, "cannot read .*: 'utf-8' codec can't decode byte 0xaa"),
         (PATHS, {"label_column": "kind"}, "label_column: expected one of label, got 'kind'"),
         ("a,b\n1,2\n3,4\n", {}, "label_column: expected the column with the labels, one of a, b"),
         (PATHS, {"path_column": "file"}, "path_column: expected one of path, label, got 'file'"),

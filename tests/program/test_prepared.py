@@ -222,6 +222,10 @@ def test_a_directory_of_something_else(datasets, tmp_path):
     datasets.Dataset.from_dict({"a": [1, 2], "label": [0, 1]}).save_to_disk(str(tmp_path / "a"))
     with pytest.raises(ValueError, match="the column with the images, got columns a, label"):
         data.load("huggingface", path=str(tmp_path / "a"))
+    [torn] = (tmp_path / "a").glob("*.arrow")
+    torn.write_bytes(torn.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"config\.data\.path: cannot load .*/a: "):
+        data.load("huggingface", path=str(tmp_path / "a"))
     saved = datasets.DatasetDict(test=of(datasets, range(2), label=[0, 1]))
     saved.save_to_disk(tmp_path / "c")
     with pytest.raises(ValueError, match="expected a split train, got test"):
