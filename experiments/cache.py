@@ -70,11 +70,16 @@ def fingerprint(files: Sequence[pathlib.Path]) -> str:
 
 
 def cached(name: str, files: Sequence[pathlib.Path], decode: Callable[[], Arrays]) -> Arrays:
-    """Returns `decode()` of these files, from the cache if it has an intact copy.
+    """Returns `decode()` of these files, from the cache if it has an intact copy."""
+    return kept(name, fingerprint(files), decode)
+
+
+def kept(name: str, key: str, decode: Callable[[], Arrays]) -> Arrays:
+    """Returns `decode()`, from the cache if it has an intact copy under this key of 16 digits.
 
     If the cache cannot be written (full disk, say), only a message is printed.
     """
-    path = folder() / f"{name}-{fingerprint(files)}.npz"
+    path = folder() / f"{name}-{key}.npz"
     try:
         arrays = _read(path)
         with contextlib.suppress(OSError):  # it may be read-only, or removed by now

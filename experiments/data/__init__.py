@@ -31,6 +31,7 @@ def build(config, noise, data_dir: str | None = None) -> Dataset:
     source = {"path": config.path, "variant": config.variant}
     if config.name == "folder":
         source |= {"side": config.side, "damaged": config.damaged}
+        source |= {"decode": config.get("decode", "auto")}
     if config.name == "digits":  # has no official test set, so the split depends on a seed
         source["split_seed"] = config.split_seed
     dataset = corrupt(load(config.name, **source, data_dir=data_dir), **wanted)

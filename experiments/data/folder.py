@@ -8,6 +8,8 @@ import numpy as np
 from experiments import checks
 from experiments.data import image_files
 from experiments.data.base import Dataset, counted, dataset, some
+from experiments.data.encoded import CHOICES, stays_encoded
+from experiments.data.survey import Seen, in_files
 
 LARGEST = 64  # the largest side in pixels that is chosen, for training without an accelerator
 SMALLEST = 8
@@ -22,13 +24,14 @@ class Part(NamedTuple):
     others: list[str]  # files that are no images
 
 
-def read(path: str | None, side: int = 0, damaged: str = "stop") -> Dataset:
+def read(path: str | None, side: int = 0, damaged: str = "stop", decode: str = "memory") -> Dataset:
     """Reads the images. The middle of each is resized to side x side pixels.
 
     Args:
       path: the folder.
       side: in pixels; 0 chooses the median of the images' shorter sides, at most 64.
       damaged: what to do about files that cannot be read: "stop", or "leave_out".
+      decode: whether images are decoded into "memory", or stay in their "files"; or "auto".
     """
     if not path:
         raise ValueError("config.data.path: expected a folder of images by class, got none")
@@ -38,6 +41,7 @@ def read(path: str | None, side: int = 0, damaged: str = "stop") -> Dataset:
     if side:
         checks.within("config.data.side", side, SMALLEST, 1024)
     checks.choose("config.data.damaged", damaged, dict.fromkeys(DAMAGED))
+    checks.choose("config.data.decode", decode, CHOICES)
     names, parts = _listed(root)
     others = [file for part in parts for file in part.others]
     told = [f"files    {some(others)} left out: no images"] if others else []
@@ -48,26 +52,39 @@ def read(path: str | None, side: int = 0, damaged: str = "stop") -> Dataset:
     good = [one for one in heads if not isinstance(one, ValueError)]
     side = side or _fitting(good)
     grey = all(one.grey for one in good)
-    pixels = image_files.of_each(
-        lambda file: image_files.cropped(file, side, grey), files, "decoding images"
-    )
-    bad = np.array([isinstance(one, ValueError) for one in pixels], bool)
-    if bad.any():
-        _check_damaged([str(one) for one in pixels if isinstance(one, ValueError)], damaged, root)
-        told.append(f"files    {bad.sum()} damaged ones left out")
+    relative = [str(file.relative_to(root)) for file in files]
+    if stays_encoded(decode, len(files) * side * side * (1 if grey else 3)):
+        images, errors, moments = in_files(files, side, grey, ~is_test, relative)
+    else:
+        images, errors, moments = _in_memory(files, side, grey)
+    bad = np.isin(np.arange(len(files)), [*errors])
+    if errors:
+        _check_damaged([*errors.values()], damaged, root)
+        told.append(f"files    {len(errors)} damaged ones left out")
     told.append(_sizes(good, side))
-    images = np.zeros((len(files), side, side, 1 if grey else 3), np.uint8)
-    for i in np.flatnonzero(~bad):
-        images[i] = pixels[i]
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict = {}
     for name, mask in (("train", ~is_test & ~bad), ("test", is_test & ~bad)):
         arrays |= {f"{name}_images": images[mask], f"{name}_labels": labels[mask]}
     arrays["clean_labels"] = np.full_like(arrays["train_labels"], -1)
     counts = np.bincount(arrays["train_labels"], minlength=len(names))
     told.insert(0, f"classes  {counted(names, counts)}")
-    kept = [str(files[i].relative_to(root)) for i in np.flatnonzero(~is_test & ~bad)]
-    found = dataset("folder", names, arrays)
-    return found._replace(files=tuple(kept), told=tuple(told))
+    kept = tuple(relative[i] for i in np.flatnonzero(~is_test & ~bad))
+    found = dataset("folder", names, arrays, *(moments or ()))
+    return found._replace(files=kept, told=tuple(told))
+
+
+def _in_memory(files: list[pathlib.Path], side: int, grey: bool) -> Seen:
+    pixels = image_files.of_each(
+        lambda file: image_files.cropped(file, side, grey), files, "decoding images"
+    )
+    images = np.zeros((len(files), side, side, 1 if grey else 3), np.uint8)
+    errors: dict[int, str] = {}
+    for i, one in enumerate(pixels):
+        if isinstance(one, ValueError):
+            errors[i] = str(one)
+        else:
+            images[i] = one
+    return Seen(images, errors, None)
 
 
 def _listed(root: pathlib.Path) -> tuple[list[str], list[Part]]:

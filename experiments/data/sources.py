@@ -72,8 +72,8 @@ def _npz(path, **unused) -> Dataset:
     return npz.read(path)
 
 
-def _folder(path, side, damaged, **unused) -> Dataset:
-    return folder.read(path, side, damaged)
+def _folder(path, side, damaged, decode, **unused) -> Dataset:
+    return folder.read(path, side, damaged, decode)
 
 
 def _official(name: str):
@@ -126,6 +126,7 @@ def load(
     data_dir: str | None = None,
     side: int = 0,
     damaged: str = "stop",
+    decode: str = "memory",
 ) -> Dataset:
     """Returns images and labels as published, in their original order.
 
@@ -141,7 +142,7 @@ def load(
     if is_own(name):
         return _imported(name, data_dir)
     reader = checks.choose("config.data.name", name, DATASETS)
-    given = {"path": path, "side": side, "damaged": damaged}
+    given = {"path": path, "side": side, "damaged": damaged, "decode": decode}
     return reader(split_seed=split_seed, variant=variant, data_dir=data_dir, **given)
 
 

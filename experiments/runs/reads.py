@@ -215,7 +215,7 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
 # How a run is carried out, monitored and evaluated: these change results by rounding at most.
 CARRIED_OUT = (
     "checkpoint.every_epochs", "checkpoint.every_minutes", "checkpoint.keep", "report.selection",
-    "report.losses", "vmap_seeds", "data.device_budget_mb",
+    "report.losses", "vmap_seeds", "data.device_budget_mb", "data.decode", "data.workers",
 )  # fmt: skip
 
 # Keys that are newer than some results, with the value that gives the old behaviour.
@@ -230,5 +230,6 @@ BEFORE: dict[str, Any] = {
 OPTIONAL = (
     *BEFORE, "data.exclude", "data.exclude_rate", "data.exclude_sha256", "data.sha256",
     "data.test_sha256",
-    "data.device_budget_mb", "data.labelled_seed", "data.side", "data.damaged", "model.bn_groups",
+    "data.device_budget_mb", "data.decode", "data.workers", "data.labelled_seed", "data.side",
+    "data.damaged", "model.bn_groups",
 )  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 from experiments import rng
 from experiments.checks import within
 from experiments.data import Dataset, Examples
+from experiments.data.encoded import Encoded
 
 
 class Augment(NamedTuple):
@@ -34,6 +35,8 @@ def padded(examples: Examples, augment: Augment) -> Examples:
     """Adds the zero margin for crops."""
     if not augment.pad:
         return examples
+    if isinstance(examples.inputs, Encoded):
+        return examples._replace(inputs=examples.inputs.padded(augment.pad))
     margin = ((0, 0), (augment.pad,) * 2, (augment.pad,) * 2, (0, 0))
     return examples._replace(inputs=np.pad(examples.inputs, margin))
 
