@@ -12,6 +12,7 @@ from experiments.data.labels import (
     realised_rate,
     split,
 )
+from experiments.data.large import LARGE
 from experiments.data.sources import DATASETS, load
 
 __all__ = [
@@ -30,8 +31,9 @@ def build(config, noise, data_dir: str | None = None) -> Dataset:
     check_noise(config.name, **wanted)
     source = {"path": config.path, "variant": config.variant}
     if config.name == "folder":
-        source |= {"side": config.side, "damaged": config.damaged}
-        source |= {"decode": config.get("decode", "auto")}
+        source |= {"damaged": config.damaged}
+    if config.name in ("folder", *LARGE):
+        source |= {"side": config.side, "decode": config.get("decode", "auto")}
     if config.name == "digits":  # has no official test set, so the split depends on a seed
         source["split_seed"] = config.split_seed
     dataset = corrupt(load(config.name, **source, data_dir=data_dir), **wanted)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from experiments import cache, checks
-from experiments.data import archives, folder, human, npz
+from experiments.data import archives, folder, human, large, npz
 from experiments.data.base import Dataset, NotThere, dataset
 from experiments.imported import imported, is_own
 from experiments.progress import console, track
@@ -76,6 +76,13 @@ def _folder(path, side, damaged, decode, **unused) -> Dataset:
     return folder.read(path, side, damaged, decode)
 
 
+def _large(name: str):
+    def load(path, side, decode, **unused) -> Dataset:
+        return large.read(name, path, side, decode)
+
+    return load
+
+
 def _official(name: str):
     """CIFAR-10, CIFAR-100 or Fashion-MNIST."""
 
@@ -113,6 +120,7 @@ DATASETS = {
     "fashion_mnist": _official("fashion_mnist"),
     "cifar10n": _cifar_n("cifar10n"),
     "cifar100n": _cifar_n("cifar100n"),
+    **{name: _large(name) for name in large.LARGE},
 }
 OWN = ("npz", "folder")  # a user's own data, at `path`
 
@@ -134,7 +142,7 @@ def load(
       ValueError: if the data set is missing or damaged, or an argument does not apply to it.
     """
     checks.seed("config.data.split_seed", split_seed)
-    if path and name not in OWN:
+    if path and name not in (*OWN, *large.LARGE):
         said = f"{name} reads no file; choose config.data.name={' or '.join(OWN)}"
         raise ValueError(f"config.data.path: {said}")
     if variant and name not in human.VARIANTS:

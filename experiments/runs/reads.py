@@ -47,6 +47,7 @@ def clean_validation(config: Flat) -> bool:
     return has_validation(config) and config.get("data.validation_labels") != "noisy"
 
 
+LARGE = ("imagenet", "webvision", "mini_webvision", "clothing1m")  # in their publishers' layouts
 FOLDERS = ("voc_folder", "coco_json")  # data sets for detection that `data.path` names
 
 
@@ -117,7 +118,7 @@ CLASSES: dict[str, Section] = {
         "name": always, "path": always, "sha256": always, "variant": always,
         "validation": always, "imbalance": always, "split_seed": is_split,
         "validation_share": always, "validation_labels": is_validated,
-        "side": when("data.name", "folder"), "damaged": when("data.name", "folder"),
+        "side": when("data.name", "folder", *LARGE), "damaged": when("data.name", "folder"),
         "imbalance_exact": lambda config: config.get("data.imbalance", 1) != 1,
         "labelled": always, "labelled_seed": lambda config: bool(config.get("data.labelled")),
     },

@@ -55,6 +55,7 @@ def build(config, dataset: Dataset) -> Problem:
         records={"predicted": Recorded(np.int32(-1), predicted)},
         rows_are_examples=not augment.mixup,
         stored=lambda examples: images.padded(examples, augment),
+        evaluated_at_once=images.evaluated_at_once(image_shape),
         examine=memorised,
         extra=() if augment.mixup else ("logits", "labels", "index"),
         num_classes=classes,

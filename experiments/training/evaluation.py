@@ -56,7 +56,7 @@ def make_evaluate(run: Run, over_runs: bool = False, axis: int | None = None, wo
     def evaluate(state: TrainState, examples: Examples) -> Evaluated:
         size, number = examples.index.shape[-1], devices.size(run.layout)
         runs = len(state.step) if over_runs else 1
-        most = run.problem.evaluated_at_once or EVALUATION_BATCH
+        most = min(run.problem.evaluated_at_once or EVALUATION_BATCH, EVALUATION_BATCH)
         batch = -(-min(max(most // runs, 1), size) // number) * number
         rows = np.pad(np.arange(size, dtype=np.int32), (0, -size % batch), constant_values=-1)
         variables = state.average if run.average else variables_of(state)

@@ -11,7 +11,7 @@ import contextlib
 import importlib.util
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import jax
 import numpy as np
@@ -95,7 +95,7 @@ def stream(
         raise Unreadable(f"{unreadable}; to go on, {said}")
 
 
-def _batches(data: Examples, order: np.ndarray, workers: int) -> Iterator[Examples]:
+def _batches(data: Examples, order: np.ndarray, workers: int) -> Generator[Examples]:
     import grain
 
     if data.is_encoded():
