@@ -104,6 +104,27 @@ def replicate(tree: Any, layout: Layout) -> Any:
     return jax.tree.map(put, tree)
 
 
+def own_rows(number: int, layout: Layout) -> np.ndarray:
+    """Returns which of a batch's rows are on this process's devices, when they are shared out."""
+    parts = layout.rows.addressable_devices_indices_map((number,)).values()
+    return np.unique(np.concatenate([np.arange(number)[part] for part in parts if part]))
+
+
+def gathered(tree: Any, number: int, layout: Layout) -> Any:
+    """Copies a batch of `number` rows to every device; each process must hold its own rows."""
+    if jax.process_count() == 1:
+        return replicate(tree, layout)
+    own = own_rows(number, layout)
+
+    def put(array):
+        def rows(index):
+            return array[np.searchsorted(own, np.arange(number)[index[0]])]
+
+        return jax.make_array_from_callback((number, *array.shape[1:]), layout.rows, rows)
+
+    return jax.jit(lambda shared: shared, out_shardings=layout.whole)(jax.tree.map(put, tree))
+
+
 def start_processes(coordinator: str | None, number: int | None, index: int | None) -> None:
     """Connects the processes of one run, if flags or the environment (Slurm, TPU pod) name several.
 

@@ -4,7 +4,8 @@ With a resident data set, the step gets all Examples and the order of the epoch.
 one, it gets the Examples and the order of its own batch. Both give the same batches and crops,
 since these depend only on seed, epoch and step. Images may stay encoded in their files: Grain's
 threads then decode those of the next batches. Other arrays are in host memory, or in a
-memory-mapped file, and the threads gather batches of them.
+memory-mapped file, and the threads gather batches of them. Each of several processes reads the rows
+of its own devices.
 """
 
 import contextlib
@@ -80,11 +81,14 @@ def stream(
     """
     waiting: list = []
     unreadable = ""
-    with contextlib.closing(_batches(data, order, workers)) as batches:
+    number = order.shape[1]
+    own = order[:, devices.own_rows(number, layout)]  # other processes read the others
+    with contextlib.closing(_batches(data, own, workers)) as batches:
         try:
             for row, batch in zip(order, batches, strict=True):
-                positions = np.where(row >= 0, np.arange(len(row), dtype=np.int32), -1)
-                waiting.append(devices.replicate((batch, positions[None]), layout))
+                positions = np.where(row >= 0, np.arange(number, dtype=np.int32), -1)
+                here = devices.gathered(batch, number, layout)
+                waiting.append((here, devices.replicate(positions[None], layout)))
                 if len(waiting) > AHEAD:
                     yield waiting.pop(0)
         except Unreadable as error:
