@@ -22,10 +22,12 @@ def get_config():
         "keep": 2,  # number of checkpoints that stay
     })  # fmt: skip
     config.data = ml_collections.ConfigDict({
-        "name": "digits",  # or cifar10, folder, npz, ...: docs/data.md
-        "path": config_dict.placeholder(str),  # of your own data: the folder, or the npz file
-        "side": 0,  # pixels of a side that a folder's images are resized to; 0: chosen from them
-        "damaged": "stop",  # or leave_out, for files of a folder that cannot be read
+        "name": "digits",  # or cifar10, folder, table, npz, ...: docs/data.md
+        "path": config_dict.placeholder(str),  # of your own data: the folder, or the file
+        "label_column": config_dict.placeholder(str),  # of a table; none: as docs/data.md says
+        "path_column": config_dict.placeholder(str),  # of its images; none: found by their names
+        "side": 0,  # pixels of a side that your images are resized to; 0: chosen from them
+        "damaged": "stop",  # or leave_out, for images of yours that cannot be read
         "variant": config_dict.placeholder(str),  # for human labels: which set
         "split_seed": 0,  # which examples are held out; of digits, for the test, too
         "validation": 0,  # number of training examples to hold out

@@ -16,7 +16,7 @@ def get_config():
     del config.noise.exact, config.model.init, config.model.dropout
     del config.data.variant, config.data.imbalance, config.data.imbalance_exact
     del config.data.labelled, config.data.labelled_seed, config.data.exclude
-    del config.data.exclude_rate
+    del config.data.exclude_rate, config.data.label_column, config.data.path_column
     config.data.name = "bccd"  # or voc2007, coco2017, voc_folder, ...: docs/detection.md
     config.data.height = 120  # pixels of the images, which are resized to fit in
     config.data.width = 160  # the same

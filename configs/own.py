@@ -1,11 +1,12 @@
-"""Your own images: a folder with a folder for each class.
+"""Your own data: a folder with a folder of images for each class.
 
     python -m experiments.main --config=configs/own.py --config.data.path=DIR --workdir=runs/own
     python -m experiments.report suspects --workdir=runs/own
 
 DIR/CLASS/*.png, or DIR/train/CLASS and DIR/test/CLASS. Labels stay as they are: no wrong ones are
 added. A tenth of each class is held out, and the best epoch is the best one on it. Size and network
-are chosen from the images. `--config.data.name=npz` reads one file instead: docs/data.md.
+are chosen from the images. `--config.data.name=table` reads a CSV or Parquet file instead, `npz`
+arrays, and there are more: docs/data.md.
 """
 
 from configs import base

@@ -14,7 +14,7 @@ def get_config():
     config.task = "regression"
     del config.augment, config.noise.exact, config.model.init  # of classification
     del config.data.variant, config.data.imbalance, config.data.imbalance_exact
-    del config.data.validation_share, config.data.damaged
+    del config.data.validation_share, config.data.damaged, config.data.path_column
     config.residual = ml_collections.ConfigDict({
         "loss": "huber",  # or l1 or l2, of standardised residuals
         "delta": 1.0,  # for huber: where it becomes linear

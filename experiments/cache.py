@@ -69,17 +69,27 @@ def fingerprint(files: Sequence[pathlib.Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def cached(name: str, files: Sequence[pathlib.Path], decode: Callable[[], Arrays]) -> Arrays:
-    """Returns `decode()` of these files, from the cache if it has an intact copy."""
-    return kept(name, fingerprint(files), decode)
+def stamps(files: Sequence[pathlib.Path], which: str = "") -> str:
+    """Hashes names, sizes and times, since reading many files takes long; and `which` part."""
+    digest = hashlib.sha256(which.encode())
+    for path in files:
+        status = path.stat()
+        times = status.st_mtime_ns, status.st_ctime_ns  # the second changes with every write
+        digest.update(f"{path.absolute()} {status.st_size} {times}\n".encode())
+    return digest.hexdigest()[:16]
 
 
-def kept(name: str, key: str, decode: Callable[[], Arrays]) -> Arrays:
-    """Returns `decode()`, from the cache if it has an intact copy under this key of 16 digits.
+def cached(
+    name: str,
+    files: Sequence[pathlib.Path],
+    decode: Callable[[], Arrays],
+    known_by: Callable[[Sequence[pathlib.Path]], str] = fingerprint,
+) -> Arrays:
+    """Returns `decode()` of these files, from the cache if it has an intact copy.
 
     If the cache cannot be written (full disk, say), only a message is printed.
     """
-    path = folder() / f"{name}-{key}.npz"
+    path = folder() / f"{name}-{known_by(files)}.npz"
     try:
         arrays = _read(path)
         with contextlib.suppress(OSError):  # it may be read-only, or removed by now

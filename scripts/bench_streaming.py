@@ -71,9 +71,11 @@ def work(root: pathlib.Path, number: int, workers: int) -> None:
 
     files = files_of(root)
     places = np.arange(len(files), dtype=np.int32)
-    images = Encoded(
-        lambda place: image_files.cropped(files[place], SIDE, grey=False), places, (SIDE, SIDE, 3)
-    )
+
+    def image(place: int) -> np.ndarray:
+        return image_files.square(str(place), files[place], SIDE).pixels
+
+    images = Encoded(image, places, (SIDE, SIDE, 3))
     data, layout = Examples(images, places, places, places), devices.layout(1)
     order = np.random.default_rng(0).permutation(places)[: number // BATCH * BATCH]
     for _ in stream(data, order[:BATCH].reshape(1, -1), layout, workers):
@@ -158,7 +160,7 @@ def parts(files: list[pathlib.Path]) -> dict[str, float]:
     uses = {
         "read": lambda file: file.read_bytes(),
         "read, decode": decoded,
-        "read, decode, resize": lambda file: image_files.cropped(file, SIDE, grey=False),
+        "read, decode, resize": lambda file: image_files.square(file.name, file, SIDE),
     }
     found: dict[str, list[float]] = {name: [] for name in uses}
     for _ in range(5):

@@ -12,8 +12,7 @@ from experiments.data.labels import (
     realised_rate,
     split,
 )
-from experiments.data.large import LARGE
-from experiments.data.sources import DATASETS, load
+from experiments.data.sources import DATASETS, load, options
 
 __all__ = [
     "DATASETS", "Dataset", "Examples", "build", "check_noise", "corrupt", "described", "hide",
@@ -30,10 +29,7 @@ def build(config, noise, data_dir: str | None = None) -> Dataset:
     wanted = noise_of(noise)
     check_noise(config.name, **wanted)
     source = {"path": config.path, "variant": config.variant}
-    if config.name == "folder":
-        source |= {"damaged": config.damaged}
-    if config.name in ("folder", *LARGE):
-        source |= {"side": config.side, "decode": config.get("decode", "auto")}
+    source |= {key: config[key] for key in options(config.name) if key in config}
     if config.name == "digits":  # has no official test set, so the split depends on a seed
         source["split_seed"] = config.split_seed
     dataset = corrupt(load(config.name, **source, data_dir=data_dir), **wanted)
@@ -85,8 +81,9 @@ def described(dataset: Dataset, noise) -> tuple[str, ...]:
     without = f", {unlabelled} of them without a label" if unlabelled else ""
     known = "how many are wrong is not known" if rate is None else f"{rate:.2%} are wrong"
     asked = "" if noise.kind == "given" else f", rate {noise.rate}"
+    what = "images" if dataset.train.inputs.ndim > 2 else "rows"
     return (
-        f"data     {dataset.name}: {counts} images{without}",
+        f"data     {dataset.name}: {counts} {what}{without}",
         *dataset.told,
         f"noise    {noise.kind}{asked}: of the training labels, {known}",
     )

@@ -36,7 +36,11 @@ class Examples(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """uint8 images of shape (N, height, width, channels), and int32 labels; -1 means unknown."""
+    """Inputs and int32 labels; -1 means unknown.
+
+    Inputs are uint8 images of shape (N, height, width, channels), or standardised rows of float32
+    of shape (N, features).
+    """
 
     name: str
     class_names: tuple[str, ...]
@@ -81,14 +85,17 @@ def dataset(name: str, class_names, arrays: dict[str, np.ndarray], mean=None, st
     if len(test.targets) and test.inputs.shape[1:] != train.inputs.shape[1:]:
         shapes = train.inputs.shape[1:], test.inputs.shape[1:]
         raise ValueError(f"data set {name}: training and test images differ in shape: {shapes}")
-    if mean is None:
+    if train.inputs.ndim == 2:
+        mean, std = (0.0,), (1.0,)
+    elif mean is None:
         mean, std = moments(train.inputs)
     return Dataset(name, tuple(class_names), train, train.rows(slice(0)), test, mean, std)
 
 
 def _examples(what, images, labels, clean_labels, class_names) -> Examples:
     good = images.ndim == 4 and images.shape[3] in (1, 3) and min(images.shape[1:3]) > 0
-    if images.dtype != np.uint8 or not good:
+    is_rows = images.ndim == 2 and images.dtype == np.float32 and images.shape[1] > 0
+    if (images.dtype != np.uint8 or not good) and not is_rows:
         raise ValueError(
             f"data set {what}: expected uint8 images of shape (N, height, width, 1 or 3), got"
             f" {images.dtype} of {images.shape}"

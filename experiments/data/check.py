@@ -8,7 +8,7 @@ from experiments import checks
 from experiments.data import human
 from experiments.data.base import NotThere, moments
 from experiments.data.labels import realised_rate
-from experiments.data.sources import DATASETS, MOMENTS, load
+from experiments.data.sources import DATASETS, MOMENTS, OWN, load
 from experiments.progress import console
 
 # Numbers of training images, test images and classes, and the image shape, as published.
@@ -27,7 +27,7 @@ RATES = {
 
 def check(names: list[str], data_dir: str | None) -> bool:
     """Prints a table; returns whether every named data set is present and as published."""
-    allowed = [name for name in DATASETS if name != "npz"]
+    allowed = [name for name in DATASETS if name not in OWN]
     for name in names:
         checks.choose("data set", name, dict.fromkeys(allowed))
     table = Table(title="data set, what was found, what is known")

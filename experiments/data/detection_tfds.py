@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.data import sources
+from experiments.data import prepared, sources
 from experiments.data.base import NotThere
 from experiments.data.boxed import Picture
 from experiments.progress import track
@@ -19,8 +19,6 @@ VOC12 = {"train": ["voc/2012:train"], "test": ["voc/2012:validation"]}
 BOTH = {"train": [*VOC07["train"], *VOC12["train"], *VOC12["test"]], "test": VOC07["test"]}
 COCO = {"train": ["coco/2017:train"], "test": ["coco/2017:validation"]}
 SETS = {"voc2007": VOC07, "voc2012": VOC12, "voc0712": BOTH, "coco2017": COCO}
-FEATURES = ("bounding_boxes.BBoxFeature", "sequence_feature.Sequence", "scalar.Scalar",
-            "tensor_feature.Tensor")  # fmt: skip
 
 
 def load(name: str, data_dir: str | None) -> tuple[tuple[str, ...], dict[str, list[Picture]]]:
@@ -43,9 +41,8 @@ def load(name: str, data_dir: str | None) -> tuple[tuple[str, ...], dict[str, li
 def _folder(builder: str, data_dir: str | None) -> pathlib.Path:
     roots = sources.roots(data_dir)
     for root in roots:
-        prepared = sorted((root / builder).glob("*/dataset_info.json"))
-        if prepared:
-            return prepared[-1].parent
+        if versions := sorted((root / builder).glob("*/dataset_info.json")):
+            return versions[-1].parent
     said = f"expected a directory {builder} in {roots[0]}, as tfds build {builder}"
     raise NotThere(f"--data_dir: {said} --file_format=array_record makes it")
 
@@ -54,7 +51,7 @@ def _read(folder: pathlib.Path, split: str) -> tuple[tuple[str, ...], list[Pictu
     if importlib.util.find_spec("tensorflow_datasets") is None:
         raise ValueError("TFDS directories need: pip install -e '.[experiments]'")
     try:
-        sources.check_features(folder, FEATURES)
+        prepared.check_features(folder, prepared.MORE)
         import tensorflow_datasets as tfds
 
         builder = tfds.builder_from_directory(str(folder))

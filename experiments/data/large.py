@@ -72,7 +72,8 @@ def read(name: str, path: str | None, side: int = 0, decode: str = "auto") -> Da
     files = [file for part in parts for file in part.files]
 
     def image(place: int) -> np.ndarray:
-        return image_files.cropped(root / files[place], side, grey=False)
+        one = image_files.square(files[place], root / files[place], side)
+        return image_files.fitted(one.pixels, side, channels=3)
 
     images = Encoded(image, np.arange(len(files)), (side, side, 3))
     rows = np.split(np.arange(len(files)), np.cumsum([len(part.files) for part in parts])[:-1])

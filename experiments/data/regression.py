@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from experiments import checks, rng
-from experiments.data import picture_table, sources
+from experiments.data import features, picture_table, sources, table
 from experiments.data.base import Examples, NotThere, moments
 from superloss_jax import noise
 
@@ -52,6 +52,7 @@ class Targets(NamedTuple):
     low: float  # the range of the clean training targets
     high: float
     targets_sha256: str = ""  # of all training targets (noisy), before any split
+    told: tuple[str, ...] = ()  # lines for the log: what was found, and what was done to it
 
     @property
     def is_images(self) -> bool:
@@ -64,6 +65,7 @@ class Source(NamedTuple):
     inputs: np.ndarray | Callable[[np.ndarray], np.ndarray]  # or a function of training positions
     targets: np.ndarray
     number: int | None = None  # of published training examples, which come first
+    told: tuple[str, ...] = ()  # lines for the log
 
 
 def _standardised(rows: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -123,26 +125,16 @@ def _california_housing(data_dir, **unused) -> Source:
     kinds = np.array([line.pop("ocean_proximity") for line in lines])[:, None]
     numbers = np.array([[float(value or "nan") for value in line.values()] for line in lines])
 
-    def fit(train: np.ndarray) -> np.ndarray:
-        from sklearn.compose import ColumnTransformer
-        from sklearn.impute import SimpleImputer
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import OneHotEncoder, StandardScaler
-
-        columns = np.concatenate([numbers.astype(object), kinds.astype(object)], axis=1)
-        known = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
-        one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-        number = numbers.shape[1]
-        both = ColumnTransformer(
-            [("numbers", known, [*range(number)]), ("kinds", one_hot, [number])]
-        )
-        return both.fit(columns[train]).transform(columns).astype(np.float32)
-
-    return Source(fit, targets)
+    return Source(features.standardised(numbers, kinds), targets)
 
 
 def _images(path, pattern, side, **unused) -> Source:
     return Source(*picture_table.read(path, pattern, side))
+
+
+def _table(path, label_column=None, **unused) -> Source:
+    inputs, targets, told = table.targets(path, label_column)
+    return Source(inputs, targets, told=told)
 
 
 SOURCES: dict[str, Callable[..., Source]] = {
@@ -152,7 +144,10 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "mnist20k": _mnist20k,
     "california_housing": _california_housing,
     "images": _images,
+    "table": _table,
 }
+# Keys of `config.data` that single sources read.
+OPTIONS = {"images": ("path", "pattern", "side"), "table": ("path", "label_column")}
 
 
 def load(data, noise_config, data_dir: str | None = None) -> Targets:
@@ -166,8 +161,7 @@ def load(data, noise_config, data_dir: str | None = None) -> Targets:
     checks.choose("config.noise.kind", noise_config.kind, dict.fromkeys(KINDS))
     seed = data.get("split_seed", 0)  # not there if nothing is drawn: see identity.py
     checks.seed("config.data.split_seed", seed)
-    options = {"path": data.path} if data.name == "images" else {}
-    options |= {"pattern": data.pattern, "side": data.side} if data.name == "images" else {}
+    options = {key: data[key] for key in OPTIONS.get(data.name, ()) if key in data}
     found = SOURCES[data.name](data_dir=data_dir, split_seed=seed, **options)
     targets = _checked(data.name, found.targets)
     if found.number is None:
@@ -181,7 +175,8 @@ def load(data, noise_config, data_dir: str | None = None) -> Targets:
         Examples(inputs[rows], targets[rows], targets[rows], rows.astype(np.int32))
         for rows in (train, test)
     ]
-    return _split(data, _corrupted(data.name, parts[0], parts[1], noise_config))
+    dataset = _corrupted(data.name, parts[0], parts[1], noise_config)
+    return _split(data, dataset._replace(told=found.told))
 
 
 def _checked(name: str, targets: np.ndarray) -> np.ndarray:
@@ -277,5 +272,6 @@ def described(dataset: Targets, noise_config) -> tuple[str, ...]:
     return (
         f"data     {dataset.name}: {counts} examples, targets from {dataset.low:g} to"
         f" {dataset.high:g}",
+        *dataset.told,
         f"noise    {noise_config.kind}{asked}: of the training targets, {known}",
     )

@@ -44,6 +44,8 @@ def draw_picture(
 ) -> None:
     from experiments.pictures import plt
 
+    if dataset.train.inputs.ndim == 2:
+        raise ValueError(f"config.data.name: {dataset.name} has rows of numbers, and no pictures")
     train, names, wrong = dataset.train, dataset.class_names, base.wrong(dataset.train)
     rate = labels.realised_rate(train)
     figure = plt.figure(figsize=(13, 10.5), layout="constrained")

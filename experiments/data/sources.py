@@ -8,16 +8,16 @@
 import functools
 import hashlib
 import importlib.util
-import json
 import pathlib
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from experiments import cache, checks
-from experiments.data import archives, folder, human, large, npz
+from experiments.data import archives, human, large, npz, own, prepared
 from experiments.data.base import Dataset, NotThere, dataset
 from experiments.imported import imported, is_own
 from experiments.progress import console, track
@@ -68,14 +68,6 @@ def _digits(split_seed, **unused) -> Dataset:
     return dataset("digits", names, arrays, mean=(0.0,), std=(16.0,))
 
 
-def _npz(path, **unused) -> Dataset:
-    return npz.read(path)
-
-
-def _folder(path, side, damaged, decode, **unused) -> Dataset:
-    return folder.read(path, side, damaged, decode)
-
-
 def _large(name: str):
     def load(path, side, decode, **unused) -> Dataset:
         return large.read(name, path, side, decode)
@@ -113,8 +105,7 @@ def _cifar_n(name: str):
 
 DATASETS = {
     "digits": _digits,
-    "npz": _npz,
-    "folder": _folder,
+    **own.READERS,
     "cifar10": _official("cifar10"),
     "cifar100": _official("cifar100"),
     "fashion_mnist": _official("fashion_mnist"),
@@ -122,7 +113,14 @@ DATASETS = {
     "cifar100n": _cifar_n("cifar100n"),
     **{name: _large(name) for name in large.LARGE},
 }
-OWN = ("npz", "folder")  # a user's own data, at `path`
+OWN = tuple(own.READERS)  # at `path`
+
+
+def options(name: str) -> tuple[str, ...]:
+    """Returns the keys of `config.data` that this data set alone reads."""
+    if name in large.LARGE:
+        return "side", "decode"
+    return own.OPTIONS.get(prepared.PREFIX if name.startswith(prepared.PREFIX) else name, ())
 
 
 def load(
@@ -135,6 +133,8 @@ def load(
     side: int = 0,
     damaged: str = "stop",
     decode: str = "memory",
+    label_column: str | None = None,
+    path_column: str | None = None,
 ) -> Dataset:
     """Returns images and labels as published, in their original order.
 
@@ -147,11 +147,14 @@ def load(
         raise ValueError(f"config.data.path: {said}")
     if variant and name not in human.VARIANTS:
         raise ValueError(f"config.data.variant: {name} has none, got {variant!r}")
+    given: dict[str, Any] = {"side": side, "damaged": damaged, "decode": decode}
+    given |= {"label_column": label_column, "path_column": path_column}
+    if name.startswith(prepared.PREFIX):
+        return prepared.read(name, roots(data_dir), **given)
     if is_own(name):
         return _imported(name, data_dir)
     reader = checks.choose("config.data.name", name, DATASETS)
-    given = {"path": path, "side": side, "damaged": damaged, "decode": decode}
-    return reader(split_seed=split_seed, variant=variant, data_dir=data_dir, **given)
+    return reader(split_seed=split_seed, path=path, variant=variant, data_dir=data_dir, **given)
 
 
 def _imported(name: str, data_dir: str | None) -> Dataset:
@@ -182,9 +185,9 @@ def _in_folder(name: str, root: pathlib.Path) -> tuple[list[pathlib.Path], Calla
             if all(file.is_file() for file in files):
                 return files, functools.partial(archives.read_fashion_mnist, files)
         return [], dict
-    prepared = sorted((root / name).glob("*/dataset_info.json"))
-    if prepared:
-        folder = prepared[-1].parent
+    versions = sorted((root / name).glob("*/dataset_info.json"))
+    if versions:
+        folder = versions[-1].parent
         files = sorted(path for path in folder.iterdir() if path.is_file())
         return files, functools.partial(_read_tfds, name, folder)
     archive = archives.ARCHIVES.get(name)
@@ -224,7 +227,7 @@ def _read_tfds(name: str, folder: pathlib.Path) -> Arrays:
     if importlib.util.find_spec("tensorflow_datasets") is None:
         raise ValueError("TFDS directories need: pip install -e '.[experiments]'")
     try:
-        check_features(folder)
+        prepared.check_features(folder)
         import tensorflow_datasets as tfds
 
         builder = tfds.builder_from_directory(str(folder))
@@ -239,22 +242,6 @@ def _read_tfds(name: str, folder: pathlib.Path) -> Arrays:
     if expected not in (None, found):
         raise ValueError(f"data set {name}: {folder}: expected SHA-256 {expected}, got {found}")
     return arrays | {"class_names": np.array(builder.info.features["label"].names)}
-
-
-def check_features(folder: pathlib.Path, more: tuple[str, ...] = ()) -> None:
-    """Raises ValueError if features.json names a class outside TFDS, since TFDS would import it."""
-
-    def names(value):
-        if isinstance(value, dict):
-            for key, item in value.items():
-                yield from [item] if key == "pythonClassName" else names(item)
-
-    modules = ("features_dict.FeaturesDict", "text_feature.Text", "image_feature.Image",
-               "class_label_feature.ClassLabel")  # fmt: skip
-    own = {f"tensorflow_datasets.core.features.{module}" for module in (*modules, *more)}
-    for name in names(json.loads((folder / "features.json").read_text())):
-        if name not in own:
-            raise ValueError(f"features.json names {name!r}, which this data set does not need")
 
 
 def _digest(arrays: Arrays) -> str:

@@ -1,11 +1,6 @@
 """Looks once at images that stay in their files: which are damaged, and their pixels' moments."""
 
-import concurrent.futures
-import functools
-import hashlib
-import pathlib
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,74 +8,61 @@ from experiments import cache
 from experiments.data import image_files
 from experiments.data.base import counts_of, moments_of
 from experiments.data.encoded import Encoded
-from experiments.progress import progress_line
-
-AT_ONCE = 1024  # images that wait for the threads
-Moments = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 class Seen(NamedTuple):
     images: np.ndarray | Encoded
-    errors: dict[int, str]  # by place, what is wrong with a file
-    moments: Moments | None  # mean and standard deviation of the pixels, if they are known
+    errors: np.ndarray  # what is wrong with each image; "" where nothing is
+    sizes: np.ndarray  # width and height of each in its file
+    moments: tuple = ()  # mean and standard deviation of the training pixels, if they are known
 
 
-def in_files(
-    files: Sequence[pathlib.Path], side: int, grey: bool, counted: np.ndarray, relative: Sequence
-) -> Seen:
-    """Decodes each image once and keeps none. What it sees is cached.
+def in_files(name: str, found: Any, side: int) -> Seen:
+    """Decodes each image and keeps none. What it sees is cached.
 
     Args:
-      files: the images' files.
-      side: of the images, in pixels.
-      grey: whether they have one channel.
-      counted: a mask of those whose pixels count for the moments.
-      relative: names of the files, which with their sizes and times tell whether they are as
-        before.
+      name: of the data set.
+      found: its `pictures.Pictures`.
+      side: as in `pictures.read`.
     """
-    read = functools.partial(image_files.cropped, side=side, grey=grey)
-    shape = (side, side, 1 if grey else 3)
-    told = [(str(name), *changed(file)) for name, file in zip(relative, files, strict=True)]
-    key = hashlib.sha256(repr((shape, counted.tolist(), told)).encode()).hexdigest()[:16]
-    look = functools.partial(_look, files, read, shape, counted)
-    found = cache.kept("survey", key, look)
-    if any(not isinstance(_attempt(read, files[i]), ValueError) for i in found["bad"]):
-        found = look()  # for another reason than its content, a file could not be read then
-    images = Encoded(lambda place: read(files[place]), np.arange(len(files)), shape)
-    errors = dict(zip(found["bad"].tolist(), found["said"].tolist(), strict=True))
-    return Seen(images, errors, moments_of(found["counts"]) if found["counts"].any() else None)
+
+    def stamps(files):
+        return cache.stamps(files, found.column)
+
+    kind = f"{name.partition(':')[0]}_{side}_seen"
+    seen = cache.cached(kind, found.files, lambda: _look(found, side), stamps)
+    counts, final = seen["counts"], int(seen["side"])
+
+    def image(place: int) -> np.ndarray:
+        one = image_files.square(found.names[place], found.content(place), side)
+        return image_files.fitted(one.pixels, final, len(counts))
+
+    images = Encoded(image, np.arange(len(found.names)), (final, final, len(counts)))
+    return Seen(images, seen["errors"], seen["sizes"], moments_of(counts) if counts.any() else ())
 
 
-def changed(file: pathlib.Path) -> tuple[int, int]:
-    try:
-        status = file.stat()
-    except OSError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
+def _look(found: Any, side: int) -> cache.Arrays:
+    errors, channels = [""] * len(found.names), 1
+    sizes = np.zeros((len(errors), 2), np.int32)
+    tally = {1: np.zeros((1, 256), np.int64), 3: np.zeros((3, 256), np.int64)}  # grey, colours
 
+    def squares(text):
+        return enumerate(image_files.squares(found.names, found.contents(), side, text))
 
-def _look(files, read, shape, counted) -> cache.Arrays:
-    counts = np.zeros((shape[-1], 256), np.int64)
-    errors: dict[int, str] = {}
-    attempt = functools.partial(_attempt, read)
-    with (
-        concurrent.futures.ThreadPoolExecutor() as pool,
-        progress_line(len(files), "decoding images") as update,
-    ):
-        for first in range(0, len(files), AT_ONCE):
-            some = files[first : first + AT_ONCE]
-            for i, one in enumerate(pool.map(attempt, some), start=first):
-                if isinstance(one, ValueError):
-                    errors[i] = str(one)
-                elif counted[i]:
-                    counts += one
-            update(first + len(some), "decoding images")
-    bad, said = np.array([*errors], np.int64), np.array([*errors.values()], np.str_)
-    return {"counts": counts, "bad": bad, "said": said}
-
-
-def _attempt(read: Callable, file: pathlib.Path) -> np.ndarray | ValueError:
-    try:
-        return counts_of(read(file))
-    except ValueError as error:
-        return error
+    for i, one in squares("decoding images"):
+        if isinstance(one, ValueError):
+            errors[i] = str(one)
+            continue
+        sizes[i], own = (one.width, one.height), one.pixels.shape[2]
+        channels = max(channels, own)
+        if side and not found.is_test[i]:
+            tally[own] += counts_of(one.pixels)
+    final = side or image_files.fitting(sizes[sizes.any(axis=1)])
+    if not side:
+        for i, one in squares("decoding images again, at their size"):
+            if not isinstance(one, ValueError) and not found.is_test[i]:
+                own = one.pixels.shape[2]
+                tally[own] += counts_of(image_files.fitted(one.pixels, final, own))
+    counts = tally[3] + tally[1] if channels == 3 else tally[1]
+    said = np.array(errors, str)
+    return {"errors": said, "sizes": sizes, "counts": counts, "side": np.array(final)}

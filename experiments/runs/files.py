@@ -47,7 +47,7 @@ SEEDS = {
     "seed": "training", "noise.seed": "noise", "data.split_seed": "split",
     "data.labelled_seed": "hiding",
 }  # fmt: skip
-OWN = ("npz", "folder", "images", "voc_folder", "coco_json")  # data sets that `data.path` names
+OWN = ("npz", "folder", "table", "huggingface", "images", "voc_folder", "coco_json")  # at a path
 SHARES = {"start", "every", "burn_in", "second_from", "warmup"}  # of a run, in a method's section
 
 

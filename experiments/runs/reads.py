@@ -113,12 +113,27 @@ EVERY_RUN: dict[str, Section] = {
         **of("co_teaching", "forget_rate", "warmup"), **of("jocor", "forget_rate", "lam", "warmup"),
     },
 }  # fmt: skip
+
+
+def of_columns(config: Flat) -> bool:
+    """Whether a column is chosen for the labels."""
+    name = config.get("data.name")
+    return name in ("table", "huggingface") or str(name).startswith("tfds:")
+
+
+def of_pictures(config: Flat) -> bool:
+    """Whether the images may have any sizes."""
+    return of_columns(config) or config.get("data.name") == "folder"
+
+
 CLASSES: dict[str, Section] = {
     "data": {
         "name": always, "path": always, "sha256": always, "variant": always,
         "validation": always, "imbalance": always, "split_seed": is_split,
         "validation_share": always, "validation_labels": is_validated,
-        "side": when("data.name", "folder", *LARGE), "damaged": when("data.name", "folder"),
+        "side": lambda config: of_pictures(config) or config.get("data.name") in LARGE,
+        "damaged": of_pictures,
+        **dict.fromkeys(("label_column", "path_column"), of_columns),
         "imbalance_exact": lambda config: config.get("data.imbalance", 1) != 1,
         "labelled": always, "labelled_seed": lambda config: bool(config.get("data.labelled")),
     },
@@ -175,7 +190,9 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
     "regression": {
         "data": {
             "name": always, "validation": always, "examples": always, "split_seed": is_drawn,
-            **dict.fromkeys(("path", "sha256", "pattern", "side"), when("data.name", "images")),
+            **dict.fromkeys(("path", "sha256"), when("data.name", "images", "table")),
+            **dict.fromkeys(("pattern", "side"), when("data.name", "images")),
+            "label_column": when("data.name", "table"),
             "validation_labels": clean_validation,
         },
         "noise": {
@@ -232,5 +249,5 @@ OPTIONAL = (
     *BEFORE, "data.exclude", "data.exclude_rate", "data.exclude_sha256", "data.sha256",
     "data.test_sha256",
     "data.device_budget_mb", "data.decode", "data.workers", "data.labelled_seed", "data.side",
-    "data.damaged", "model.bn_groups",
+    "data.damaged", "data.label_column", "data.path_column", "model.bn_groups",
 )  # fmt: skip

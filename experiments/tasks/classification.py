@@ -26,7 +26,7 @@ def build(config, dataset: Dataset) -> Problem:
     classes = len(dataset.class_names)
     told = data.described(dataset, config.noise)
     if config.model.name == "auto":
-        told += (f"model    {sides.fitting(image_shape)}, which fits the size of the images",)
+        told += (f"model    {sides.fitting(image_shape)}, which fits {sides.said(image_shape)}",)
     model = networks.make_model(**config.model, num_classes=classes, image_shape=image_shape)
 
     def draw(examples: Examples, rows, at: At | None) -> Batch:

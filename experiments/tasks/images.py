@@ -25,6 +25,9 @@ class Augment(NamedTuple):
 
 
 def augment(image_shape, *, pad: int, flip: bool, cutout: int, mixup: float) -> Augment:
+    if len(image_shape) == 1 and (pad or flip or cutout):
+        said = f"rows of numbers are no images: expected 0, False, 0, got {pad}, {flip}, {cutout}"
+        raise ValueError(f"config.augment.pad, flip, cutout: {said}")
     within("config.augment.pad", pad, 0, 100)
     within("config.augment.cutout", cutout, 0, 2 * max(image_shape[:2]))
     within("config.augment.mixup", mixup, 0, 100)
@@ -50,7 +53,12 @@ def padded(examples: Examples, augment: Augment) -> Examples:
 
 
 def normalise(images, dataset: Dataset):
-    """Converts uint8 images to float32, normalised by the data set's mean and std per channel."""
+    """Converts uint8 images to float32, normalised by the data set's mean and std per channel.
+
+    Rows of numbers, which are standardised, stay as they are.
+    """
+    if images.ndim == 2:
+        return images
     shape = (1, 1, 1, -1)  # explicit, for users who forbid rank promotion
     mean, std = (np.array(v, np.float32).reshape(shape) for v in (dataset.mean, dataset.std))
     return (images.astype(jnp.float32) - mean) / std
@@ -63,6 +71,8 @@ def below(bits, number: int):
 
 def draw(images, positions, dataset: Dataset, augment: Augment, seed, step, purpose=rng.AUGMENT):
     """Returns the training images at `positions`: cropped, flipped, normalised, with Cutout."""
+    if images.ndim == 2:
+        return images[positions]
     bits = bits_of(positions, seed, step, purpose)
     drawn = normalise(crops(images, positions, augment, bits), dataset)
     return cut_out(drawn, augment.cutout, bits)
@@ -129,5 +139,5 @@ def mixture(positions, augment: Augment, seed, step) -> Mixture:
 
 
 def mixed(images, mix: Mixture):
-    part = mix.part[:, None, None, None]
+    part = mix.part.reshape(-1, *[1] * (images.ndim - 1))
     return part * images + (1 - part) * images[mix.partner]

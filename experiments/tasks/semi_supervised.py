@@ -60,6 +60,8 @@ def check_batch(config, dataset: Dataset) -> None:
 def build(config, dataset: Dataset) -> Problem:
     check_batch(config, dataset)  # here, as examples may have been left out since `load`
     shape = dataset.train.inputs.shape[1:]
+    if len(shape) == 1:
+        raise ValueError("config.data.name: semi_supervised needs images, got rows of numbers")
     augment = images.augment(shape, **config.augment, mixup=0.0)
     classes, kind = len(dataset.class_names), config.consistency.kind
 

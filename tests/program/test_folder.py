@@ -8,7 +8,7 @@ from PIL import Image
 
 from configs import cifar10, own
 from experiments import data, main
-from experiments.data import folder
+from experiments.data import folder, image_files, pictures
 from experiments.models import networks, sides
 from experiments.runs import files
 from experiments.tasks import classification
@@ -88,6 +88,27 @@ def test_the_middle_is_kept_and_its_side_is_chosen(tmp_path):
     assert folder.read(str(tmp_path / "large")).train.inputs.shape[1:3] == (64, 64)
 
 
+def test_each_image_is_opened_once_and_many_are_kept(tmp_path, monkeypatch):
+    root = filled(tmp_path / "images", size=(10, 12))
+    save(root / "ant" / "large.png", size=(100, 70), value=9)
+    opened, square = [], image_files.square
+    monkeypatch.setattr(image_files, "square", lambda *all: opened.append(all[0]) or square(*all))
+    monkeypatch.setattr(pictures, "MANY", 1)
+    monkeypatch.setattr(image_files, "AT_ONCE", 4)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    first, again = (folder.read(str(root)) for _ in range(2))
+    assert sorted(opened) == sorted(first.files)
+    assert len(opened) == 13
+    np.testing.assert_array_equal(again.train.inputs, first.train.inputs)
+    assert again.told == first.told
+    assert (first.train.inputs[first.files.index("ant/large.png")] == (9, 18, 0)).all()
+    folder.read(str(root), side=9)  # at another size they are decoded again
+    save(root / "bee" / "0.png", size=(10, 12), value=77)  # so are others, of the same bytes or not
+    changed = folder.read(str(root))
+    assert len(opened) == 3 * 13
+    assert (changed.train.inputs[changed.files.index("bee/0.png")] == (77, 154, 0)).all()
+
+
 def test_damaged_files_stop_or_are_left_out(tmp_path):
     filled(tmp_path)
     (tmp_path / "bee" / "1.png").write_bytes((tmp_path / "bee" / "2.png").read_bytes()[:50])
@@ -99,6 +120,10 @@ def test_damaged_files_stop_or_are_left_out(tmp_path):
     assert "bee/1.png" not in found.files
     np.testing.assert_array_equal(np.bincount(found.train.targets), [4, 3, 4])
     assert "files    2 damaged ones left out" in found.told
+    for path in tmp_path.glob("*/*"):
+        path.write_text("no image")
+    with pytest.raises(ValueError, match=r"config\.data\.path: all 13 files cannot be read: ant/0"):
+        folder.read(str(tmp_path), damaged="leave_out")
 
 
 def test_a_share_of_each_class_is_held_out(tmp_path):
@@ -148,9 +173,12 @@ def test_a_folder_that_cannot_be_meant(tmp_path, break_it, message):
 
 def test_a_bomb_and_sixteen_bits_are_no_images_here(tmp_path, monkeypatch):
     filled(tmp_path)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
-    with pytest.raises(ValueError, match=r"12 files cannot be read: ant/0\.png: Image size"):
-        loaded(tmp_path)
+    for limit in (50, 100):  # 120 pixels are an error, or a warning
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(
+            ValueError, match=r"12 files cannot be read: ant/0\.png: expected \d+ pixels"
+        ):
+            loaded(tmp_path)
     monkeypatch.undo()
     Image.fromarray(np.zeros((9, 9), np.uint16)).save(tmp_path / "ant" / "0.png")
     with pytest.raises(ValueError, match=r"1 files .* ant/0\.png: expected 8 bits per channel"):

@@ -1,14 +1,12 @@
 """Images that stay in their files: decoded when a batch needs them, with the results of memory."""
 
-import pathlib
-
 import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from configs import own
-from experiments.data import Examples, folder, image_files, survey
+from experiments.data import Examples, folder, image_files
 from experiments.data.encoded import Encoded, Unreadable, stays_encoded
 from experiments.runs import files
 from experiments.runs.samples import read_samples
@@ -65,9 +63,10 @@ def test_rows_are_selected_before_they_are_decoded():
     assert [stays_encoded(name, 1) for name in ("memory", "files")] == [False, True]
 
 
-@pytest.mark.parametrize("damaged", [False, True])
-def test_files_hold_what_memory_holds(tmp_path, damaged):
+@pytest.mark.parametrize(("side", "damaged"), [(SIDE, False), (SIDE, True), (0, False)])
+def test_files_hold_what_memory_holds(tmp_path, side, damaged):
     root = make(tmp_path)
+    Image.new("L", (9, 30), 77).save(root / "train" / "bee" / "grey.png")
     if damaged:
         (root / "train" / "ant" / "3.jpg").write_bytes(b"no image")
         content = (root / "test" / "bee" / "0.png").read_bytes()
@@ -79,7 +78,7 @@ def test_files_hold_what_memory_holds(tmp_path, damaged):
             said.append(str(caught.value))
         assert said[0] == said[1]
     memory, encoded = (
-        folder.read(str(root), SIDE, "leave_out", decode) for decode in ("memory", "files")
+        folder.read(str(root), side, "leave_out", decode) for decode in ("memory", "files")
     )
     assert memory._replace(train=0, validation=0, test=0) == encoded._replace(
         train=0, validation=0, test=0
@@ -93,14 +92,14 @@ def test_files_hold_what_memory_holds(tmp_path, damaged):
 
 def test_files_are_looked_at_once_unless_they_change(tmp_path, monkeypatch):
     root = make(tmp_path)
-    looked: list[pathlib.Path] = []
-    cropped = image_files.cropped
+    looked: list[str] = []
+    square = image_files.square
 
-    def counting(path, **options):
-        looked.append(path)
-        return cropped(path, **options)
+    def counting(name, *rest):
+        looked.append(name)
+        return square(name, *rest)
 
-    monkeypatch.setattr(survey.image_files, "cropped", counting)
+    monkeypatch.setattr(image_files, "square", counting)
     first = folder.read(str(root), SIDE, decode="files")
     assert len(looked) == len({*looked}) == 24
     assert folder.read(str(root), SIDE, decode="files").mean == first.mean
@@ -157,7 +156,8 @@ def test_a_run_from_files_is_the_run_in_memory_though_a_file_was_gone(tmp_path, 
     assert run.dataset.train.is_encoded()
     assert run.dataset.validation.is_encoded()
     order = epoch_order(config.seed, 2, len(run.dataset.train.index), 4)
-    lost = root / run.dataset.files[run.dataset.train.index[order[2, 0]]]
+    name = run.dataset.files[run.dataset.train.index[order[2, 0]]]
+    lost = root / name
     write_row = loop.record.write_row
 
     def losing(member, epoch, *rest):
@@ -166,7 +166,7 @@ def test_a_run_from_files_is_the_run_in_memory_though_a_file_was_gone(tmp_path, 
 
     with monkeypatch.context() as patch:
         patch.setattr(loop.record, "write_row", losing)
-        with pytest.raises(Unreadable, match=rf"{lost}: No such file .*; to go on, restore it"):
+        with pytest.raises(Unreadable, match=rf"{name}: No such file .*; to go on, restore it"):
             train_one(config, run, torn)
     assert len(files.read_rows(torn / files.METRICS)) == 1
     [saved] = checkpoint.steps(torn / checkpoint.FOLDER)
