@@ -4,6 +4,7 @@ import importlib.util
 import json
 import pathlib
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,7 +91,7 @@ def read(
     mapped, class_names = own_labels.as_classes(name, found, names)
     images = pictures.Pictures(
         names=[one for _, texts in rows for one in texts],
-        content=pictures.joined(sources, lambda source, i: source[i][columns.image]),
+        content=pictures.joined(sources, _content(name, folder, columns.image)),
         labels=np.concatenate([*mapped.values()]).astype(np.int32),
         is_test=np.repeat([False, True][: len(rows)], [len(labels) for labels, _ in rows]),
         class_names=list(class_names),
@@ -100,6 +101,18 @@ def read(
     )
     dataset = pictures.read(name, images, side, damaged, decode)
     return dataset if columns.file else dataset._replace(files=())
+
+
+def _content(name: str, folder: pathlib.Path, image: str) -> Callable[[Any, int], bytes]:
+    """Returns a function of a source and a position, which gives the encoded image."""
+
+    def content(source, i: int) -> bytes:
+        try:
+            return source[i][image]
+        except Exception as error:  # TFDS raises many types
+            raise _unreadable(name, folder, error) from None
+
+    return content
 
 
 def splits_of(names: list[str]) -> list[str]:
