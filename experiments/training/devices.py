@@ -4,6 +4,7 @@ Also keeps the processes of one run in step.
 """
 
 import contextlib
+import functools
 import itertools
 import math
 import os
@@ -122,7 +123,12 @@ def gathered(tree: Any, number: int, layout: Layout) -> Any:
 
         return jax.make_array_from_callback((number, *array.shape[1:]), layout.rows, rows)
 
-    return jax.jit(lambda shared: shared, out_shardings=layout.whole)(jax.tree.map(put, tree))
+    return _spread(layout)(jax.tree.map(put, tree))
+
+
+@functools.cache
+def _spread(layout: Layout) -> Callable[[Any], Any]:
+    return jax.jit(lambda shared: shared, out_shardings=layout.whole)
 
 
 def start_processes(coordinator: str | None, number: int | None, index: int | None) -> None:
