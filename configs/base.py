@@ -45,6 +45,8 @@ def get_config():
         # examples are left out
         "exclude_rate": 0.0,  # share of the training examples that `exclude` leaves out
         "device_budget_mb": 0.0,  # larger training sets are streamed from the host; 0: no limit
+        "decode": "auto",  # your images: into memory; or files: each time that a batch needs them
+        "workers": 0,  # threads that decode images from files; 0: one for each core
     })  # fmt: skip
     config.augment = ml_collections.ConfigDict({
         "pad": 0,  # pixels of margin for random crops

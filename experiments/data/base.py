@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments.data.encoded import Encoded
+
 
 class NotThere(ValueError):  # noqa: N818 (the data are not faulty)
     """Raised when a data set is not on this machine."""
@@ -20,6 +22,13 @@ class Examples(NamedTuple):
 
     def rows(self, rows) -> "Examples":
         return jax.tree.map(lambda array: array[rows], self)
+
+    def decoded(self) -> "Examples":
+        """Returns them with images that lie in files decoded."""
+        return jax.tree.map(np.asarray, self)
+
+    def is_encoded(self) -> bool:
+        return any(isinstance(leaf, Encoded) for leaf in jax.tree.leaves(self))
 
     def only(self, mask) -> "Examples":
         """Returns the rows where the mask is True, without a copy if that is everywhere."""
@@ -109,12 +118,22 @@ def _examples(what, images, labels, clean_labels, class_names) -> Examples:
 
 def moments(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Returns the exact mean and standard deviation per channel, from a histogram of 256 values."""
+    return moments_of(counts_of(images))
+
+
+def counts_of(images: np.ndarray) -> np.ndarray:
+    """Counts how often each of the 256 values occurs, by channel, which is the last axis."""
+    channels = np.moveaxis(images, -1, 0)
+    return np.stack([np.bincount(one.ravel(), minlength=256) for one in channels])
+
+
+def moments_of(counts: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     means, stds = [], []
-    for channel in range(images.shape[3]):
-        counts = np.bincount(images[..., channel].ravel(), minlength=256) / images[..., 0].size
-        mean = float(counts @ np.arange(256))
+    for number in counts:
+        share = number / number.sum()
+        mean = float(share @ np.arange(256))
         means.append(mean)
-        stds.append(float(np.sqrt(counts @ (np.arange(256) - mean) ** 2)) or 1.0)
+        stds.append(float(np.sqrt(share @ (np.arange(256) - mean) ** 2)) or 1.0)
     return tuple(means), tuple(stds)
 
 

@@ -18,27 +18,27 @@ class Part(NamedTuple):
     others: list[str]  # files that are no images
 
 
-def read(path: str | None, side: int = 0, damaged: str = "stop") -> Dataset:
-    """Reads the images; `pictures.read` says what `side` and `damaged` are."""
+def read(path: str | None, side: int = 0, damaged: str = "stop", decode: str = "memory") -> Dataset:
+    """Reads the images; `pictures.read` says what the options are."""
     if not path:
         raise ValueError("config.data.path: expected a folder of images by class, got none")
     root = checks.path("config.data.path", path)
     if not root.is_dir():
         raise ValueError(f"config.data.path: {path} is not a folder")
-    pictures.check_options(side, damaged)
+    pictures.check_options(side, damaged, decode)
     names, parts = _listed(root)
     others = [file for part in parts for file in part.others]
     files = [file for part in parts for file in part.files]
     found = pictures.Pictures(
         names=[str(file.relative_to(root)) for file in files],
-        contents=lambda: files,
+        content=files.__getitem__,
         labels=np.array([label for part in parts for label in part.labels], np.int32),
         is_test=np.arange(len(files)) >= len(parts[0].files),
         class_names=names,
         files=files,
         told=(f"files    {some(others)} left out: no images",) if others else (),
     )
-    return pictures.read("folder", found, side, damaged)
+    return pictures.read("folder", found, side, damaged, decode)
 
 
 def _listed(root: pathlib.Path) -> tuple[list[str], list[Part]]:

@@ -2,7 +2,6 @@
 
 import importlib.util
 import pathlib
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -17,6 +16,7 @@ def read(
     path_column: str | None,
     side: int,
     damaged: str,
+    decode: str = "memory",
 ) -> Dataset:
     """Reads the splits train and, if there is one, test or validation.
 
@@ -26,10 +26,11 @@ def read(
       path_column: the column with the images; None for the only one.
       side: as in `pictures.read`.
       damaged: as in `pictures.read`.
+      decode: as in `pictures.read`.
     """
     if not path:
         raise ValueError("config.data.path: expected a directory of save_to_disk, or a name")
-    pictures.check_options(side, damaged)
+    pictures.check_options(side, damaged, decode)
     if importlib.util.find_spec("datasets") is None:
         raise ValueError("config.data.name: huggingface needs: pip install -e '.[huggingface]'")
     import datasets
@@ -54,9 +55,7 @@ def read(
     images = pictures.Pictures(
         names=[f"{split} {i}" for split, part in zip(splits, parts, strict=True)
                for i in range(len(part))],
-        contents=lambda: (
-            one for part in encoded for one in _contents(where, part, image, place)
-        ),
+        content=pictures.joined(encoded, lambda part, i: _content(where, part[i][image], place)),
         labels=np.concatenate([*mapped.values()]).astype(np.int32),
         is_test=np.repeat([False, True][: len(parts)], [len(part) for part in parts]),
         class_names=list(class_names),
@@ -64,7 +63,7 @@ def read(
         column=image,
         told=prepared.told("", splits, [*whole]),
     )  # fmt: skip
-    return pictures.read("huggingface", images, side, damaged)._replace(files=())
+    return pictures.read("huggingface", images, side, damaged, decode)._replace(files=())
 
 
 def _loaded(path: str, place: pathlib.Path) -> dict:
@@ -119,14 +118,12 @@ def _labels(where: str, part, image: str, label: str) -> np.ndarray:
     return columns.labels(table[label], f"{where} {label}")
 
 
-def _contents(where: str, part, image: str, place: pathlib.Path) -> Iterator[bytes | pathlib.Path]:
-    """Yields the file of each image, or what is in it; nothing for none."""
-    for row in part:
-        one = row[image] or {"bytes": b"", "path": None}
-        if one["bytes"] is not None:
-            yield one["bytes"]
-            continue
-        path = pathlib.Path(one["path"] or "")
-        if place.exists() and place.resolve() not in path.resolve().parents:
-            raise ValueError(f"{where}: expected images in it, got the path of one, {path}")
-        yield path
+def _content(where: str, found, place: pathlib.Path) -> bytes | pathlib.Path:
+    """Returns the file of an image, or what is in it; nothing for none."""
+    one = found or {"bytes": b"", "path": None}
+    if one["bytes"] is not None:
+        return one["bytes"]
+    path = pathlib.Path(one["path"] or "")
+    if place.exists() and place.resolve() not in path.resolve().parents:
+        raise ValueError(f"{where}: expected images in it, got the path of one, {path}")
+    return path

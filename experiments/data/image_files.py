@@ -14,6 +14,7 @@ from experiments.progress import track
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 GREY = ("1", "L", "LA")  # modes of PIL
+SMALLEST = 8  # the smallest side in pixels
 LARGEST = 64  # the largest side in pixels that is chosen, for training without an accelerator
 AT_ONCE = 1024  # images whose encoded bytes are in memory
 
@@ -85,6 +86,18 @@ def resized(pixels: np.ndarray, side: int) -> np.ndarray:
 
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR)).reshape(side, side, -1)
+
+
+def fitted(pixels: np.ndarray, side: int, channels: int) -> np.ndarray:
+    """Returns square pixels at a size; grey ones may become colours."""
+    same = pixels if len(pixels) == side else resized(pixels, side)
+    return np.broadcast_to(same, (side, side, channels))
+
+
+def fitting(sizes: np.ndarray) -> int:
+    """The median of the shorter sides, within what a small network learns."""
+    middle = int(np.median(sizes.min(axis=1))) if len(sizes) else 0
+    return max(SMALLEST, min(middle, LARGEST))
 
 
 def squares(

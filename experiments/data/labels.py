@@ -82,6 +82,9 @@ def corrupt(
         noisy = np.asarray(noise.permute_labels(key, clean, rate))
     elif kind == "instance_dependent":
         check_classes(kind, classes)
+        if train.is_encoded():
+            said = "instance_dependent needs all images in memory: expected data.decode=memory"
+            raise ValueError(f"config.noise.kind: {said}")
         noisy = noise.instance_dependent_labels(key, train.inputs, clean, rate, classes)
     else:
         matrix = noise_matrix(dataset.name, kind, rate, classes)

@@ -1,16 +1,17 @@
 """Images of any sizes and their labels, as a data set of one size."""
 
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments import cache, checks
 from experiments.data import image_files
 from experiments.data.base import Dataset, counted, dataset, some
+from experiments.data.encoded import CHOICES, stays_encoded
+from experiments.data.survey import Seen, in_files
 
-SMALLEST = 8  # the smallest side in pixels
 DAMAGED = ("stop", "leave_out")
 MANY = 1000  # images that are worth keeping decoded
 MOST_CACHED = 2**30  # bytes; more are decoded at each start
@@ -20,7 +21,7 @@ class Pictures(NamedTuple):
     """Labelled images as they are found."""
 
     names: Sequence[str]  # one for each image, by which the user knows it
-    contents: Callable[[], Iterable[pathlib.Path | bytes]]  # of each image its file, or the file's
+    content: Callable[[int], pathlib.Path | bytes]  # of an image its file, or the file's
     labels: np.ndarray  # integers; -1 means unknown
     is_test: np.ndarray
     class_names: list[str]
@@ -28,15 +29,30 @@ class Pictures(NamedTuple):
     column: str = ""  # of these, if there may be several
     told: tuple[str, ...] = ()
 
+    def contents(self) -> Iterator[pathlib.Path | bytes]:
+        return map(self.content, range(len(self.names)))
 
-def check_options(side: int, damaged: str) -> None:
+
+def joined(parts: Sequence, get: Callable) -> Callable[[int], Any]:
+    """Returns a function of a position in all parts; `get(part, i)` gives the i-th of a part."""
+    ends = np.cumsum([len(part) for part in parts])
+
+    def content(place: int):
+        i = int(np.searchsorted(ends, place, side="right"))
+        return get(parts[i], place - int(ends[i]) + len(parts[i]))
+
+    return content
+
+
+def check_options(side: int, damaged: str, decode: str = "memory") -> None:
     """Raises ValueError for a wrong option, before anything is read."""
     if side:
-        checks.within("config.data.side", side, SMALLEST, 1024)
+        checks.within("config.data.side", side, image_files.SMALLEST, 1024)
     checks.choose("config.data.damaged", damaged, dict.fromkeys(DAMAGED))
+    checks.choose("config.data.decode", decode, CHOICES)
 
 
-def read(name: str, found: Pictures, side: int, damaged: str) -> Dataset:
+def read(name: str, found: Pictures, side: int, damaged: str, decode: str = "memory") -> Dataset:
     """Reads the images. The middle of each is resized to side x side pixels.
 
     Args:
@@ -44,16 +60,21 @@ def read(name: str, found: Pictures, side: int, damaged: str) -> Dataset:
       found: which images there are.
       side: in pixels; 0 chooses the median of the images' shorter sides, at most 64.
       damaged: what to do about images that cannot be read: "stop", or "leave_out".
+      decode: whether images are decoded into "memory", or stay in their "files"; or "auto".
     """
-    check_options(side, damaged)
-    decoded = _kept(name, found, side)
-    errors, images = decoded["errors"], decoded["images"]
+    check_options(side, damaged, decode)
+    most = len(found.names) * (side or image_files.LARGEST) ** 2 * 3
+    images, errors, sizes, moments = (
+        in_files(name, found, side)
+        if stays_encoded(decode, most)
+        else _in_memory(name, found, side)
+    )
     told = [*found.told]
     if (bad := errors != "").any():
         _check_damaged(errors[bad].tolist(), damaged, bad.all())
         told.append(f"files    {bad.sum()} damaged ones left out")
-    told.append(_sizes(decoded["sizes"][~bad], images.shape[1]))
-    arrays: dict[str, np.ndarray] = {}
+    told.append(_sizes(sizes[~bad], images.shape[1]))
+    arrays: dict[str, Any] = {}
     for part, mask in (("train", ~found.is_test & ~bad), ("test", found.is_test & ~bad)):
         arrays |= {f"{part}_images": images[mask], f"{part}_labels": found.labels[mask]}
     arrays["clean_labels"] = np.full_like(arrays["train_labels"], -1)
@@ -62,8 +83,13 @@ def read(name: str, found: Pictures, side: int, damaged: str) -> Dataset:
     _check_counts(name, found.class_names, counts)
     told.insert(0, f"classes  {counted(found.class_names, counts)}")
     kept = [found.names[i] for i in np.flatnonzero(~found.is_test & ~bad).tolist()]
-    whole = dataset(name, found.class_names, arrays)
+    whole = dataset(name, found.class_names, arrays, *moments)
     return whole._replace(files=tuple(kept), told=tuple(told))
+
+
+def _in_memory(name: str, found: Pictures, side: int) -> Seen:
+    decoded = _kept(name, found, side)
+    return Seen(decoded["images"], decoded["errors"], decoded["sizes"])
 
 
 def _kept(name: str, found: Pictures, side: int) -> dict[str, np.ndarray]:
@@ -92,19 +118,12 @@ def _decoded(found: Pictures, side: int) -> dict[str, np.ndarray]:
     sizes = np.zeros((len(errors), 2), np.int32)
     for i, one in good.items():
         sizes[i] = one.width, one.height
-    side = side or _fitting(sizes[list(good)])
+    side = side or image_files.fitting(sizes[list(good)])
     channels = max((one.pixels.shape[2] for one in good.values()), default=1)
     images = np.zeros((len(errors), side, side, channels), np.uint8)
     for i, one in good.items():
-        fits = len(one.pixels) == side
-        images[i] = one.pixels if fits else image_files.resized(one.pixels, side)
+        images[i] = image_files.fitted(one.pixels, side, channels)
     return {"images": images, "errors": np.array(errors, str), "sizes": sizes}
-
-
-def _fitting(sizes: np.ndarray) -> int:
-    """The median of the shorter sides, within what a small network learns."""
-    middle = int(np.median(sizes.min(axis=1))) if len(sizes) else 0
-    return max(SMALLEST, min(middle, image_files.LARGEST))
 
 
 def _check_damaged(errors: list[str], damaged: str, is_all: bool) -> None:

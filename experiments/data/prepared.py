@@ -4,6 +4,7 @@ import importlib.util
 import json
 import pathlib
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,6 +51,7 @@ def read(
     path_column: str | None,
     side: int,
     damaged: str,
+    decode: str = "memory",
 ) -> Dataset:
     """Reads the newest version below one of the roots.
 
@@ -60,8 +62,9 @@ def read(
       path_column: the feature with the image; None for the only one.
       side: as in `pictures.read`.
       damaged: as in `pictures.read`.
+      decode: as in `pictures.read`.
     """
-    pictures.check_options(side, damaged)
+    pictures.check_options(side, damaged, decode)
     folder = _found(name.removeprefix(PREFIX), roots)
     if importlib.util.find_spec("tensorflow_datasets") is None:
         raise ValueError("TFDS directories need: pip install -e '.[experiments]'")
@@ -88,7 +91,7 @@ def read(
     mapped, class_names = own_labels.as_classes(name, found, names)
     images = pictures.Pictures(
         names=[one for _, texts in rows for one in texts],
-        contents=lambda: (record[columns.image] for source in sources for record in source),
+        content=pictures.joined(sources, _content(name, folder, columns.image)),
         labels=np.concatenate([*mapped.values()]).astype(np.int32),
         is_test=np.repeat([False, True][: len(rows)], [len(labels) for labels, _ in rows]),
         class_names=list(class_names),
@@ -96,8 +99,20 @@ def read(
         column=columns.image,
         told=told(folder.name, splits, [*builder.info.splits]),
     )
-    dataset = pictures.read(name, images, side, damaged)
+    dataset = pictures.read(name, images, side, damaged, decode)
     return dataset if columns.file else dataset._replace(files=())
+
+
+def _content(name: str, folder: pathlib.Path, image: str) -> Callable[[Any, int], bytes]:
+    """Returns a function of a source and a position, which gives the encoded image."""
+
+    def content(source, i: int) -> bytes:
+        try:
+            return source[i][image]
+        except Exception as error:  # TFDS raises many types
+            raise _unreadable(name, folder, error) from None
+
+    return content
 
 
 def splits_of(names: list[str]) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from experiments import cache, checks
-from experiments.data import archives, human, npz, own, prepared
+from experiments.data import archives, human, large, npz, own, prepared
 from experiments.data.base import Dataset, NotThere, dataset
 from experiments.imported import imported, is_own
 from experiments.progress import console, track
@@ -68,6 +68,13 @@ def _digits(split_seed, **unused) -> Dataset:
     return dataset("digits", names, arrays, mean=(0.0,), std=(16.0,))
 
 
+def _large(name: str):
+    def load(path, side, decode, **unused) -> Dataset:
+        return large.read(name, path, side, decode)
+
+    return load
+
+
 def _official(name: str):
     """CIFAR-10, CIFAR-100 or Fashion-MNIST."""
 
@@ -104,12 +111,15 @@ DATASETS = {
     "fashion_mnist": _official("fashion_mnist"),
     "cifar10n": _cifar_n("cifar10n"),
     "cifar100n": _cifar_n("cifar100n"),
+    **{name: _large(name) for name in large.LARGE},
 }
 OWN = tuple(own.READERS)  # at `path`
 
 
 def options(name: str) -> tuple[str, ...]:
     """Returns the keys of `config.data` that this data set alone reads."""
+    if name in large.LARGE:
+        return "side", "decode"
     return own.OPTIONS.get(prepared.PREFIX if name.startswith(prepared.PREFIX) else name, ())
 
 
@@ -122,6 +132,7 @@ def load(
     data_dir: str | None = None,
     side: int = 0,
     damaged: str = "stop",
+    decode: str = "memory",
     label_column: str | None = None,
     path_column: str | None = None,
 ) -> Dataset:
@@ -131,12 +142,12 @@ def load(
       ValueError: if the data set is missing or damaged, or an argument does not apply to it.
     """
     checks.seed("config.data.split_seed", split_seed)
-    if path and name not in OWN:
+    if path and name not in (*OWN, *large.LARGE):
         said = f"{name} reads no file; choose config.data.name={' or '.join(OWN)}"
         raise ValueError(f"config.data.path: {said}")
     if variant and name not in human.VARIANTS:
         raise ValueError(f"config.data.variant: {name} has none, got {variant!r}")
-    given: dict[str, Any] = {"side": side, "damaged": damaged}
+    given: dict[str, Any] = {"side": side, "damaged": damaged, "decode": decode}
     given |= {"label_column": label_column, "path_column": path_column}
     if name.startswith(prepared.PREFIX):
         return prepared.read(name, roots(data_dir), **given)

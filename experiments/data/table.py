@@ -20,6 +20,7 @@ def read(
     path_column: str | None,
     side: int,
     damaged: str,
+    decode: str = "memory",
 ) -> Dataset:
     """Reads the file.
 
@@ -29,10 +30,11 @@ def read(
       path_column: its name; None for the one that holds names of image files, if there is one.
       side: as in `pictures.read`.
       damaged: as in `pictures.read`.
+      decode: as in `pictures.read`.
     """
     if not path:
         raise ValueError("config.data.path: expected a CSV or Parquet file, got none")
-    pictures.check_options(side, damaged)
+    pictures.check_options(side, damaged, decode)
     place = checks.path("config.data.path", path)
     table = _loaded(place)
     from experiments.data import columns
@@ -48,14 +50,14 @@ def read(
     names = table[paths].to_pylist()
     images = pictures.Pictures(
         names=names,
-        contents=lambda: files,
+        content=lambda i: files[i],
         labels=labels,
         is_test=np.zeros(len(names), bool),
         class_names=class_names,
         files=(files := _files(place, names)),
         told=(f"columns  {paths} has the images, {name} the labels",),
     )
-    return pictures.read("table", images, side, damaged)
+    return pictures.read("table", images, side, damaged, decode)
 
 
 def _loaded(place: pathlib.Path):

@@ -48,6 +48,7 @@ def clean_validation(config: Flat) -> bool:
     return has_validation(config) and config.get("data.validation_labels") != "noisy"
 
 
+LARGE = ("imagenet", "webvision", "mini_webvision", "clothing1m")  # in their publishers' layouts
 FOLDERS = ("voc_folder", "coco_json")  # data sets for detection that `data.path` names
 
 
@@ -149,7 +150,8 @@ CLASSES: dict[str, Section] = {
         "folds": always, "fold": lambda config: bool(config.get("data.folds")),
         **dict.fromkeys(("corrections", "corrections_sha256"), always),
         **dict.fromkeys(("noise_matrix", "noise_matrix_sha256"), corrects),
-        **dict.fromkeys(("side", "damaged"), of_pictures),
+        "side": lambda config: of_pictures(config) or config.get("data.name") in LARGE,
+        "damaged": of_pictures,
         **dict.fromkeys(("label_column", "path_column"), of_columns),
         "imbalance_exact": lambda config: config.get("data.imbalance", 1) != 1,
         "labelled": always, "labelled_seed": lambda config: bool(config.get("data.labelled")),
@@ -250,7 +252,8 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
 # How a run is carried out, monitored and evaluated: these change results by rounding at most.
 CARRIED_OUT = (
     "checkpoint.every_epochs", "checkpoint.every_minutes", "checkpoint.keep", "report.selection",
-    "report.losses", "report.logger", "vmap_seeds", "data.device_budget_mb",
+    "report.losses", "report.logger", "vmap_seeds", "data.device_budget_mb", "data.decode",
+    "data.workers",
 )  # fmt: skip
 
 # Keys that are newer than some results, with the value that gives the old behaviour.
@@ -274,4 +277,5 @@ OPTIONAL = (
     *BEFORE, *HASHES, "data.exclude", "data.exclude_rate", "data.device_budget_mb",
     "data.labelled_seed", "data.side", "data.damaged", "data.fold", "model.bn_groups",
     "data.label_column", "data.path_column", "report.logger",
+    "data.decode", "data.workers",
 )  # fmt: skip

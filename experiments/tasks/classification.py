@@ -59,6 +59,7 @@ def build(config, dataset: Dataset) -> Problem:
         rows_are_examples=not augment.mixup,
         stored=lambda examples: images.padded(examples, augment),
         evaluate=HELD_OUT if config.data.get("folds") else None,
+        evaluated_at_once=images.evaluated_at_once(image_shape),
         examine=memorised,
         extra=() if augment.mixup else ("logits", "labels", "index"),
         num_classes=classes,

@@ -12,6 +12,7 @@ import numpy as np
 from experiments import rng
 from experiments.checks import within
 from experiments.data import Dataset, Examples
+from experiments.data.encoded import Encoded
 
 
 class Augment(NamedTuple):
@@ -33,10 +34,20 @@ def augment(image_shape, *, pad: int, flip: bool, cutout: int, mixup: float) -> 
     return Augment(pad, flip, cutout, mixup)
 
 
+LARGEST_BATCH = 2**25  # bytes of the images that are evaluated at once, when these are large
+
+
+def evaluated_at_once(image_shape) -> int:
+    """How many images are evaluated at once: those of memory and of files in the same batches."""
+    return max(1, LARGEST_BATCH // int(np.prod(image_shape)))
+
+
 def padded(examples: Examples, augment: Augment) -> Examples:
     """Adds the zero margin for crops."""
     if not augment.pad:
         return examples
+    if isinstance(examples.inputs, Encoded):
+        return examples._replace(inputs=examples.inputs.padded(augment.pad))
     margin = ((0, 0), (augment.pad,) * 2, (augment.pad,) * 2, (0, 0))
     return examples._replace(inputs=np.pad(examples.inputs, margin))
 

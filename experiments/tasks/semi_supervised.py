@@ -81,6 +81,7 @@ def build(config, dataset: Dataset) -> Problem:
         groups={"clean": is_clean, "wrong": classification.is_wrong, "unlabelled": is_unlabelled},
         records=records_of(kind),
         stored=lambda examples: images.padded(examples, augment),
+        evaluated_at_once=images.evaluated_at_once(shape),
         examine=examined,
         facts={"noise": classification.noise_facts(config, dataset)},
         told=data.described(dataset, config.noise),

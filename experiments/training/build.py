@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from experiments.checks import choose, integer, seed, within
+from experiments.data import encoded
 from experiments.models.networks import Networks
 from experiments.runs import identity, samples
 from experiments.runs.selection import SELECTIONS
@@ -57,6 +58,7 @@ def build_run(config, data_dir: str | None = None) -> Run:
     methods.make_method(config.loss, dummy)
     optimizers.make(config.optimizer, config.epochs, steps_per_epoch=1)
     dataset = without_suspects(config, task.load(config, data_dir))
+    check_encoded(config, dataset)
     size = len(dataset.train.index)
     check_batches(config, size, layout)
     problem = task.build(config, dataset)
@@ -92,6 +94,14 @@ def build_run(config, data_dir: str | None = None) -> Run:
     )
 
 
+def check_encoded(config, dataset) -> None:
+    """Raises ValueError if images are to stay in files, and the data set cannot do that."""
+    data = section(config, "data")
+    if data.get("decode") == "files" and not dataset.train.is_encoded():
+        said = f"{data.get('name')} is read into memory: expected auto or memory"
+        raise ValueError(f"config.data.decode: {said}, got files")
+
+
 def check_score(score: Score, problem: Problem) -> None:
     """Raises ValueError if the score is none of the task's numbers."""
     whole = problem.evaluate.names if problem.evaluate else ()
@@ -117,6 +127,8 @@ def check_values(config) -> None:
             within("config.epochs, for the mean of the last 10,", config.epochs, 10, 100_000)
     loggers.check(config)
     within("config.data.device_budget_mb", budget_mb(config), 0, float("inf"))
+    integer("config.data.workers", workers(config), 0, 1024)
+    choose("config.data.decode", section(config, "data").get("decode", "auto"), encoded.CHOICES)
     within("config.average.decay", average_of(config), 0, 0.999999)
 
 
@@ -129,6 +141,11 @@ def section(config, name: str):
 def budget_mb(config) -> float:
     """Returns the largest size in MB of a training set kept on the device; 0 means no limit."""
     return section(config, "data").get("device_budget_mb", 0.0)
+
+
+def workers(config) -> int:
+    """Returns the number of threads that decode images; 0 means one for each core."""
+    return section(config, "data").get("workers", 0)
 
 
 def average_of(config) -> float:

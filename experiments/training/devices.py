@@ -4,6 +4,7 @@ Also keeps the processes of one run in step.
 """
 
 import contextlib
+import functools
 import itertools
 import math
 import os
@@ -102,6 +103,32 @@ def replicate(tree: Any, layout: Layout) -> Any:
         return jax.make_array_from_callback(array.shape, layout.whole, lambda index: array[index])
 
     return jax.tree.map(put, tree)
+
+
+def own_rows(number: int, layout: Layout) -> np.ndarray:
+    """Returns which of a batch's rows are on this process's devices, when they are shared out."""
+    parts = layout.rows.addressable_devices_indices_map((number,)).values()
+    return np.unique(np.concatenate([np.arange(number)[part] for part in parts if part]))
+
+
+def gathered(tree: Any, number: int, layout: Layout) -> Any:
+    """Copies a batch of `number` rows to every device; each process must hold its own rows."""
+    if jax.process_count() == 1:
+        return replicate(tree, layout)
+    own = own_rows(number, layout)
+
+    def put(array):
+        def rows(index):
+            return array[np.searchsorted(own, np.arange(number)[index[0]])]
+
+        return jax.make_array_from_callback((number, *array.shape[1:]), layout.rows, rows)
+
+    return _spread(layout)(jax.tree.map(put, tree))
+
+
+@functools.cache
+def _spread(layout: Layout) -> Callable[[Any], Any]:
+    return jax.jit(lambda shared: shared, out_shardings=layout.whole)
 
 
 def start_processes(coordinator: str | None, number: int | None, index: int | None) -> None:

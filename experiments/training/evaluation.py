@@ -20,6 +20,7 @@ from experiments.training.step import (
     sums_and_counts,
     variables_of,
 )
+from experiments.training.stream import stream
 
 EVALUATION_BATCH = 1000
 
@@ -30,11 +31,12 @@ class Evaluated(NamedTuple):
     collected: list  # by batch, what the task collects of each example, if it does
 
 
-def make_evaluate(run: Run, over_runs: bool = False, axis: int | None = None):
+def make_evaluate(run: Run, over_runs: bool = False, axis: int | None = None, workers: int = 0):
     """Returns `evaluate(state, examples)`, which gives what is Evaluated of them.
 
     It evaluates the averaged weights, if there are any. With `over_runs`, the state has a leading
-    axis of runs. `axis` is the examples' axis of runs, or None if all runs share them.
+    axis of runs. `axis` is the examples' axis of runs, or None if all runs share them. As many
+    `workers` decode images that are in files.
     """
     whole = run.problem.evaluate
 
@@ -56,11 +58,16 @@ def make_evaluate(run: Run, over_runs: bool = False, axis: int | None = None):
     def evaluate(state: TrainState, examples: Examples) -> Evaluated:
         size, number = examples.index.shape[-1], devices.size(run.layout)
         runs = len(state.step) if over_runs else 1
-        most = run.problem.evaluated_at_once or EVALUATION_BATCH
+        most = min(run.problem.evaluated_at_once or EVALUATION_BATCH, EVALUATION_BATCH)
         batch = -(-min(max(most // runs, 1), size) // number) * number
         rows = np.pad(np.arange(size, dtype=np.int32), (0, -size % batch), constant_values=-1)
         variables = state.average if run.average else variables_of(state)
-        found = [of_batch(variables, examples, part) for part in rows.reshape(-1, batch)]
+        parts = rows.reshape(-1, batch)
+        if examples.is_encoded():
+            batches = stream(examples, parts, run.layout, workers)
+            found = [of_batch(variables, one, places[0]) for one, places in batches]
+        else:
+            found = [of_batch(variables, examples, part) for part in parts]
         sums, units, collected = zip(*found, strict=True)
         return Evaluated(sum(sums), [*units], [*collected] if whole else [])
 
@@ -78,13 +85,13 @@ def with_losses(past: Past, losses) -> Past:
     return Past(past.total + jnp.where(known, losses, 0), past.epochs + known)
 
 
-def make_after_epoch(run: Run, over_runs: bool = False, axis: int | None = None):
+def make_after_epoch(run: Run, over_runs: bool = False, axis: int | None = None, workers: int = 0):
     """Returns `after_epoch(state, held_out)`: the state, and by part what is Evaluated of it.
 
     The method's state is advanced by the losses of the validation split, if the method does so,
     and by those of the current weights: the training losses, which it compares with them, are too.
     """
-    evaluate, advance = make_evaluate(run, over_runs, axis), run.advance
+    evaluate, advance = make_evaluate(run, over_runs, axis, workers), run.advance
 
     def advanced(loss_state, units):
         losses, where, kind = jax.tree.map(lambda *parts: jnp.concatenate(parts), *units)

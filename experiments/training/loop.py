@@ -16,15 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.data import Examples
+from experiments.data.encoded import Unreadable
 from experiments.progress import console, progress_line
 from experiments.runs import files, lock
 from experiments.training import checkpoint, devices, loggers, record
-from experiments.training.build import Member, Run, budget_mb, steps_per_epoch
+from experiments.training.build import Member, Run, budget_mb, steps_per_epoch, workers
 from experiments.training.evaluation import make_after_epoch
 from experiments.training.order import epoch_order
 from experiments.training.resume import resume
 from experiments.training.step import TrainState, differentiate, make_train_step, recorded_part
-from experiments.training.stream import fits, stream
+from experiments.training.stream import fits, placed, stream
 
 
 class Loop(NamedTuple):
@@ -117,9 +118,9 @@ def make_loop(members: list[Member], signal) -> Loop:
         axis=axis,
         host=host,
         resident=devices.replicate(host, run.layout) if keeps(members, host) else None,
-        held_out=devices.replicate(held_out, run.layout),
+        held_out={part: placed(one, run.layout) for part, one in held_out.items()},
         train_step=train_step,
-        after_epoch=make_after_epoch(run, several, axis),
+        after_epoch=make_after_epoch(run, several, axis, workers(config)),
         steps=steps_per_epoch(config, size),
         size=size,
         batch=jax.eval_shape(lambda: run.problem.order(0, 1, size, config.batch_size)).shape[1],
@@ -167,20 +168,25 @@ def run_epoch(loop: Loop, state: TrainState, rows, done: int, failures, progress
     start, end = time.perf_counter(), (done // loop.steps + 1) * loop.steps
     text = heading(loop, done // loop.steps + 1, rows)
     dispatched: list = []
-    for step, batch in enumerate(epoch_steps(loop, done), done + 1):
-        state, failed = loop.train_step(state, *batch)
-        dispatched.append((failed, batch))
-        if step == 1:
-            failed.block_until_ready()
-            console.print(f"start    first step after {time.perf_counter() - start:.1f} s")
-        if len(dispatched) > LATE:
-            check(loop, state, failures, *dispatched.pop(0))
-        if len(failures) == len(loop.members):
-            return state
-        if step < end:  # the last step's line has the numbers of the whole epoch: see `train`
-            progress(step, text)
-        if (number := loop.signal()) and step < end:
-            stop(loop, state, rows, failures, number)
+    try:
+        for step, batch in enumerate(epoch_steps(loop, done), done + 1):
+            state, failed = loop.train_step(state, *batch)
+            dispatched.append((failed, batch))
+            if step == 1:
+                failed.block_until_ready()
+                console.print(f"start    first step after {time.perf_counter() - start:.1f} s")
+            if len(dispatched) > LATE:
+                check(loop, state, failures, *dispatched.pop(0))
+            if len(failures) == len(loop.members):
+                return state
+            if step < end:  # the last step's line has the numbers of the whole epoch: see `train`
+                progress(step, text)
+            if (number := loop.signal()) and step < end:
+                stop(loop, state, rows, failures, number)
+    except Unreadable:
+        if jax.process_count() == 1:  # other processes may have read the file
+            save_and_wait(loop, state, rows, failures)
+        raise
     for outcome in dispatched:
         check(loop, state, failures, *outcome)
     return state
@@ -189,22 +195,14 @@ def run_epoch(loop: Loop, state: TrainState, rows, done: int, failures, progress
 def epoch_steps(loop: Loop, done: int) -> Iterator:
     """Yields (examples, order) for each remaining step of an epoch."""
     (config, run, _), epoch = loop.members[0], done // loop.steps + 1
+    shared = loop.size, config.batch_size, run.layout
     orders = [
-        epoch_order(
-            one.config.seed,
-            epoch,
-            loop.size,
-            config.batch_size,
-            run.layout,
-            one.run.problem.order,
-        )
-        for one in loop.members
+        epoch_order(one.config.seed, epoch, *shared, one.run.problem.order) for one in loop.members
     ]
     order = orders[0] if len(orders) == 1 else jnp.stack(orders)
     left = loop.steps - done % loop.steps
     if loop.resident is None:
-        for batch in stream(loop.host, np.asarray(order)[-left:]):
-            yield devices.replicate(batch, run.layout)
+        yield from stream(loop.host, np.asarray(order)[-left:], run.layout, workers(config))
     else:
         yield from ((loop.resident, order) for _ in range(left))
 
@@ -226,9 +224,8 @@ def explain(member: Member, state: TrainState, train: Examples, order) -> Floati
     run, path = member.run, member.path
     again = jax.jit(functools.partial(differentiate, run), out_shardings=run.layout.whole)
     outcome = again(state, train, order)
-    named = checkpoint.named(outcome.grads)
-    tensors = {f"gradient of {name}": value for name, value in named.items()}
-    tensors["losses"] = outcome.losses
+    named = checkpoint.named(outcome.grads).items()
+    tensors = {f"gradient of {name}": value for name, value in named} | {"losses": outcome.losses}
     step = int(state.step)
     rows = np.asarray(order)[step % order.shape[0]]
     failure = {
@@ -292,8 +289,12 @@ def due(config, epoch: int, saved: float) -> bool:
     return bool(devices.of_the_first(np.int32(late)))
 
 
-def stop(loop: Loop, state: TrainState, rows, failures, number: int) -> None:
+def save_and_wait(loop: Loop, state: TrainState, rows, failures) -> None:
     save(loop, state, rows, failures)
     for saver in loop.savers:
         checkpoint.wait(saver)
+
+
+def stop(loop: Loop, state: TrainState, rows, failures, number: int) -> None:
+    save_and_wait(loop, state, rows, failures)
     raise lock.Stopped(number)

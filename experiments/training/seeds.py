@@ -105,7 +105,7 @@ def go_together(members: list[Member]) -> bool:
 def fit_together(members: list[Member]) -> bool:
     """Whether runs have equal shapes, and one device can hold the data of all."""
     config, run, _ = members[0]
-    if devices.size(run.layout) > 1 or excludes(config):
+    if devices.size(run.layout) > 1 or excludes(config) or run.dataset.train.is_encoded():
         return False
     if len({shapes(own) for _, own, _ in members}) > 1:
         return False

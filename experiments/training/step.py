@@ -92,7 +92,7 @@ def check_memory(run: Run, number: int = 1) -> None:
 
 
 def initial_variables(run: Run, seed) -> dict[str, Any]:
-    first = run.dataset.train.rows(slice(1))
+    first = run.dataset.train.rows(slice(1)).decoded()
     shapes = jax.eval_shape(lambda: run.problem.draw(first, np.zeros(1, np.int32), None).inputs)
     inputs = jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype), shapes)
     variables = run.model.init(rng.key_for(seed, rng.INIT), inputs, train=False)

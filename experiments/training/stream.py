@@ -2,23 +2,34 @@
 
 With a resident data set, the step gets all Examples and the order of the epoch. With a streamed
 one, it gets the Examples and the order of its own batch. Both give the same batches and crops,
-since these depend only on seed, epoch and step. The whole data set must fit in host memory or in a
-memory-mapped file. Grain's threads gather batches in advance.
+since these depend only on seed, epoch and step. Images may stay encoded in their files: Grain's
+threads then decode those of the next batches. Other arrays are in host memory, or in a
+memory-mapped file, and the threads gather batches of them. Each of several processes reads the rows
+of its own devices.
 """
 
+import contextlib
 import importlib.util
-from collections.abc import Iterator
+import itertools
+import os
+from collections.abc import Generator, Iterator
 
 import jax
 import numpy as np
 
 from experiments.data import Examples
+from experiments.data.encoded import Unreadable
+from experiments.training import devices
 
 AHEAD = 4  # batches that are sent to the device in advance
+DECODED = 2  # batches that are decoded in advance
+PIECE = 16  # images that a thread decodes at once
 
 
 def within_budget(data: Examples, budget_mb: float) -> bool:
     """Whether the data set fits in the budget for the device; 0 means no limit."""
+    if data.is_encoded():
+        return False
     return budget_mb == 0 or sum(array.nbytes for array in jax.tree.leaves(data)) <= budget_mb * 1e6
 
 
@@ -28,36 +39,78 @@ def fits(data: Examples, budget_mb: float) -> bool:
         return True
     if importlib.util.find_spec("grain") is None:
         size = sum(array.nbytes for array in jax.tree.leaves(data)) / 1e6
+        limit = (
+            "" if data.is_encoded() else f", over config.data.device_budget_mb of {budget_mb:,.0f}"
+        )
         raise ValueError(
-            f"data set of {size:,.0f} MB, over config.data.device_budget_mb of"
-            f" {budget_mb:,.0f}: streaming it needs: pip install grain"
+            f"data set of {size:,.0f} MB{limit}: streaming it needs: pip install grain"
         )
     return False
 
 
-class _Batches:
-    """A Grain data source whose items are whole batches, in the epoch's order."""
+def placed(examples: Examples, layout: devices.Layout) -> Examples:
+    """Returns the examples on the devices, if they are decoded."""
+    return examples if examples.is_encoded() else devices.replicate(examples, layout)
 
-    def __init__(self, data: Examples, order: np.ndarray):
-        self.data, self.order = data, order
+
+class _Rows:
+    """A Grain data source. Its items are several examples each."""
+
+    def __init__(self, data: Examples, parts: list[np.ndarray]):
+        self.data, self.parts = data, parts
 
     def __len__(self):
-        return len(self.order)
+        return len(self.parts)
 
-    def __getitem__(self, step):
-        return self.data.rows(self.order[step])
+    def __getitem__(self, number):
+        return self.data.rows(self.parts[number]).decoded()
 
 
-def stream(data: Examples, order: np.ndarray) -> Iterator[tuple[Examples, np.ndarray]]:
-    """Yields each step's batch on the device, and the positions of its examples; -1 is padding."""
+def stream(
+    data: Examples, order: np.ndarray, layout: devices.Layout, workers: int = 0
+) -> Iterator[tuple[Examples, jax.Array]]:
+    """Yields each step's batch on the devices, and the positions of its examples; -1 is padding.
+
+    Raises Unreadable after the last whole batch, if a file is gone or damaged.
+
+    Args:
+      data: what the batches are of.
+      order: positions in it, of shape (steps, batch size).
+      layout: the devices.
+      workers: threads that decode images; 0: one for each core.
+    """
+    waiting: list = []
+    unreadable = ""
+    number = order.shape[1]
+    own = order[:, devices.own_rows(number, layout)]  # other processes read the others
+    with contextlib.closing(_batches(data, own, workers)) as batches:
+        try:
+            for row, batch in zip(order, batches, strict=True):
+                positions = np.where(row >= 0, np.arange(number, dtype=np.int32), -1)
+                here = devices.gathered(batch, number, layout)
+                waiting.append((here, devices.replicate(positions[None], layout)))
+                if len(waiting) > AHEAD:
+                    yield waiting.pop(0)
+        except Unreadable as error:
+            unreadable = str(error).splitlines()[0]  # Grain adds lines on its frames
+    yield from waiting
+    if unreadable:
+        said = "restore it and run the same command again"
+        raise Unreadable(f"{unreadable}; to go on, {said}")
+
+
+def _batches(data: Examples, order: np.ndarray, workers: int) -> Generator[Examples]:
     import grain
 
-    options = grain.ReadOptions(num_threads=4, prefetch_buffer_size=2 * AHEAD)
-    batches = grain.MapDataset.source(_Batches(data, order)).to_iter_dataset(options)
-    waiting: list = []
-    for row, batch in zip(order, batches, strict=True):
-        positions = np.where(row >= 0, np.arange(len(row), dtype=np.int32), -1)
-        waiting.append(jax.device_put((batch, positions[None])))
-        if len(waiting) > AHEAD:
-            yield waiting.pop(0)
-    yield from waiting
+    if data.is_encoded():
+        threads, pieces = workers or len(os.sched_getaffinity(0)), -(-order.shape[1] // PIECE)
+        ahead = max(DECODED * pieces, threads)
+    else:
+        threads, pieces, ahead = 4, 1, 2 * AHEAD
+    parts = [part for row in order for part in np.array_split(row, pieces)]
+    source = grain.MapDataset.source(_Rows(data, parts))
+    with contextlib.closing(
+        iter(source.to_iter_dataset(grain.ReadOptions(threads, ahead)))
+    ) as read:
+        for _ in order:
+            yield jax.tree.map(lambda *one: np.concatenate(one), *itertools.islice(read, pieces))

@@ -19,7 +19,7 @@ from experiments.models import networks
 from experiments.models.batch_norm import BatchNorm
 from experiments.runs import files
 from experiments.tasks import images as batches
-from experiments.training import build
+from experiments.training import build, devices
 from experiments.training import step as one_step
 from experiments.training.order import epoch_order
 from experiments.training.stream import fits, stream
@@ -142,7 +142,7 @@ def test_a_streamed_epoch_has_the_resident_one_s_batches(images):
     augment = batches.Augment(pad=1, flip=True, cutout=0)
     train = batches.padded(plain(images).train, augment)
     order = np.asarray(epoch_order(0, 1, 500, 64))
-    steps = list(stream(train, order))
+    steps = list(stream(train, order, devices.layout(1)))
     assert len(steps) == len(order) == 8
     for step, (rows, (batch, positions)) in enumerate(zip(order, steps, strict=True)):
         np.testing.assert_array_equal(positions[0] >= 0, rows >= 0)

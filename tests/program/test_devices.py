@@ -69,7 +69,7 @@ def test_eight_devices_are_one(monkeypatch):
     np.testing.assert_allclose(one.sums, eight.sums, rtol=1e-5)
 
 
-def test_two_processes_are_two_devices(tmp_path):
+def test_two_processes_that_read_their_own_rows_are_two_devices(tmp_path):
     command = [sys.executable, "-m", "experiments.main", "--config=configs/digits.py"]
     command += ["--config.epochs=1", "--config.checkpoint.every_epochs=1"]
     with socket.socket() as free:
@@ -82,14 +82,21 @@ def test_two_processes_are_two_devices(tmp_path):
                                 stderr=subprocess.PIPE, text=True)  # fmt: skip
 
     shared = [f"--coordinator={address}", "--num_processes=2"]
+    shared += ["--config.data.device_budget_mb=0.05"]  # streamed, and resident in one process
     running = [start(tmp_path / "two", [*shared, f"--process_id={i}"], 1) for i in (0, 1)]
     said = [process.communicate(timeout=120)[1] for process in running]
     assert [process.returncode for process in running] == [0, 0], said
     one = start(tmp_path / "one", [], 2)
     assert one.wait(timeout=120) == 0, one.communicate()
-    for name in ("metrics.jsonl", "results.json"):
-        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
-    assert json.loads((tmp_path / "two" / "results.json").read_text())["devices"] == 2
+    two, whole = ((tmp_path / name / "metrics.jsonl").read_bytes() for name in ("two", "one"))
+    assert two == whole
+    two, whole = (
+        json.loads((tmp_path / name / "results.json").read_text()) for name in ("two", "one")
+    )
+    assert two["devices"] == 2
+    assert two.pop("config")["data"].pop("device_budget_mb") == 0.05
+    del whole["config"]
+    assert two == whole
     one.stderr.close()
 
 

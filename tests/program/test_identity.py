@@ -119,7 +119,8 @@ def test_what_is_not_read_changes_no_hash():
         {"loss.generalized_cross_entropy.q": 0.3}, {"optimizer.momentum": 0.5}, {"loss.tau": 1.0},
         {"loss.window": 9}, {"optimizer.factor": 0.5}, {"data.imbalance_exact": True},
         {"data.validation_labels": "clean"}, {"checkpoint.keep": 5}, {"vmap_seeds": 3},
-        {"data.device_budget_mb": 1.0}, {"report.losses": True},
+        {"data.device_budget_mb": 1.0}, {"data.decode": "files"}, {"data.workers": 3},
+        {"report.losses": True},
     ):  # fmt: skip
         assert same(config, config_of(**changes)), changes
     with config.unlocked():

@@ -88,6 +88,15 @@ def directory(tmp_path_factory):
     return root
 
 
+def check_files(memory, encoded):
+    """Checks that images that are decoded from records when they are asked for are the same."""
+    assert encoded.train.is_encoded()
+    for part in ("train", "test"):
+        pair = getattr(memory, part).inputs, getattr(encoded, part).inputs
+        np.testing.assert_array_equal(*pair)
+    assert (encoded.mean, encoded.std, encoded.told) == (memory.mean, memory.std, memory.told)
+
+
 def test_any_tfds_directory_with_images_and_labels(directory, monkeypatch, tmp_path):
     monkeypatch.setattr(pictures, "MANY", 1)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -104,6 +113,9 @@ def test_any_tfds_directory_with_images_and_labels(directory, monkeypatch, tmp_p
     np.testing.assert_array_equal(found.train.inputs[:, 5, 5, 0], numbers)
     np.testing.assert_array_equal(found.test.inputs[:, 5, 5, 0] % 3, found.test.targets)
     np.testing.assert_array_equal(again.train.inputs, found.train.inputs)
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    check_files(found, data.load("tfds:small", data_dir=str(directory), decode="files"))
     assert found.told == (
         "classes  3: ant 3, bee 3, cat 3",
         "splits   1.0.0: train, validation as the test set",
@@ -153,15 +165,15 @@ def test_without_the_library_it_says_what_is_missing(tmp_path, monkeypatch):
 
 
 def test_images_of_hugging_face_lie_in_the_directory(tmp_path):
-    rows = [{"image": {"bytes": b"png", "path": "a.png"}}, {"image": None},
-            {"image": {"bytes": None, "path": str(tmp_path / "a.png")}}]  # fmt: skip
-    found = huggingface._contents("where", rows, "image", tmp_path)
-    assert [*found] == [b"png", b"", pathlib.Path(tmp_path / "a.png")]
-    outside = [{"image": {"bytes": None, "path": str(tmp_path / ".." / "b.png")}}]
+    rows = [{"bytes": b"png", "path": "a.png"}, None,
+            {"bytes": None, "path": str(tmp_path / "a.png")}]  # fmt: skip
+    found = [huggingface._content("where", row, tmp_path) for row in rows]
+    assert found == [b"png", b"", pathlib.Path(tmp_path / "a.png")]
+    outside = {"bytes": None, "path": str(tmp_path / ".." / "b.png")}
     with pytest.raises(
         ValueError, match=r"where: expected images in it, got the path of one, .*b\.p"
     ):
-        [*huggingface._contents("where", outside, "image", tmp_path)]
+        huggingface._content("where", outside, tmp_path)
 
 
 @pytest.fixture
@@ -176,7 +188,7 @@ def of(datasets, numbers, **columns):
     return found.cast_column("image", datasets.Image())
 
 
-def test_from_hugging_face(datasets, tmp_path):
+def test_from_hugging_face(datasets, tmp_path, monkeypatch):
     label = datasets.ClassLabel(names=["ant", "bee"])
     parts = {"train": range(6), "validation": range(20, 22), "test": range(10, 14)}
     saved = datasets.DatasetDict({
@@ -192,6 +204,9 @@ def test_from_hugging_face(datasets, tmp_path):
     np.testing.assert_array_equal(found.train.inputs[:, 5, 5, 0], [5, 2, 0, 1])
     np.testing.assert_array_equal(found.train.targets, [1, 0, 0, 1])
     np.testing.assert_array_equal(found.test.inputs[:, 5, 5, 0], [10, 11, 12, 13])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    config.data.decode = "files"
+    check_files(found, classification.load(config, None))
     np.testing.assert_array_equal(found.test.targets, [0, 1, 0, 1])
     assert found.told == (
         "classes  2: ant 2, bee 2",

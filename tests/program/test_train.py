@@ -169,6 +169,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         ),
         ({"data.imbalance": 0.5}, "config.data.imbalance: expected a number from 1 to 1e"),
         ({"data.device_budget_mb": -1.0}, "config.data.device_budget_mb"),
+        ({"data.workers": -1}, "config.data.workers: expected an integer from 0"),
+        ({"data.decode": "ram"}, "config.data.decode: expected one of auto, memory, files"),
+        ({"data.decode": "files"}, "config.data.decode: digits is read into memory"),
         ({"devices": 9}, "config.devices: expected an integer from 0 to 8, got 9"),
         (
             {"checkpoint.keep": 1},
