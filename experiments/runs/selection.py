@@ -10,6 +10,7 @@ SELECTIONS = {
     "last": "last epoch",
     "mean_of_last_10": "mean of the last 10 epochs",
     "best_validation": "best epoch on {validation} validation {target}s",
+    "label_wave": "first epoch of least changed predictions",
     "best_test": "best epoch on test (†: an oracle)",
 }
 
@@ -19,6 +20,24 @@ def best_epoch(values: Sequence[float], score: Score) -> int:
     known = [i for i, value in enumerate(values) if not np.isnan(value)]
     sign = 1 if score.larger_is_better else -1
     return max(known, key=lambda i: sign * values[i], default=0)
+
+
+SMOOTHED = 3  # epochs
+
+
+def label_wave(changed: Sequence[float]) -> int | None:
+    """Returns where the share of changed training predictions first has a minimum, or its end.
+
+    Each share, one an epoch, is averaged with the two before it; None if fewer than three are
+    known. After Suqin Yuan, Lei Feng, Tongliang Liu, "Early Stopping Against Label Noise Without
+    Validation Data", ICLR 2024. Its algorithm has the number of epochs and a patience as settings:
+    3 and 1 are ours.
+    """
+    means = np.convolve(changed, np.full(SMOOTHED, 1 / SMOOTHED))[: len(changed)]
+    means[: SMOOTHED - 1] = np.nan
+    known = np.flatnonzero(np.isfinite(means))
+    ends = [i for i in known[:-1] if means[i + 1] >= means[i]]
+    return int([*ends, *known[-1:]][0]) if known.size else None
 
 
 def selected_scores(rows: list[dict], score: Score) -> dict[str, float]:
@@ -33,4 +52,8 @@ def selected_scores(rows: list[dict], score: Score) -> dict[str, float]:
     if validation_key in rows[-1]:
         best = best_epoch([row[validation_key] for row in rows], score)
         found |= {"best_validation": test[best], "best_epoch": rows[best]["epoch"]}
+    changed = [row.get("train_changed") for row in rows]
+    wave = label_wave([np.nan if share is None else share for share in changed])
+    if wave is not None:
+        found |= {"label_wave": test[wave], "label_wave_epoch": rows[wave]["epoch"]}
     return found

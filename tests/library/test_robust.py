@@ -214,7 +214,10 @@ def test_a_label_too_high_is_no_other_class():
             lambda: robust.symmetric_cross_entropy(log_zero=0),
             "log_zero: expected a finite",
         ),
-        (lambda: robust.active_passive(passive="ce"), "passive: expected rce, mae, agce, aul, ael, got"),
+        (
+            lambda: robust.active_passive(passive="ce"),
+            "passive: expected rce, mae, agce, aul, ael, got",
+        ),
         (
             lambda: robust.active_passive(log_zero=4.0),
             "log_zero: expected a finite number < 0",
