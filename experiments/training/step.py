@@ -230,7 +230,13 @@ def make_train_step(run: Run):
     def train_step(state: TrainState, train: Examples, order):
         """Takes one step; returns the state, and whether this or an earlier step failed."""
         out = differentiate(run, state, train, order)
-        updates, opt_state = run.optimizer.update(out.grads, state.opt_state, state.params)
+
+        def grad_fn(params, _):  # for an optimizer that looks at the batch again
+            return differentiate(run, state._replace(params=params), train, order).grads
+
+        updates, opt_state = run.optimizer.update(
+            out.grads, state.opt_state, state.params, grad_fn=grad_fn
+        )
         finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((out.losses, out.grads))]
         failed = state.failed | ~jnp.stack(finite).all()
         params = optax.apply_updates(state.params, updates)
