@@ -99,8 +99,8 @@ EVERY_RUN: dict[str, Section] = {
     "average": {"decay": always},
     "optimizer": {
         "name": always, "learning_rate": always, "weight_decay": always, "schedule": always,
-        "l1": always, "warmup_epochs": always, "boundaries": stepwise, "factor": stepwise,
-        "momentum": sgd, "nesterov": sgd,
+        "l1": always, "sam": always, "warmup_epochs": always,
+        "boundaries": stepwise, "factor": stepwise, "momentum": sgd, "nesterov": sgd,
     },
     # The sections of `method` and `base` are read as well: see is_of_method.
     "loss": {
@@ -262,7 +262,7 @@ BEFORE: dict[str, Any] = {
     "data.validation_share": 0.0, "data.folds": 0, "data.corrections": None,
     "data.noise_matrix": None,
     "loss.normalise_weights": False,
-    "embedding.positives": 1.0, "optimizer.l1": 0.0,
+    "embedding.positives": 1.0, "optimizer.l1": 0.0, "optimizer.sam": 0.0,
     "loss.remembered_superloss.memory": "held_out",
 }  # fmt: skip
 

@@ -29,7 +29,7 @@ class Run(NamedTuple):
     problem: Problem
     model: nn.Module  # the problem's model, or several copies of it
     networks: int  # trained together; with two, outputs have a leading axis
-    optimizer: optax.GradientTransformation
+    optimizer: optax.GradientTransformationExtraArgs
     method: LossTransform
     advance: Callable | None  # what changes the method's state after an epoch, if anything does
     weighs: bool  # whether the method gives each loss a weight
@@ -78,6 +78,8 @@ def build_run(config, data_dir: str | None = None) -> Run:
     check_held_out(config, dataset, problem)
     advance = methods.advance_of(config.loss)
     check_teacher(problem, networks, average_of(config))
+    if networks > 1 and config.optimizer.get("sam", 0.0):
+        raise ValueError("config.optimizer.sam: expected 0 with two networks")
     return Run(
         score=task.score,
         problem=problem,

@@ -5,12 +5,15 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 
 from experiments.checks import choose, positive, within
 
 
-def make(own, epochs: int, steps_per_epoch: int) -> optax.GradientTransformation:
+def make(own, epochs: int, steps_per_epoch: int) -> optax.GradientTransformationExtraArgs:
     """Builds the optimizer of `config.optimizer`, and reads only the keys that it needs.
+
+    With `sam`, `update` needs `grad_fn(params, i)`, the gradients of the same batch elsewhere.
 
     `weight_decay` and `l1` are added to the gradients of all parameters, as in PyTorch. For adamw
     weight decay is decoupled.
@@ -30,7 +33,20 @@ def make(own, epochs: int, steps_per_epoch: int) -> optax.GradientTransformation
     within("config.optimizer.l1", l1, 0, 10)
     if l1:
         parts.insert(0, add_signs(l1))
-    return optax.chain(*parts) if len(parts) > 1 else optimizer
+    whole = optax.chain(*parts) if len(parts) > 1 else optimizer
+    radius = own.get("sam", 0.0)
+    within("config.optimizer.sam", radius, 0, 100)
+    return sharpness_aware(whole, radius) if radius else optax.with_extra_args_support(whole)
+
+
+def sharpness_aware(optimizer, radius: float) -> optax.GradientTransformationExtraArgs:
+    """Takes the gradient where the loss is highest, to first order, within a radius (SAM).
+
+    Pierre Foret, Ariel Kleiner, Hossein Mobahi, Behnam Neyshabur, "Sharpness-Aware Minimization for
+    Efficiently Improving Generalization", ICLR 2021.
+    """
+    uphill = optax.normalize_by_update_norm(scale_factor=-radius, eps=1e-12)
+    return optax.contrib.sam(optimizer, uphill, opaque_mode=True)
 
 
 def add_signs(l1: float) -> optax.GradientTransformation:

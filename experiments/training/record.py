@@ -64,7 +64,7 @@ def epoch_row(run: Run, epoch: int, state: TrainState, evaluated, rows: Samples)
         means = dict(zip(group_names(run), sums[0] / sums[1], strict=True))
         held_out = {part: total / counts for part, (total, counts) in held_out_sums.items()}
     everything = dict(zip(names, means.pop("all"), strict=True))
-    row = {f"train_{name}": everything[name] for name in names[:-1]}
+    row = {f"train_{name}": everything[name] for name in names if name != "sigma"}
     for group, values in means.items():
         row |= dict(zip((f"{name}_{group}" for name in names), values, strict=True))
     row |= {"tau": tau(state.loss_state)} | remembered(state.loss_state)

@@ -49,7 +49,15 @@ def group_names(run: Run) -> tuple[str, ...]:
 
 
 def quantity_names(run: Run) -> tuple[str, ...]:
-    return ("loss", *run.problem.metrics, "sigma")
+    changed = ("changed",) if records_classes(run) else ()
+    return ("loss", *run.problem.metrics, "sigma", *changed)
+
+
+def records_classes(run: Run) -> bool:
+    """Whether the last predicted class of each example is recorded."""
+    found = run.problem.records.get("predicted")
+    of_examples = run.problem.rows_are_examples and not run.problem.objects
+    return of_examples and found is not None and found.before.dtype.kind == "i"
 
 
 def init_state(run: Run, seed: int) -> TrainState:
@@ -150,15 +158,25 @@ def differentiate(run: Run, state: TrainState, train: Examples, order) -> Outcom
     seen = {"loss": losses, "weight": weights}
     mean_outputs = jax.tree.map(functools.partial(over_networks, run), outputs)
     records = {name: one.of(mean_outputs, batch) for name, one in run.problem.records.items()}
+    index = jnp.where(batch.where, batch.index, run.num_examples)
+    if records_classes(run):
+        values["changed"] = changed(state.seen["predicted"], index, records["predicted"], losses)
     return Outcome(
         grads=grads,
         loss_state=loss_state,
         batch_stats=batch_stats,
         losses=jnp.where(where, losses, 0),
         sums=sums_over_groups(run, values, where, batch),
-        index=jnp.where(batch.where, batch.index, run.num_examples),
+        index=index,
         seen={name: recorded(run, value, where, batch) for name, value in seen.items()} | records,
     )
+
+
+def changed(memory, index, predicted, losses) -> jax.Array:
+    """Returns 1 where another class is predicted than at the last visit, UNKNOWN at the first."""
+    before = memory.at[index].get(mode="fill", fill_value=-1)
+    is_other = (before != predicted).astype(losses.dtype)
+    return jnp.where(before < 0, UNKNOWN, is_other)
 
 
 def variables_of(state: TrainState) -> dict[str, Any]:
@@ -226,7 +244,13 @@ def make_train_step(run: Run):
     def train_step(state: TrainState, train: Examples, order):
         """Takes one step; returns the state, and whether this or an earlier step failed."""
         out = differentiate(run, state, train, order)
-        updates, opt_state = run.optimizer.update(out.grads, state.opt_state, state.params)
+
+        def grad_fn(params, _):  # for an optimizer that looks at the batch again
+            return differentiate(run, state._replace(params=params), train, order).grads
+
+        updates, opt_state = run.optimizer.update(
+            out.grads, state.opt_state, state.params, grad_fn=grad_fn
+        )
         finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((out.losses, out.grads))]
         failed = state.failed | ~jnp.stack(finite).all()
         params = optax.apply_updates(state.params, updates)

@@ -82,7 +82,7 @@ def test_the_last_epoch_s_losses_and_weights_are_recorded():
     run = build.build_run(config)
     host = run.problem.stored(run.dataset.train)
     state, step = one_step.init_state(run, 0), one_step.make_train_step(run)
-    order = epoch_order(0, 1, len(host.targets), config.batch_size)
+    order = epoch_order(0, 1, len(host.targets), config.batch_size)[:1]
     before = state.params
     before = jax.tree.map(jnp.copy, before)
     state, _ = step(state, host, order)
@@ -97,6 +97,14 @@ def test_the_last_epoch_s_losses_and_weights_are_recorded():
     assert np.isnan(rows["weight"][others]).all()
     _, sigma = closed_form(expected, expected.mean(), config.loss.lam)
     np.testing.assert_allclose(rows["weight"][first], sigma, rtol=1e-4)
+    # The second visit tells how many predictions changed, of all, clean and wrong examples.
+    state, _ = step(state, host, order)
+    changed = record.samples_of(run, state.seen, ())["predicted"] != rows["predicted"]
+    wrong = np.asarray(host.targets != host.clean_targets)[first]
+    masks = np.array([wrong | True, ~wrong, wrong])
+    assert 0 < changed[first].sum() < len(first)
+    expected_sums = [(masks & changed[first]).sum(axis=1), masks.sum(axis=1)]
+    np.testing.assert_array_equal(state.sums[:, :, -1], expected_sums)
 
 
 def test_a_run_s_file_and_metrics_agree(finished):

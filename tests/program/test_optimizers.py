@@ -1,12 +1,17 @@
 """Compares schedules with their formulas, and steps of each optimizer with PyTorch's."""
 
+import chex
+import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
 import pytest
 
-from experiments.training import optimizers
+from experiments.training import build, optimizers
+from experiments.training import step as one_step
+from experiments.training.order import epoch_order
+from tests.program.test_train import small_config
 
 VALUES = {"learning_rate": 0.1, "warmup_epochs": 0.0, "boundaries": (2.0, 3.0), "factor": 0.1}
 
@@ -81,3 +86,44 @@ def test_l1_adds_the_signs_of_the_parameters():
     own.l1 = -1.0
     with pytest.raises(ValueError, match=r"config.optimizer.l1: .*-1.0"):
         optimizers.make(own, epochs=1, steps_per_epoch=1)
+
+
+def test_sam_takes_the_gradient_uphill():
+    """Of |w|^2 / 2 at (3, 4), whose gradient w has norm 5: w - 0.1 (w + 0.5 w / 5)."""
+    own = ml_collections.ConfigDict(VALUES | {
+        "name": "sgd", "momentum": 0.0, "nesterov": False, "weight_decay": 0.0, "sam": 0.5,
+        "schedule": "constant",
+    })  # fmt: skip
+    optimizer, w = optimizers.make(own, epochs=1, steps_per_epoch=1), jnp.array([3.0, 4.0])
+    updates, _ = optimizer.update(w, optimizer.init(w), w, grad_fn=lambda params, i: params)
+    np.testing.assert_allclose(w + updates, [3 - 0.33, 4 - 0.44], rtol=1e-6)
+    still = jnp.zeros(2)  # without a gradient there is no uphill
+    updates, _ = optimizer.update(still, optimizer.init(w), w, grad_fn=lambda params, i: params)
+    np.testing.assert_allclose(updates, [-0.3, -0.4], rtol=1e-6)
+    own.sam = -1.0
+    with pytest.raises(ValueError, match=r"config.optimizer.sam: .*-1.0"):
+        optimizers.make(own, epochs=1, steps_per_epoch=1)
+
+
+def test_a_step_with_sam_looks_at_the_batch_twice():
+    config = small_config(**{"optimizer.name": "sgd", "optimizer.momentum": 0.0})
+    config.optimizer.sam, config.optimizer.learning_rate = 0.5, 0.1
+    run = build.build_run(config)
+    state, data = one_step.init_state(run, 0), run.problem.stored(run.dataset.train)
+    order = epoch_order(0, 1, len(data.index), config.batch_size)[:1]
+
+    @jax.jit
+    def expected(state, data):
+        here = one_step.differentiate(run, state, data, order).grads
+        norm = jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(here)))
+        uphill = jax.tree.map(lambda p, g: p + 0.5 * g / norm, state.params, here)
+        there = one_step.differentiate(run, state._replace(params=uphill), data, order).grads
+        return jax.tree.map(lambda p, g: p - 0.1 * g, state.params, there)
+
+    params = expected(state, data)
+    after, failed = one_step.make_train_step(run)(state, data, order)
+    assert not failed
+    chex.assert_trees_all_close(after.params, params, rtol=1e-5, atol=1e-6)
+    config.loss.method = "co_teaching"
+    with pytest.raises(ValueError, match=r"config\.optimizer\.sam: expected 0 with two networks"):
+        build.build_run(config)

@@ -216,6 +216,10 @@ def test_the_epoch_that_counts(tmp_path):
     with pytest.raises(ValueError, match=r"metrics\.jsonl"):
         runs.metrics(run)
     assert runs.selection_in_full(run, "best_validation") == "best epoch on noisy validation labels"
+    changed = [None, 0.9, 0.6, 0.3, 0.3, 0.0, 0.6, 0.0, 0.0]  # means of three: .6 .4 .2 .3 .2 .2
+    waves = [row | {"train_changed": c} for row, c in zip(rows, changed, strict=False)]
+    found = selection.selected_scores(waves, ACCURACY)
+    assert (found["label_wave"], found["label_wave_epoch"]) == (test[5], 6)
     alone = selection.selected_scores([{"epoch": 1, "test_accuracy": 0.5}] * 9, ACCURACY)
     assert alone == {"last": 0.5}  # too few epochs for a mean of ten
     assert selection.selected_scores([{"epoch": 1}], ACCURACY) == {}
@@ -232,3 +236,17 @@ def test_a_key_that_older_runs_lack_tells_runs_apart_by_its_old_behaviour(tmp_pa
     assert rows == ["remembered_superloss"] * 2 + ["remembered_superloss, memory training"]
     group = runs.finished_runs(tmp_path)[:2]
     runs.check_alike(group, group[0].row)
+
+
+@pytest.mark.parametrize(
+    ("changed", "epoch"),
+    [
+        ([np.nan, 0.9, 0.6, 0.3, 0.0], 5),  # no minimum yet: the last
+        ([np.nan, 0.3, 0.3, 0.3, 0.3], 4),  # a plateau: its first
+        ([np.nan, 0.1, 0.2, 0.3, 0.6, 0.0, 0.0], 4),
+        ([np.nan, 0.9, 0.6], None),
+        ([np.nan], None),
+    ],
+)
+def test_label_wave_is_the_first_minimum_of_means_of_three(changed, epoch):
+    assert selection.label_wave(changed) == (None if epoch is None else epoch - 1)

@@ -65,7 +65,8 @@ def test_one_step_is_plain_arithmetic():
     assert after.step == 1
     assert after.loss_state.count == len(index)
     counts = [[len(index)], [(~wrong).sum()], [wrong.sum()]]
-    np.testing.assert_allclose(sums[1], np.broadcast_to(counts, (3, 3)))
+    np.testing.assert_allclose(sums[1, :, :3], np.broadcast_to(counts, (3, 3)))
+    np.testing.assert_array_equal(sums[:, :, 3], 0)  # predictions that changed: none is known
     np.testing.assert_allclose(sums[0, 2, 0], losses[wrong].sum(), rtol=1e-5)
     np.testing.assert_allclose(sums[0, 1, 2], sigma[~wrong].sum(), rtol=1e-5)
 
@@ -93,6 +94,8 @@ def test_a_run_writes_its_files(tmp_path):
     assert str(tmp_path) not in (paths[0] / files.RESULTS).read_text()
     # SuperLoss trusts right labels more than wrong ones.
     assert rows[-1]["sigma_clean"] > 1 > rows[-1]["sigma_wrong"] > 0
+    assert rows[0]["train_changed"] is None  # nothing was predicted before
+    assert 0 < rows[1]["changed_clean"] < rows[1]["train_changed"] < rows[1]["changed_wrong"] < 1
 
 
 def test_no_noise_and_no_threshold(tmp_path):
