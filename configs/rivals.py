@@ -1,4 +1,4 @@
-"""All methods on one data set at 40 % noise, with the same setup otherwise.
+"""Eighteen methods on one data set at 40 % noise, with the same setup otherwise.
 
     python -m experiments.sweep --config=configs/rivals.py --workdir=results/rivals_digits
     python -m experiments.report table --workdir=results/rivals_digits
