@@ -184,8 +184,7 @@ def run_epoch(loop: Loop, state: TrainState, rows, done: int, failures, progress
             if (number := loop.signal()) and step < end:
                 stop(loop, state, rows, failures, number)
     except Unreadable:
-        if jax.process_count() == 1:  # other processes may have read the file
-            save_and_wait(loop, state, rows, failures)
+        save_and_wait(loop, state, rows, failures)
         raise
     for outcome in dispatched:
         check(loop, state, failures, *outcome)

@@ -71,7 +71,7 @@ def stream(
 ) -> Iterator[tuple[Examples, jax.Array]]:
     """Yields each step's batch on the devices, and the positions of its examples; -1 is padding.
 
-    Raises Unreadable after the last whole batch, if a file is gone or damaged.
+    Raises Unreadable after the last whole batch, in all processes, if a file is gone or damaged.
 
     Args:
       data: what the batches are of.
@@ -79,24 +79,33 @@ def stream(
       layout: the devices.
       workers: threads that decode images; 0: one for each core.
     """
-    waiting: list = []
-    unreadable = ""
-    number = order.shape[1]
-    own = order[:, devices.own_rows(number, layout)]  # other processes read the others
-    with contextlib.closing(_batches(data, own, workers)) as batches:
-        try:
-            for row, batch in zip(order, batches, strict=True):
-                positions = np.where(row >= 0, np.arange(number, dtype=np.int32), -1)
-                here = devices.gathered(batch, number, layout)
-                waiting.append((here, devices.replicate(positions[None], layout)))
-                if len(waiting) > AHEAD:
-                    yield waiting.pop(0)
-        except Unreadable as error:
-            unreadable = str(error).splitlines()[0]  # Grain adds lines on its frames
-    yield from waiting
-    if unreadable:
-        said = "restore it and run the same command again"
-        raise Unreadable(f"{unreadable}; to go on, {said}")
+    number, waiting, said = order.shape[1], [], ""
+    rows = devices.own_rows(number, layout)  # other processes read the others
+    with contextlib.closing(_batches(data, order[:, rows], workers)) as batches:
+        for row in order:
+            batch = None
+            try:
+                batch = None if said else next(batches)
+            except Unreadable as error:
+                said = str(error).splitlines()[0]  # Grain adds lines on its frames
+            if batch is None:  # the other processes learn of it with this batch
+                batch = jax.tree.map(lambda x: np.zeros((len(rows), *x.shape[1:]), x.dtype), data)
+            here = devices.gathered((batch, np.full(len(rows), not said)), number, layout)
+            positions = np.where(row >= 0, np.arange(number, dtype=np.int32), -1)
+            waiting.append((here, devices.replicate(positions[None], layout)))
+            if len(waiting) > AHEAD:
+                yield _checked(*waiting.pop(0), said)
+    for one in waiting:
+        yield _checked(*one, said)
+
+
+def _checked(here: tuple[Examples, jax.Array], positions: jax.Array, said: str):
+    """Returns a batch and its positions; it was gathered some steps ago, so nobody waits for it."""
+    batch, readable = here
+    if (said or jax.process_count() > 1) and not np.all(readable):
+        what = said or "another process cannot read a file"
+        raise Unreadable(f"{what}; to go on, restore it and run the same command again")
+    return batch, positions
 
 
 def _batches(data: Examples, order: np.ndarray, workers: int) -> Generator[Examples]:
