@@ -49,7 +49,8 @@ def detectors(args) -> None:
 
 PICTURES = (".png", ".svg", ".pdf")
 USUAL = (
-    "superloss", "self_paced, weights linear", "data_parameters", "cross_entropy", "early_learning",
+    "superloss", "self_paced, weights linear", "data_parameters", "cross_entropy", "plain",
+    "early_learning",
 )  # fmt: skip
 RANKED = {
     "weight": "weight, least first",
