@@ -5,7 +5,10 @@
         --workdir=results/detection_bccd --data_dir=DIR
     python -m experiments.report table --workdir=results/detection_bccd
 
-DIR has the folder bccd: docs/detection.md. lam, tau and the other settings are not tuned.
+DIR has the folder bccd: docs/detection.md. lam, tau and the other settings are not tuned. A run
+takes two minutes on two CPU cores. Test mAP at IoU 0.5 in the last epoch, three seeds: 0.814 +-
+0.022 plain without noise; with 40 % wrong classes 0.388 +- 0.016 plain, 0.356 +- 0.004 SuperLoss on
+places of objects, 0.375 +- 0.005 on all places.
 """
 
 from configs import detection

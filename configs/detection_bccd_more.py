@@ -5,7 +5,7 @@
     python -m experiments.report table --workdir=results/detection_bccd_more \\
         --columns=noise.box,data.width
 
-Otherwise as detection_bccd.py.
+Otherwise as detection_bccd.py. Not run.
 """
 
 from configs import detection_bccd

@@ -70,7 +70,8 @@ COLUMNS = {
 }
 PICTURES = (".png", ".svg", ".pdf")
 USUAL = (
-    "superloss", "self_paced, weights linear", "data_parameters", "cross_entropy", "early_learning",
+    "superloss", "self_paced, weights linear", "data_parameters", "cross_entropy", "plain",
+    "early_learning",
 )  # fmt: skip
 RANKED = {
     "loss": "loss, largest first",
