@@ -69,7 +69,7 @@ def collected(folds: Sequence[Point], dataset: Dataset) -> OutOfFold:
         if (at < 0).any() or not np.isnan(probabilities[at]).all():
             raise ValueError(f"{fold.path}: not a fold of this data set: choose another --workdir")
         probabilities[at] = held_out["probabilities"]
-        seen = samples.read_samples(fold.path)
+        seen = samples.read_samples(fold.path, files.BEST)  # of the same epoch
         for name, score in samples.suspicion(seen).items():
             total = totals.setdefault(name, np.zeros(len(rows)))
             total[place[seen["index"]]] += score / (len(folds) - 1)

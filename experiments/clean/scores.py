@@ -23,14 +23,14 @@ class Found(NamedTuple):
 def found(out: OutOfFold) -> Found:
     """Ranks labels; the first ones, as many as seem to be wrong, are suspects.
 
-    The suspicion is the margin by the model that has not seen the example, plus the mean loss over
-    the epochs of those that have, if they recorded it: both are logarithms of probabilities. A
-    label that the first model predicts is no suspect, however many seem to be wrong.
+    The suspicion is the margin by the model that has not seen the example, plus the mean loss of
+    those that have, if they recorded it: both are logarithms of probabilities. A label that the
+    first model predicts is no suspect, however many seem to be wrong.
     """
     labels, probabilities = out.labels, out.probabilities
     own = probabilities[np.arange(len(labels)), labels]
     margin = confident.margins(labels, probabilities)
-    scores = {"suspicion": margin + out.in_sample.get("mean_loss", 0.0), "margin": margin}
+    scores = {"suspicion": margin + out.in_sample.get("loss", 0.0), "margin": margin}
     scores |= {"loss": -np.log(np.maximum(own, confident.TINY))}
     scores |= {f"in_sample_{name}": score for name, score in out.in_sample.items()}
     order = np.lexsort((out.index, -scores["suspicion"]))

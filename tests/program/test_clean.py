@@ -53,10 +53,9 @@ def folds_of(root, made, probabilities, number=3):
             "index": seen,
             "loss": (seen + k) / 100,
             "weight": np.ones(len(seen)),
-            "mean_loss": (seen + k) / 200,
             "wrong": 0 * seen,
         }
-        samples.write(path, rows)
+        samples.write(path, rows, files.BEST)
         points.append(folds.Point(path, "", []))
     return points
 
@@ -85,7 +84,7 @@ def test_what_is_written(tmp_path):
     assert summary["precision"] == summary["recall"] == 1
     assert summary["scores"]["margin"]["auroc"] == 1
     assert summary["scores"]["in_sample_loss"]["auroc"] < 1
-    expected = one.scores["margin"] + one.scores["in_sample_loss"] / 2
+    expected = one.scores["margin"] + one.scores["in_sample_loss"]
     np.testing.assert_allclose(one.scores["suspicion"], expected)
     assert (np.diff(expected[one.order]) <= 0).all()
     assert json.loads((tmp_path / "clean.json").read_text()) == summary
