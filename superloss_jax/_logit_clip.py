@@ -43,8 +43,9 @@ def logit_clip(*, delta: ArrayLike = 1.0) -> LossTransform[tuple[()]]:
     or scales up norms between the two, and jumps. Both agree above the larger one.
 
     Args:
-      delta: largest norm, > 0. Later papers' for CIFAR-10 is 1 or 1.5 for symmetric noise and 2.5
-        for asymmetric and human noise, for CIFAR-100 0.5 and 2.5.
+      delta: largest norm, > 0. The epsilon-softmax authors' for CIFAR-10 is 1 for symmetric noise
+        below 0.5 and 1.5 above, 2.5 for asymmetric and human noise; for CIFAR-100 2.5 for
+        asymmetric noise, else 0.5.
 
     Returns:
       A `LossTransform` without state, which needs `logits` and `labels`.
