@@ -8,7 +8,7 @@ import pytest
 
 from experiments.report import __main__ as report
 from experiments.runs import files
-from experiments.training import build, devices, loop, seeds, step
+from experiments.training import build, checkpoint, devices, loop, seeds, step
 from experiments.training.build import Member
 from experiments.training.order import epoch_order
 from tests.program.test_main import main
@@ -26,15 +26,21 @@ def whole_and_torn(config, root, monkeypatch):
     for path in (whole, torn):
         path.mkdir()
     train_one(config, build.build_run(config), whole)
-    write_row = loop.record.write_row
+    write_row, save = loop.record.write_row, loop.save
 
     def killed(member, epoch, *rest):
         if epoch == 2:
             raise RuntimeError("killed")
         return write_row(member, epoch, *rest)
 
+    def saved(own, *rest):  # before anything is killed
+        save(own, *rest)
+        for saver in own.savers:
+            checkpoint.wait(saver)
+
     with monkeypatch.context() as patch:
         patch.setattr(loop.record, "write_row", killed)
+        patch.setattr(loop, "save", saved)
         with pytest.raises(RuntimeError, match="killed"):
             train_one(config, build.build_run(config), torn)
     train_one(config, build.build_run(config), torn)
