@@ -98,6 +98,7 @@ def committed() -> dict[str, dict]:
 
 
 def main() -> None:
+    streams.keep()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -13,8 +13,11 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from experiments import streams
+
 
 def main() -> None:
+    streams.keep()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -132,7 +132,7 @@ EVERY_RUN: dict[str, Section] = {
 
 
 def of_columns(config: Flat) -> bool:
-    """Whether a column is chosen for the labels."""
+    """Whether a column is chosen for the targets."""
     name = config.get("data.name")
     return name in ("table", "huggingface") or str(name).startswith("tfds:")
 

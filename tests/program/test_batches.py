@@ -164,7 +164,8 @@ def test_a_run_over_the_budget_is_the_resident_run(tmp_path):
         assert fits(run.problem.stored(run.dataset.train), budget) == (budget == 0)
         train_one(config, run, files.make_workdir(tmp_path / name))
         rows.append(files.read_rows(tmp_path / name / files.METRICS))
-    for resident, streamed in zip(*rows, strict=True):
+    for pair in zip(*rows, strict=True):
+        resident, streamed = ({k: v for k, v in row.items() if v is not None} for row in pair)
         assert resident == pytest.approx(streamed, rel=1e-5)
 
 

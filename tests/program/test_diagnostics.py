@@ -99,7 +99,7 @@ def test_the_last_epoch_s_losses_and_weights_are_recorded():
     np.testing.assert_allclose(rows["weight"][first], sigma, rtol=1e-4)
     # The second visit tells how many predictions changed, of all, clean and wrong examples.
     state, _ = step(state, host, order)
-    changed = record.samples_of(run, state.seen, ())["predicted"] != rows["predicted"]
+    changed = record.samples_of(run, state)["predicted"] != rows["predicted"]
     wrong = np.asarray(host.targets != host.clean_targets)[first]
     masks = np.array([wrong | True, ~wrong, wrong])
     assert 0 < changed[first].sum() < len(first)
