@@ -7,7 +7,7 @@
 
 The 25,000 training images of the first 50 fine classes, and as queries and gallery the 5,000 test
 images of the others. Batches are of 32 classes times 4; 10 epochs are 1,960 steps. lam is that of
-Omniglot: nothing was chosen here. Not run to the end.
+Omniglot: nothing was chosen here.
 """
 
 from configs import retrieval, retrieval_omniglot
