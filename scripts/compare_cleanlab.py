@@ -14,34 +14,21 @@ import json
 import pathlib
 
 import numpy as np
-from sklearn import metrics
 
 from experiments import streams
-from experiments.clean import confident, written
+from experiments.clean import confident, scores, written
+from experiments.clean.scores import masks
 from experiments.runs import files
 
 RESULTS = pathlib.Path(__file__).parents[1] / "results/clean"
 DEFAULT = "cleanlab, its defaults"
 
 
-def masks(mask: np.ndarray, wrong: np.ndarray) -> dict:
-    """How many are suspected, and how many of these are wrong, of all wrong ones."""
-    hits = int((mask & wrong).sum())
-    return {
-        "suspected": int(mask.sum()),
-        "precision": hits / mask.sum(),
-        "recall": hits / wrong.sum(),
-    }
-
-
-def ranks(score: np.ndarray, wrong: np.ndarray) -> dict:
+def ranks(score: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
     """How well a score, higher where more suspect, ranks wrong labels first."""
-    first = np.argsort(-score, kind="stable")
-    return {
-        "auroc": metrics.roc_auc_score(wrong, score),
-        "at_100": wrong[first[:100]].mean(),
-        "at_1000": wrong[first[:1000]].mean(),
-        "at_number": wrong[first[: wrong.sum()]].mean(),
+    found = scores.measured(score, wrong)
+    return {"auroc": found["auroc"]} | {
+        f"at_{part}": found[f"precision_at_{part}"] for part in ("100", "1000", "number")
     }
 
 
@@ -107,7 +94,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.workdir and args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        files.write_json(args.out, json.loads(json.dumps(measured(args.workdir), default=float)))
+        files.write_json(args.out, measured(args.workdir))
     print(table(committed()))
     streams.check_output()
 

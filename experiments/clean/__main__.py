@@ -18,6 +18,7 @@ from experiments.runs import files, identity
 from experiments.sweep.local import local, stopped_by_signals
 from experiments.sweep.points import Point
 from experiments.sweep.pool import Pool, places, state
+from experiments.sweep.watch import reason
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory for all that is written.", required=True)
 FOLDS = flags.DEFINE_integer("folds", 5, "How many parts; each is scored by the model of the rest.")
@@ -68,7 +69,7 @@ def clean(root: pathlib.Path) -> None:
 
 
 def train(points: list[Point], gpus: list[str], number: int) -> None:
-    """Trains what is missing of the folds, as a sweep does.
+    """Trains the folds that have no result yet, as a sweep does.
 
     Raises:
       ValueError: if one of them fails.
@@ -81,8 +82,7 @@ def train(points: list[Point], gpus: list[str], number: int) -> None:
         stop("interrupted: saved; run the same command again to continue", 130)
     failed = [points[i] for i, found in states.items() if found != "done"]
     if failed:
-        said = files.reason(failed[0].path) if states else ""
-        raise ValueError(f"{failed[0].path}: {said}")
+        raise ValueError(f"{failed[0].path}: {reason(failed[0])}")
 
 
 def told(summary: dict) -> str:

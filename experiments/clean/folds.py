@@ -26,7 +26,7 @@ def points(number: int, file: str, config, given: dict[str, Any], root, data_dir
     """A run for each fold.
 
     Raises:
-      ValueError: if the config holds out examples in another way.
+      ValueError: if the config is of another task, or of several seeds at once.
     """
     if config.get("task", "classification") != "classification":
         raise ValueError(f"config.task: expected classification, got {config.task!r}")
@@ -38,7 +38,7 @@ def points(number: int, file: str, config, given: dict[str, Any], root, data_dir
 
 
 def whole(config, data_dir: str | None) -> Dataset:
-    """Reads the data set, says what it is, and leaves out examples without a label."""
+    """Reads the data set with nothing held out, and says what it is."""
     import jax
 
     jax.config.update("jax_platforms", "cpu")  # an accelerator is for the folds' own processes

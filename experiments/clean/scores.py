@@ -8,6 +8,7 @@ from sklearn import metrics
 from experiments.clean import confident
 from experiments.clean.folds import OutOfFold
 from experiments.data.base import is_known, is_wrong
+from experiments.runs import samples
 
 
 class Found(NamedTuple):
@@ -23,9 +24,9 @@ class Found(NamedTuple):
 def found(out: OutOfFold) -> Found:
     """Ranks labels; the first ones, as many as seem to be wrong, are suspects.
 
-    The suspicion is the margin by the model that has not seen the example, plus the mean loss of
-    those that have, if they recorded it: both are logarithms of probabilities. A label that the
-    first model predicts is no suspect, however many seem to be wrong.
+    The suspicion is a sum of two logarithms of probabilities. One is the margin by the model that
+    has not seen the example. The other is the mean loss of the models that have seen it, if they
+    recorded losses. A label that the first model predicts is no suspect, however many seem wrong.
     """
     labels, probabilities = out.labels, out.probabilities
     own = probabilities[np.arange(len(labels)), labels]
@@ -43,21 +44,26 @@ def found(out: OutOfFold) -> Found:
 
 def known_wrong(out: OutOfFold) -> np.ndarray | None:
     """A mask of the wrong labels; None if it is not known of all, or there is none."""
-    wrong = is_wrong(out.labels, out.clean_labels)
-    known = is_known(out.labels, out.clean_labels).all()
-    return wrong if known and wrong.any() and not wrong.all() else None
+    labels, clean = out.labels, out.clean_labels
+    codes = np.where(is_known(labels, clean), is_wrong(labels, clean), -1)
+    return samples.known_wrong({"wrong": codes})
 
 
-def measured(one: Found, wrong: np.ndarray) -> dict[str, dict[str, float]]:
-    """How well each score finds wrong labels, where these are known."""
-    numbers = {}
-    for name, score in one.scores.items():
-        first = np.argsort(-score, kind="stable")
-        numbers[name] = {
-            "auroc": metrics.roc_auc_score(wrong, score),
-            "average_precision": metrics.average_precision_score(wrong, score),
-            "precision_at_100": wrong[first[:100]].mean(),
-            "precision_at_1000": wrong[first[:1000]].mean(),
-            "precision_at_number": wrong[first[: wrong.sum()]].mean(),
-        }
-    return numbers
+def masks(mask: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
+    """How many are suspected, and how many of these are wrong, of all wrong ones."""
+    hits, number = int((mask & wrong).sum()), int(mask.sum())
+    return {
+        "suspected": number,
+        "precision": hits / max(number, 1),
+        "recall": hits / int(wrong.sum()),
+    }
+
+
+def measured(score: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
+    """How well a score, higher where more suspect, ranks wrong labels first."""
+    first = np.argsort(-score, kind="stable")
+    parts = {"100": 100, "1000": 1000, "number": int(wrong.sum())}
+    return {
+        "auroc": float(metrics.roc_auc_score(wrong, score)),
+        "average_precision": float(metrics.average_precision_score(wrong, score)),
+    } | {f"precision_at_{name}": float(wrong[first[:n]].mean()) for name, n in parts.items()}

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import pathlib
 from collections.abc import Iterable
 from typing import Any
@@ -13,7 +12,7 @@ from experiments.clean import confident, page, scores
 from experiments.clean.folds import OutOfFold
 from experiments.clean.scores import Found
 from experiments.data import Dataset
-from experiments.runs import files, identity
+from experiments.runs import files
 
 SUSPECTS, LABELS, MATRIX = "suspects.csv", "labels_cleaned.csv", "noise_matrix.csv"
 PROBABILITIES, GIVEN, SUMMARY, PAGE = "pred_probs.npy", "labels.npy", "clean.json", "page.html"
@@ -42,14 +41,10 @@ def write(
         "suspected": int(one.suspected.sum()),
     }
     if wrong is not None:
-        hits = int((wrong & one.suspected).sum())
-        summary |= {
-            "wrong": int(wrong.sum()),
-            "precision": hits / max(int(one.suspected.sum()), 1),
-            "recall": hits / int(wrong.sum()),
-            "scores": scores.measured(one, wrong),
-        }
-    files.write_json(root / SUMMARY, identity.plain(json.loads(json.dumps(summary, default=float))))
+        found = {name: scores.measured(score, wrong) for name, score in one.scores.items()}
+        summary |= {"wrong": int(wrong.sum())} | scores.masks(one.suspected, wrong)
+        summary["scores"] = found
+    files.write_json(root / SUMMARY, summary)
     return summary
 
 

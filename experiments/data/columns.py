@@ -72,7 +72,7 @@ def label_column(table: pa.Table, given: str | None, paths: str | None) -> str:
 
 
 def labels(column: pa.ChunkedArray, where: str) -> np.ndarray:
-    """Returns names or numbers; what is missing is "" or -1."""
+    """Returns names, "" where one is missing, or numbers, -1 where one is missing."""
     kind = column.type
     if types.is_null(kind):
         return np.full(len(column), -1)

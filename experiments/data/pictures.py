@@ -1,5 +1,6 @@
 """Images of any sizes and their labels, as a data set of one size."""
 
+import functools
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -98,9 +99,7 @@ def _kept(name: str, found: Pictures, side: int) -> dict[str, np.ndarray]:
     if not found.files or number < MANY or number * largest**2 * 3 > MOST_CACHED:
         return _decoded(found, side)
 
-    def stamps(files):
-        return cache.stamps(files, found.column)
-
+    stamps = functools.partial(cache.stamps, which=found.column)
     kind = name.partition(":")[0]
     return cache.cached(f"{kind}_{side}", found.files, lambda: _decoded(found, side), stamps)
 

@@ -1,5 +1,6 @@
 """Looks once at images that stay in their files: which are damaged, and their pixels' moments."""
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,9 +27,7 @@ def in_files(name: str, found: Any, side: int) -> Seen:
       side: as in `pictures.read`.
     """
 
-    def stamps(files):
-        return cache.stamps(files, found.column)
-
+    stamps = functools.partial(cache.stamps, which=found.column)
     kind = f"{name.partition(':')[0]}_{side}_seen"
     seen = cache.cached(kind, found.files, lambda: _look(found, side), stamps)
     counts, final = seen["counts"], int(seen["side"])
