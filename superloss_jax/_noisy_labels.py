@@ -5,6 +5,7 @@ gives the same labels on every platform, whatever `jax_enable_x64` and `jax_thre
 say.
 """
 
+import functools
 from statistics import NormalDist
 from typing import Any
 
@@ -219,7 +220,12 @@ def uniform(key: jax.Array, shape: tuple[int, ...]) -> np.ndarray:
 def random_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Returns 32 random bits for each element, whatever `jax_threefry_partitionable` says."""
     with jax.threefry_partitionable(True):
-        return jax.random.bits(key, shape, jnp.uint32)
+        return _bits(key, shape)
+
+
+@functools.partial(jax.jit, static_argnums=1)  # or each operation is compiled by itself
+def _bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    return jax.random.bits(key, shape, jnp.uint32)
 
 
 def _round_to_total(quotas: np.ndarray, total: int) -> np.ndarray:
@@ -230,6 +236,7 @@ def _round_to_total(quotas: np.ndarray, total: int) -> np.ndarray:
     return whole
 
 
+@jax.jit
 def _number_up_to(values: jax.Array, table: jax.Array, rows: jax.Array) -> jax.Array:
     """Returns how many entries of each value's row are at most the value; rows rise."""
     # By bisection: comparing with whole rows needs memory for every example and class at once.

@@ -17,7 +17,7 @@ from experiments.flags import CONFIG, DATA_DIR, parser, refuse, stop
 from experiments.runs import files, identity
 from experiments.sweep.local import local, stopped_by_signals
 from experiments.sweep.points import Point
-from experiments.sweep.pool import Pool, places, state
+from experiments.sweep.pool import places, pool_of, state
 from experiments.sweep.watch import reason
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory for all that is written.", required=True)
@@ -75,8 +75,7 @@ def train(points: list[Point], gpus: list[str], number: int) -> None:
       ValueError: if one of them fails.
     """
     states = {i: state(point) for i, point in enumerate(points)}
-    pool = Pool(gpus)
-    with stopped_by_signals(pool):
+    with pool_of(gpus) as pool, stopped_by_signals(pool):
         local(points, states, pool, number)
     if pool.stopped.is_set():
         stop("interrupted: saved; run the same command again to continue", 130)

@@ -3,12 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
-from sklearn import metrics
 
 from experiments.clean import confident
 from experiments.clean.folds import OutOfFold
 from experiments.data.base import is_known, is_wrong
-from experiments.runs import samples
+from experiments.runs import ranking, samples
 
 
 class Found(NamedTuple):
@@ -64,6 +63,6 @@ def measured(score: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
     first = np.argsort(-score, kind="stable")
     parts = {"100": 100, "1000": 1000, "number": int(wrong.sum())}
     return {
-        "auroc": float(metrics.roc_auc_score(wrong, score)),
-        "average_precision": float(metrics.average_precision_score(wrong, score)),
+        "auroc": ranking.auroc(wrong, score),
+        "average_precision": ranking.average_precision(wrong, score),
     } | {f"precision_at_{name}": float(wrong[first[:n]].mean()) for name, n in parts.items()}

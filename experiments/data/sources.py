@@ -54,12 +54,19 @@ def find_file(name: str, data_dir: str | None, beside: str = "") -> pathlib.Path
     raise NotThere(f"--data_dir: expected {wanted} in {folders[0]}")
 
 
+def _digits_file() -> tuple[np.ndarray, np.ndarray]:
+    """Reads scikit-learn's file without importing it, which takes as long as training on it."""
+    found = importlib.util.find_spec("sklearn")
+    if found is None or found.origin is None:
+        raise NotThere("digits come with scikit-learn: pip install scikit-learn")
+    file = pathlib.Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    rows = np.loadtxt(file, dtype=np.uint8, delimiter=",")  # values 0 to 16, and the label
+    return rows[:, :-1].reshape(-1, 8, 8, 1), rows[:, -1].astype(np.int64)
+
+
 def _digits(split_seed, **unused) -> Dataset:
     """The 1,797 handwritten 8x8 digits of scikit-learn; 500 random ones are the test set."""
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    images = images.reshape(-1, 8, 8, 1).astype(np.uint8)  # values 0 to 16
+    images, labels = _digits_file()
     order = np.random.Generator(np.random.PCG64(split_seed)).permutation(len(labels))
     parts = {"test": np.sort(order[:500]), "train": np.sort(order[500:])}
     arrays = {f"{part}_images": images[rows] for part, rows in parts.items()}

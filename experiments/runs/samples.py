@@ -16,7 +16,7 @@ import numpy as np
 from experiments import checks
 from experiments.checks import within
 from experiments.data import Examples
-from experiments.runs import files
+from experiments.runs import files, ranking
 from superloss_jax import memory
 
 Samples = dict[str, np.ndarray]
@@ -111,14 +111,12 @@ def known_wrong(rows: Samples) -> np.ndarray | None:
 
 def areas(rows: Samples) -> dict[str, float]:
     """Returns the AUROC of each score as a detector of wrong targets; ties count half."""
-    from sklearn import metrics
-
     rows = with_target(rows)
     wrong = known_wrong(rows)
     if wrong is None:
         return {}
     scores = suspicion(rows)
-    return {f"auroc_{name}": metrics.roc_auc_score(wrong, s) for name, s in scores.items()}
+    return {f"auroc_{name}": ranking.auroc(wrong, s) for name, s in scores.items()}
 
 
 FIRST = 100
@@ -129,8 +127,6 @@ def detectors(rows: Samples) -> dict[str, dict[str, float]]:
 
     It is AUROC, average precision, and the precision of as many as are wrong and of the FIRST.
     """
-    from sklearn import metrics
-
     rows = with_target(rows)
     wrong = known_wrong(rows)
     if wrong is None:
@@ -139,8 +135,8 @@ def detectors(rows: Samples) -> dict[str, dict[str, float]]:
     for name, score in suspicion(rows).items():
         first = ranked(rows, score)
         found[name] = {
-            "auroc": metrics.roc_auc_score(wrong, score),
-            "average_precision": metrics.average_precision_score(wrong, score),
+            "auroc": ranking.auroc(wrong, score),
+            "average_precision": ranking.average_precision(wrong, score),
             "precision_at_rate": float(wrong[first[: wrong.sum()]].mean()),
             f"precision_at_{FIRST}": float(wrong[first[:FIRST]].mean()),
         }

@@ -21,10 +21,10 @@ from experiments.sweep.local import local, stopped_by_signals
 from experiments.sweep.points import Point, expand
 from experiments.sweep.pool import (
     TO_DO,
-    Pool,
     command,
     in_groups,
     places,
+    pool_of,
 )
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the runs' directories.", required=True)
@@ -75,8 +75,7 @@ def print_commands(points: list[Point], states: dict[int, str]) -> None:
 
 
 def train_here(points: list[Point], states: dict[int, str], gpus: list[str], number: int) -> None:
-    pool = Pool(gpus)
-    with stopped_by_signals(pool):
+    with pool_of(gpus) as pool, stopped_by_signals(pool):
         local(points, states, pool, number, AT_ONCE.value)
     if pool.stopped.is_set():
         stop("interrupted: saved; run the same command again to continue", 130)

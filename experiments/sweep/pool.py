@@ -1,6 +1,7 @@
 """Points of a sweep as processes, a bounded number at a time."""
 
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -10,11 +11,12 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 from experiments import cache, checks
 from experiments.runs import files, stored
 from experiments.runs.lock import LOCK, taken
+from experiments.sweep.forkserver import Process, Start, forks, start
 from experiments.sweep.points import Point
 
 LOG = "log.txt"
@@ -71,16 +73,14 @@ def has_result(point: Point) -> bool:
 def attempt(
     points: Sequence[Point],
     environment: dict[str, str],
-    started: Callable[[subprocess.Popen], None],
+    started: Callable[[Process], None],
     stopped: Callable[[], bool],
-    own_session: bool = False,
-    held: tuple[int, ...] = (),
+    start: Start = start,
 ) -> str:
     """Runs the command of points that are trained together to its end.
 
     Returns 'done', or the state of the runs that are unfinished and not held by another process;
-    'missing' if it was `stopped`. The command inherits the open files `held`, and keeps their locks
-    for as long as it runs.
+    'missing' if it was `stopped`.
     """
     left = [point for point in points if not has_result(point)]
     if not left:  # by another sweep
@@ -88,10 +88,7 @@ def attempt(
     make_directories(left)
     with open(left[0].path / LOG, "a+", errors="replace") as log:
         before = log.tell()
-        process = subprocess.Popen(
-            command(left), env=environment, stdout=log, stderr=log,
-            start_new_session=own_session, pass_fds=held,
-        )  # fmt: skip
+        process = start(command(left), environment, log)
         started(process)
         code = process.wait()
         log.seek(before)
@@ -140,6 +137,10 @@ def one_thread() -> dict[str, str]:
 OF_A_TASK = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS")
 
 
+def no_task(environment: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in environment.items() if key not in OF_A_TASK}
+
+
 POLL = 0.5  # s, between two looks for a GPU
 
 
@@ -165,9 +166,10 @@ def one_of(gpus: list[str], stopped: Callable[[], bool]) -> Iterator[tuple[str |
 class Pool:
     """Runs points in processes: each has a GPU, or all chips of a TPU, or else one thread."""
 
-    def __init__(self, gpus: list[str]):
+    def __init__(self, gpus: list[str], start: Start = start):
         self.gpus = gpus
-        self.running: set[subprocess.Popen] = set()
+        self.start = start
+        self.running: set[Process] = set()
         self.stopped = threading.Event()
 
     def run(self, points: Sequence[Point], begun: Callable[[], None] = lambda: None) -> list[str]:
@@ -187,7 +189,7 @@ class Pool:
         ]
 
     def _run(self, points: Sequence[Point], begun: Callable[[], None]) -> str:
-        mine: list[subprocess.Popen] = []
+        mine: list[Process] = []
 
         def started(process):
             mine.append(process)
@@ -196,10 +198,8 @@ class Pool:
             if self.stopped.is_set():  # since it was asked for
                 process.terminate()
 
-        def go(environment: dict[str, str], *held: int) -> str:
-            own = {key: value for key, value in environment.items() if key not in OF_A_TASK}
-            # Ctrl-C is for the sweep, which passes it on once: hence the session.
-            return attempt(points, own, started, self.stopped.is_set, own_session=True, held=held)
+        def go(environment: dict[str, str], start: Start = self.start) -> str:
+            return attempt(points, no_task(environment), started, self.stopped.is_set, start)
 
         try:
             if not self.gpus:
@@ -207,7 +207,9 @@ class Pool:
             with one_of(self.gpus, self.stopped.is_set) as (gpu, file):
                 if gpu is None:
                     return "missing"
-                return go(os.environ | {"CUDA_VISIBLE_DEVICES": gpu}, file)
+                # A run that outlives this sweep keeps its GPU's lock.
+                own = functools.partial(start, held=(file,))
+                return go(os.environ | {"CUDA_VISIBLE_DEVICES": gpu}, own)
         finally:
             self.running.difference_update(mine)
 
@@ -218,6 +220,16 @@ class Pool:
         for process in [*self.running]:
             with contextlib.suppress(ProcessLookupError):
                 process.kill() if again else process.terminate()
+
+
+@contextlib.contextmanager
+def pool_of(gpus: list[str]) -> Iterator[Pool]:
+    """Yields a pool for these GPUs, or the TPU, or else for the cores, whose runs it forks."""
+    if gpus or has_tpu():
+        yield Pool(gpus)
+        return
+    with forks(no_task(one_thread())) as start:
+        yield Pool(gpus, start)
 
 
 def places(workers: int) -> tuple[list[str], int]:

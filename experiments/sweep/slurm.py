@@ -6,6 +6,7 @@ fails, which continues from its newest checkpoint.
 
 import contextlib
 import dataclasses
+import functools
 import io
 import os
 import pathlib
@@ -20,6 +21,7 @@ from experiments.progress import console
 from experiments.runs import files
 from experiments.runs.lock import locked
 from experiments.sweep import watch
+from experiments.sweep.forkserver import start
 from experiments.sweep.points import Point
 from experiments.sweep.pool import TO_DO, attempt, has_result, in_groups, one_thread, state
 from experiments.sweep.slurm_options import Options, asks_for_gpus, parameters
@@ -122,6 +124,7 @@ def submit(
 
 
 # Slurm sends its warning to all processes of a task: to the run, too, which would end unsaved.
+in_this_session = functools.partial(start, own_session=False)
 WARNINGS = {signal.SIGUSR1, signal.SIGUSR2}
 
 
@@ -153,7 +156,9 @@ class SlurmTask:
         found = "done" if all(map(has_result, self.points)) else "running"
         while found == "running" and not received:
             signal.pthread_sigmask(signal.SIG_BLOCK, WARNINGS)  # as the run inherits it
-            found = attempt(self.points, environment, started, lambda: bool(received))
+            found = attempt(
+                self.points, environment, started, lambda: bool(received), in_this_session
+            )
             if found == "running":  # of a node that is gone, say, whose lock is not yet let go
                 time.sleep(SECONDS_BETWEEN_TRIES)
         for number, handler in submitits.items():

@@ -60,7 +60,7 @@ def train(members: list[Member], signal: Callable[[], int | None] = lambda: None
     state, rows = resume(members)
     loop = make_loop(members, signal)
     failures: dict[int, Exception] = {}
-    done, saved = int(np.max(state.step)), time.monotonic()
+    done, saved = int(np.max(np.asarray(state.step))), time.monotonic()
     with (
         loggers.started(members, rows) as log,
         progress_line(config.epochs * loop.steps, "compiling") as progress,

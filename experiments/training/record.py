@@ -4,7 +4,6 @@ import operator
 import pathlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.runs import files, identity, lock, samples
@@ -106,7 +105,7 @@ def joined(batches: list, size: int):
 def tau(loss_state) -> float:
     """Returns SuperLoss's threshold, averaged over classes or kinds of units; NaN if none."""
     states = samples.states_of(loss_state, SuperLossState)
-    return float(jnp.mean(states[-1].tau)) if states else np.nan
+    return float(np.mean(states[-1].tau)) if states else np.nan
 
 
 def remembered(loss_state) -> dict[str, float]:

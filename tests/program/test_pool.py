@@ -1,5 +1,6 @@
 """Processes of a sweep: who failed, which results stay, and how GPUs and a TPU are shared."""
 
+import functools
 import itertools
 import json
 import os
@@ -9,6 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from experiments.runs import files, lock
+from experiments.sweep import forkserver
 from experiments.sweep import pool as pools
 
 
@@ -90,8 +92,9 @@ def test_a_gpu_for_each_and_never_one_for_two(monkeypatch, tmp_path):
     point = pools.Point(tmp_path / "outlives", "x", ["sleep", "60"])
     begun: queue.Queue = queue.Queue()
     with pools.one_of(["2"], lambda: False) as (_, file):
-        args = [point], dict(os.environ), begun.put, lambda: True
-        thread = threading.Thread(target=pools.attempt, args=args, kwargs={"held": (file,)})
+        start = functools.partial(forkserver.start, held=(file,))
+        args = [point], dict(os.environ), begun.put, lambda: True, start
+        thread = threading.Thread(target=pools.attempt, args=args)
         thread.start()
         process = begun.get()
     with pools.one_of(gpus, lambda: False) as (gpu, _):
