@@ -5,7 +5,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from experiments.report import runs
 from experiments.report.runs import Condition, FinishedRun
@@ -62,7 +62,8 @@ def paired(cell: Cell, best: Cell) -> Paired | None:
     differences = np.array([cell.values[seeds] - best.values[seeds] for seeds in common])
     mean, low, high = float(differences.mean()), math.nan, math.nan
     if len(common) > 1:
-        width = stats.t.ppf(1 - LEVEL / 2, len(common) - 1) * stats.sem(differences)
+        error = differences.std(ddof=1) / math.sqrt(len(common))
+        width = error * special.stdtrit(len(common) - 1, 1 - LEVEL / 2)  # Student's t
         low, high = float(mean - width), float(mean + width)
     return Paired(len(common), mean, low, high, sign_flip(differences))
 
