@@ -84,7 +84,6 @@ def run(stack: contextlib.ExitStack) -> list:
     import numpy as np
 
     from experiments.data.asked import check_labels
-    from experiments.models import cpu
     from experiments.runs import contents, files, identity, lock
     from experiments.training import build, devices, loop, seeds
 
@@ -94,7 +93,6 @@ def run(stack: contextlib.ExitStack) -> list:
     # One process needs no device for it; of several, the first alone is sure to see the files.
     if not devices.several(NUM_PROCESSES.value) and (found := finished()):
         return found
-    cpu.keep_freed_memory()
     files.compilation_cache()
     devices.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
     if jax.process_count() > 1:

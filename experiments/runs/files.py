@@ -173,6 +173,9 @@ def _fixed(config: dict) -> dict[str, Any]:
     return identity.meaning(config) | declared | {"vmap_seeds": config.get("vmap_seeds", 1)}
 
 
+SHORTEST = "jax_persistent_cache_min_compile_time_secs"
+
+
 def compilation_cache() -> None:
     """Keeps compiled programs, unless JAX_COMPILATION_CACHE_DIR names another place."""
     import jax  # not above: a sweep is submitted to Slurm without it
@@ -181,6 +184,8 @@ def compilation_cache() -> None:
         with contextlib.suppress(OSError):  # nowhere to keep them
             own = cache.writable_folder() / "compiled"
             jax.config.update("jax_compilation_cache_dir", str(own))
+    if jax.config.values[SHORTEST] == 1.0:  # JAX's own leaves out most of what a start compiles
+        jax.config.update(SHORTEST, 0.05)
 
 
 def versions() -> dict[str, str]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from experiments.data import Examples
 from experiments.data.encoded import Unreadable
+from experiments.models import cpu
 from experiments.progress import console, progress_line
 from experiments.runs import files, lock
 from experiments.training import checkpoint, devices, loggers, record
@@ -59,8 +60,9 @@ def train(members: list[Member], signal: Callable[[], int | None] = lambda: None
     describe(run)
     state, rows = resume(members)
     loop = make_loop(members, signal)
+    cpu.keep_freed_memory()  # not before: what it keeps is not in huge pages, as the data now are
     failures: dict[int, Exception] = {}
-    done, saved = int(np.max(np.asarray(state.step))), time.monotonic()
+    done, saved = int(np.asarray(state.step).max()), time.monotonic()
     with (
         loggers.started(members, rows) as log,
         progress_line(config.epochs * loop.steps, "compiling") as progress,
@@ -104,8 +106,7 @@ def make_loop(members: list[Member], signal) -> Loop:
     host = of_members(members, axis, lambda own: own.problem.stored(own.dataset.train))
     train_step = make_train_step(run)
     if several:
-        over_runs = jax.vmap(train_step, in_axes=(0, axis, 0))
-        train_step = jax.jit(over_runs, donate_argnums=0)
+        train_step = jax.jit(jax.vmap(train_step, in_axes=(0, axis, 0)), donate_argnums=0)
     held_out = {
         part: of_members(members, axis, operator.attrgetter(f"dataset.{part}"))
         for part in ("validation", "test")

@@ -237,7 +237,7 @@ def test_every_config_builds_also_at_full_scale(name, monkeypatch):
     monkeypatch.setattr(data, "load", lambda *unused: stand_in(*sides, classes))
     config.batch_size = 2
     run = build.build_run(config)
-    state = jax.eval_shape(lambda: step.init_state(run, 0))
+    state = jax.eval_shape(lambda: step.initial(run, np.int32(0)))
     size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     expected = {"voc": 32.0e6, "coco": 32.1e6}.get(name, 393e3)  # FCOS on ResNet-50: 32.1 million
     assert size == pytest.approx(expected, rel=0.01)

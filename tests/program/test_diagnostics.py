@@ -213,7 +213,7 @@ def test_every_method_trains_through_the_program():
         held_out = 100 if name in methods.ADVANCES else 0
         config = config_of(**{"loss.method": name, "batch_size": 256, "data.validation": held_out})
         run = build.build_run(config)
-        state = jax.eval_shape(lambda run=run: one_step.init_state(run, 0))
+        state = jax.eval_shape(lambda run=run: one_step.initial(run, np.int32(0)))
         host = run.problem.stored(run.dataset.train)
         order = jax.ShapeDtypeStruct((6, 256), jnp.int32)
         after, _ = jax.eval_shape(one_step.make_train_step(run), state, host, order)

@@ -21,7 +21,9 @@ def test_a_fork_is_a_process_like_any_other(tmp_path):
             assert isinstance(mistake, forkserver.Fork)
             assert mistake.wait() == 2
             log.seek(0)
-            assert log.read() == "error: config.epochs: expected an integer from 1 to 100000, got 0\n"
+            assert (
+                log.read() == "error: config.epochs: expected an integer from 1 to 100000, got 0\n"
+            )
         with open(tmp_path / "killed", "w") as log:
             killed = start([*MAIN, f"--workdir={tmp_path / 'run'}"], environment, log)
             assert os.getsid(killed.pid) == killed.pid
