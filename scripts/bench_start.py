@@ -103,9 +103,8 @@ def main() -> None:
             checks.choose("--cases", case, dict.fromkeys(CASES))
             costs = []
             for number in range(args.rounds + 1):
-                pair = [
-                    measured(case, *one) for one in zip(roots, 2 * [data_dir], kept, strict=True)
-                ]
+                of_each = zip(roots, 2 * [data_dir], kept, strict=True)
+                pair = [measured(case, *one) for one in of_each]
                 console.print(f"{case} {number}/{args.rounds}: {pair[0].cpu:.2f} {pair[1].cpu:.2f}")
                 costs.append(tuple(pair))
             print(row(case, costs[1:]), flush=True)  # the first has filled caches
