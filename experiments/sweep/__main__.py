@@ -35,7 +35,11 @@ AT_ONCE = flags.DEFINE_integer(
     "seeds_at_once", 1, "Train so many seeds of a point at once, in one process."
 )
 WORKERS = flags.DEFINE_integer("workers", 0, "Runs at a time; 0: one a GPU, or else one a core.")
-parse = parser(__doc__, WORKDIR, LIST, WORKERS, AT_ONCE, BACKEND, SLURM)
+SECONDS = flags.DEFINE_float(
+    "seconds", 0.0, "End by then: begin no run that would take longer, save what runs; 0: no limit."
+)
+parse = parser(__doc__, WORKDIR, LIST, WORKERS, AT_ONCE, SECONDS, BACKEND, SLURM)
+TO_GO_ON = 75  # the exit code of a sweep whose --seconds are over: EX_TEMPFAIL
 
 
 def show(points: list[Point], states: dict[int, str]) -> None:
@@ -53,6 +57,9 @@ def asked_for(root: pathlib.Path) -> tuple[list[Point], slurm_options.Options]:
     checks.choose("--backend", BACKEND.value, dict.fromkeys(("local", "slurm", "print")))
     checks.within("--workers", WORKERS.value, 0, 1000)  # of Slurm, too
     checks.within("--seeds_at_once", AT_ONCE.value, 1, 1000)
+    checks.within("--seconds", SECONDS.value, 0, 1e9)
+    if SECONDS.value and BACKEND.value != "local":
+        raise ValueError("--seconds: expected with --backend=local only")
     options = slurm_options.parse(SLURM.value)
     if SLURM.value and BACKEND.value != "slurm":
         raise ValueError("--slurm: expected with --backend=slurm only")
@@ -76,7 +83,11 @@ def print_commands(points: list[Point], states: dict[int, str]) -> None:
 
 def train_here(points: list[Point], states: dict[int, str], gpus: list[str], number: int) -> None:
     with pool_of(gpus) as pool, stopped_by_signals(pool):
-        local(points, states, pool, number, AT_ONCE.value)
+        # The last tenth is for saving.
+        late = local(points, states, pool, number, AT_ONCE.value, 0.9 * SECONDS.value)
+    if late:
+        done = f"{[*states.values()].count('done')} of {len(points)} runs are done"
+        stop(f"after --seconds: {done}; run the same command again to go on", TO_GO_ON)
     if pool.stopped.is_set():
         stop("interrupted: saved; run the same command again to continue", 130)
 

@@ -2,7 +2,9 @@
 
 import concurrent.futures
 import contextlib
+import math
 import signal
+import threading
 import time
 from collections.abc import Iterator
 
@@ -13,10 +15,37 @@ from experiments.sweep.points import Point
 from experiments.sweep.pool import Pool, has_result, in_groups
 
 
+@contextlib.contextmanager
+def stopped_after(seconds: float, pool: Pool, late: threading.Event) -> Iterator[None]:
+    """Sets `late`, and asks runs to save and end, when these seconds have passed; 0: never."""
+
+    def stop() -> None:
+        late.set()
+        pool.stop()
+
+    timer = threading.Timer(seconds, stop)
+    if seconds:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def local(
-    points: list[Point], states: dict[int, str], pool: Pool, number: int, at_once: int = 1
-) -> None:
-    """Trains all points that are missing, and keeps `states` up to date."""
+    points: list[Point],
+    states: dict[int, str],
+    pool: Pool,
+    number: int,
+    at_once: int = 1,
+    seconds: float = 0.0,
+) -> bool:
+    """Trains all points that are missing, and keeps `states` up to date.
+
+    With `seconds`, no run is begun that would end too late if it took as long as the longest here.
+    Returns whether some were left for that reason.
+    """
+    end, lasted, late = time.monotonic() + (seconds or math.inf), [0.0], threading.Event()
     todo = [i for i, found in states.items() if found not in ("done", "queued")]
     done, queued = ([*states.values()].count(name) for name in ("done", "queued"))
     left_out = f", {queued} queued in Slurm and left to it" if queued else ""
@@ -27,8 +56,12 @@ def local(
         def begun():
             states.update(dict.fromkeys(group, "running"))
 
+        start = time.monotonic()
+        if start + max(lasted) > end:
+            return late.set()
         try:
             states.update(zip(group, pool.run([points[i] for i in group], begun), strict=True))
+            lasted.append(time.monotonic() - start)
         except (OSError, ValueError) as error:  # e.g. a full disk: the others continue
             states.update((i, "done" if has_result(points[i]) else "failed") for i in group)
             console.print(f"{points[group[0]].path.name}: {error}")
@@ -40,6 +73,7 @@ def local(
     with (
         concurrent.futures.ThreadPoolExecutor(number) as threads,
         watch.watching(points, states, number) as ended,
+        stopped_after(seconds, pool, late),
     ):
         while todo and not pool.stopped.is_set():
             futures = {threads.submit(run, own): own for own in in_groups(points, at_once, todo)}
@@ -49,11 +83,12 @@ def local(
                 for future in finished:
                     future.result()
                     for i in futures[future] if not pool.stopped.is_set() else ():
-                        if states[i] != "running":
+                        if states[i] not in ("running", "missing"):
                             ended(i)
             # Running elsewhere: waited for, and done here if that fails.
             todo = [i for i in todo if states[i] == "running"]
             time.sleep(1.0 if todo else 0.0)  # no lock that a signal's handler would wait for
+    return late.is_set()
 
 
 @contextlib.contextmanager
