@@ -83,8 +83,7 @@ def print_commands(points: list[Point], states: dict[int, str]) -> None:
 
 def train_here(points: list[Point], states: dict[int, str], gpus: list[str], number: int) -> None:
     with pool_of(gpus) as pool, stopped_by_signals(pool):
-        # The last tenth is for saving.
-        late = local(points, states, pool, number, AT_ONCE.value, 0.9 * SECONDS.value)
+        late = local(points, states, pool, number, AT_ONCE.value, SECONDS.value)
     if late:
         done = f"{[*states.values()].count('done')} of {len(points)} runs are done"
         stop(f"after --seconds: {done}; run the same command again to go on", TO_GO_ON)

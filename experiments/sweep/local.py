@@ -14,22 +14,28 @@ from experiments.sweep import watch
 from experiments.sweep.points import Point
 from experiments.sweep.pool import Pool, has_result, in_groups
 
+TO_SAVE = 0.9  # of the time of a sweep: what runs then is asked to save
+
 
 @contextlib.contextmanager
 def stopped_after(seconds: float, pool: Pool, late: threading.Event) -> Iterator[None]:
-    """Sets `late`, and asks runs to save and end, when these seconds have passed; 0: never."""
+    """After a part of these seconds, asks runs to save and end, and sets `late`; 0: never.
+
+    When all have passed, it ends them.
+    """
 
     def stop() -> None:
         late.set()
         pool.stop()
 
-    timer = threading.Timer(seconds, stop)
-    if seconds:
+    timers = [threading.Timer(part * seconds, stop) for part in (TO_SAVE, 1)] if seconds else []
+    for timer in timers:
         timer.start()
     try:
         yield
     finally:
-        timer.cancel()
+        for timer in timers:
+            timer.cancel()
 
 
 def local(
@@ -45,7 +51,8 @@ def local(
     With `seconds`, no run is begun that would end too late if it took as long as the longest here.
     Returns whether some were left for that reason.
     """
-    end, lasted, late = time.monotonic() + (seconds or math.inf), [0.0], threading.Event()
+    end, lasted = time.monotonic() + (TO_SAVE * seconds or math.inf), [0.0]
+    late = threading.Event()
     todo = [i for i, found in states.items() if found not in ("done", "queued")]
     done, queued = ([*states.values()].count(name) for name in ("done", "queued"))
     left_out = f", {queued} queued in Slurm and left to it" if queued else ""

@@ -277,7 +277,7 @@ def test_a_first_signal_lets_runs_save_and_a_second_ends_them(tmp_path):
 
 
 def test_a_sweep_ends_in_time_and_goes_on(tmp_path):
-    """Of runs of half a second, one at a time, a second one is not begun if 0.7 s are given."""
+    """Of runs of half a second, one at a time, a second one is not begun if 0.8 s are given."""
     write = (
         "import pathlib, sys, time; time.sleep(0.5);"
         'pathlib.Path(sys.argv[1]).write_text(\'{"config_sha256": "x"}\')'
@@ -288,7 +288,7 @@ def test_a_sweep_ends_in_time_and_goes_on(tmp_path):
         command = [sys.executable, "-c", write, str(path / files.RESULTS)]
         points.append(pools.Point(path, "x", command))
     states = dict.fromkeys(range(4), "missing")
-    assert local.local(points, states, pools.Pool([]), 1, seconds=0.7)
+    assert local.local(points, states, pools.Pool([]), 1, seconds=0.8)
     assert [*states.values()][1:] == ["missing"] * 3  # a busy machine may not even end the first
     assert not local.local(points, states, pools.Pool([]), 4, seconds=600)
     assert {*states.values()} == {"done"}
