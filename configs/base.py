@@ -48,6 +48,17 @@ def get_config():
         "decode": "auto",  # your images: into memory; or files: each time that a batch needs them
         "workers": 0,  # threads that decode images from files; 0: one for each core
     })  # fmt: skip
+    config.curriculum = ml_collections.ConfigDict({
+        "difficulty": config_dict.placeholder(str),  # a finished run's directory, or a CSV file of
+        # index and difficulty: the easiest training examples first; none: no curriculum
+        "hardest_first": False,  # or the hardest
+        "pacing": "linear",  # of the share that takes part; or root, exponential, baby_steps,
+        # single_step
+        "start": 0.2,  # that share in the first epoch
+        "end": 0.5,  # share of the epochs after which all examples take part
+        "steps": 5,  # how many times the share grows, for exponential and baby_steps
+        "balanced": True,  # the same share of each class
+    })  # fmt: skip
     config.augment = ml_collections.ConfigDict({
         "pad": 0,  # pixels of margin for random crops
         "flip": False,  # mirror half of the images

@@ -33,8 +33,16 @@ def note(config) -> None:
                 name = f"{key.removesuffix('_path')}_sha256"
                 named[name] = checks.path(f"config.data.{key}", data[key])
     for key, path in named.items():
-        with contextlib.suppress(OSError), config.unlocked():
-            data[key] = content(path, path.stat().st_size, path.stat().st_mtime_ns)
+        add(config, data, key, path)
+    own = config.get("curriculum", {})
+    if hasattr(own, "get") and own.get("difficulty"):
+        path = checks.path("config.curriculum.difficulty", own.difficulty)
+        add(config, own, "difficulty_sha256", path / SAMPLES if path.is_dir() else path)
+
+
+def add(config, section, key: str, path: pathlib.Path) -> None:
+    with contextlib.suppress(OSError), config.unlocked():
+        section[key] = content(path, path.stat().st_size, path.stat().st_mtime_ns)
 
 
 @functools.lru_cache

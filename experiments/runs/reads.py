@@ -69,6 +69,10 @@ def corrects(config: Flat) -> bool:
     return need and not is_drawn_noise(config)
 
 
+def has_curriculum(config: Flat) -> bool:
+    return config.get("curriculum.difficulty") is not None
+
+
 def with_lam(config: Flat) -> bool:
     return of_superloss(config) or remembers(config)
 
@@ -97,6 +101,12 @@ EVERY_RUN: dict[str, Section] = {
     "data": {"exclude": always, "exclude_rate": always, "exclude_sha256": always},
     "model": {"bn_groups": always},
     "average": {"decay": always},
+    "curriculum": {
+        **dict.fromkeys(("difficulty", "difficulty_sha256"), always),
+        **dict.fromkeys(("hardest_first", "pacing", "start", "end", "balanced"), has_curriculum),
+        "steps": lambda config: config.get("curriculum.pacing") in ("exponential", "baby_steps")
+        and has_curriculum(config),
+    },
     "optimizer": {
         "name": always, "learning_rate": always, "weight_decay": always, "schedule": always,
         "l1": always, "sam": always, "warmup_epochs": always,
@@ -263,19 +273,21 @@ BEFORE: dict[str, Any] = {
     "data.noise_matrix": None,
     "loss.normalise_weights": False,
     "embedding.positives": 1.0, "optimizer.l1": 0.0, "optimizer.sam": 0.0,
-    "loss.remembered_superloss.memory": "held_out",
+    "loss.remembered_superloss.memory": "held_out", "curriculum.difficulty": None,
 }  # fmt: skip
 
 # Of what else a run reads: `contents.note` adds them to a config.
 HASHES = (
     "data.sha256", "data.test_sha256", "data.exclude_sha256", "data.corrections_sha256",
-    "data.noise_matrix_sha256",
+    "data.noise_matrix_sha256", "curriculum.difficulty_sha256",
 )  # fmt: skip
 
 # Keys that a user's own config may lack: what reads them has a value for that.
 OPTIONAL = (
     *BEFORE, *HASHES, "data.exclude", "data.exclude_rate", "data.device_budget_mb",
     "data.labelled_seed", "data.side", "data.damaged", "data.fold", "model.bn_groups",
-    "data.label_column", "data.path_column", "report.logger",
+    "data.label_column", "data.path_column", "report.logger", "curriculum.hardest_first",
+    "curriculum.pacing", "curriculum.start", "curriculum.end", "curriculum.steps",
+    "curriculum.balanced",
     "data.decode", "data.workers",
 )  # fmt: skip

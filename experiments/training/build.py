@@ -18,7 +18,7 @@ from experiments.runs.selection import SELECTIONS
 from experiments.tasks import task_of
 from experiments.tasks.base import Problem
 from experiments.tasks.scores import Score
-from experiments.training import devices, kinds, loggers, methods, optimizers
+from experiments.training import curriculum, devices, kinds, loggers, methods, optimizers
 from superloss_jax import LossTransform
 
 
@@ -76,6 +76,7 @@ def build_run(config, data_dir: str | None = None) -> Run:
     networks = methods.networks(config.loss)
     check_inputs(method, networks, problem)
     check_held_out(config, dataset, problem)
+    problem = curriculum.paced(config, dataset, problem)
     advance = methods.advance_of(config.loss)
     check_teacher(problem, networks, average_of(config))
     if networks > 1 and config.optimizer.get("sam", 0.0):
