@@ -50,7 +50,8 @@ def get_config():
     })  # fmt: skip
     config.curriculum = ml_collections.ConfigDict({
         "difficulty": config_dict.placeholder(str),  # a finished run's directory, or a CSV file of
-        # index and difficulty: the easiest training examples first; none: no curriculum
+        # index and difficulty: the easiest training examples first; {seed} in it is the run's;
+        # none: no curriculum
         "hardest_first": False,  # or the hardest
         "pacing": "linear",  # of the share that takes part; or root, exponential, baby_steps,
         # single_step

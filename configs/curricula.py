@@ -14,6 +14,7 @@ of an example is its mean loss. Nothing is tuned. 36 runs of three seconds of on
 
 from configs import rivals
 
+TEACHER = {"curriculum.difficulty": "runs/teacher_{noise.rate}_{seed}"}
 PACINGS = ("linear", "root", "exponential", "baby_steps", "single_step")
 
 
@@ -30,5 +31,4 @@ def sweep():
             seeds = {"seed": seed, "noise.seed": seed, "data.split_seed": seed}
             yield {"noise.rate": rate} | seeds
             for pacing in PACINGS:
-                difficulty = {"curriculum.difficulty": f"runs/teacher_{rate}_{seed}"}
-                yield {"noise.rate": rate} | seeds | difficulty | {"curriculum.pacing": pacing}
+                yield {"noise.rate": rate} | seeds | TEACHER | {"curriculum.pacing": pacing}

@@ -5,7 +5,7 @@ from typing import Any
 
 from experiments import checks
 from experiments.runs import files, identity
-from experiments.runs.files import SEEDS
+from experiments.runs.files import OF_SEEDS, SEEDS
 
 CONDITIONS = ("data.name", "data.variant", "model.name", "data.imbalance", "noise.kind",
               "noise.rate")  # fmt: skip
@@ -20,7 +20,13 @@ def row_names(configs: list[dict], columns: Iterable[str] = ()) -> list[tuple[st
     Runs of one row differ in their seeds and conditions alone, or in keys that older ones lack.
     """
     flat = [identity.settings(config) for config in configs]
-    keys = {key for one in flat for key in one} - {*SEEDS, *CONDITIONS, *columns, "loss.method"}
+    keys = {key for one in flat for key in one} - {
+        *SEEDS,
+        *OF_SEEDS,
+        *CONDITIONS,
+        *columns,
+        "loss.method",
+    }
     usual = {}
     for key in sorted(keys):
         values = [str(one[key]) for one in flat if key in one]

@@ -10,7 +10,7 @@ import numpy as np
 from experiments import checks
 from experiments.report import rows
 from experiments.runs import files, identity, stored
-from experiments.runs.files import SEEDS
+from experiments.runs.files import OF_SEEDS, SEEDS
 from experiments.runs.selection import SELECTIONS, best_epoch
 from experiments.runs.stored import Stored
 from experiments.tasks import score_of
@@ -160,7 +160,7 @@ def differences(group: list[FinishedRun]) -> list[str]:
     """Lists how runs differ beside their seeds: in config, versions, device."""
     configs = [identity.settings(run.results["config"]) for run in group]
     texts = []
-    for key in sorted({key for config in configs for key in config} - {*SEEDS}):
+    for key in sorted({key for config in configs for key in config} - {*SEEDS, *OF_SEEDS}):
         values = sorted({str(config.get(key)) for config in configs})
         if len(values) > 1 and any(identity.is_read(key, config) for config in configs):
             texts.append(f"{key} {' / '.join(values)}")

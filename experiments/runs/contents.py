@@ -4,9 +4,11 @@ import contextlib
 import functools
 import hashlib
 import pathlib
+import re
 from typing import Any
 
 from experiments import checks
+from experiments.runs import identity
 from experiments.runs.files import SAMPLES
 
 OWN = ("npz", "folder", "table", "huggingface", "images", "voc_folder", "coco_json")  # at a path
@@ -36,8 +38,24 @@ def note(config) -> None:
         add(config, data, key, path)
     own = config.get("curriculum", {})
     if hasattr(own, "get") and own.get("difficulty"):
-        path = checks.path("config.curriculum.difficulty", own.difficulty)
+        path = difficulty(config)
         add(config, own, "difficulty_sha256", path / SAMPLES if path.is_dir() else path)
+
+
+def difficulty(config) -> pathlib.Path:
+    """Returns the path that `config.curriculum.difficulty` names; {seed} in it is the run's seed.
+
+    So is any other key, so that each run of a sweep has a teacher of its own.
+
+    Raises:
+      ValueError: if the config has no such key.
+    """
+    known, text = identity.flattened(config.to_dict()), config.curriculum.difficulty
+    for key in re.findall(r"{([\w.]+)}", text):
+        if key not in known:
+            raise ValueError(f"config.curriculum.difficulty: {text}: this run reads no key {key!r}")
+        text = text.replace(f"{{{key}}}", str(known[key]))
+    return checks.path("config.curriculum.difficulty", text)
 
 
 def add(config, section, key: str, path: pathlib.Path) -> None:

@@ -47,6 +47,8 @@ SEEDS = {
     "seed": "training", "noise.seed": "noise", "data.split_seed": "split",
     "data.labelled_seed": "hiding",
 }  # fmt: skip
+# Of a teacher, of which each seed may have its own.
+OF_SEEDS = ("curriculum.difficulty_sha256",)
 # Shares of a run, in a method's section.
 SHARES = {"start", "every", "end", "burn_in", "second_from", "warmup"}
 

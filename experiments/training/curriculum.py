@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import checks, rng
-from experiments.runs import files, samples
+from experiments.runs import contents, files, samples
 from experiments.runs.reading import json_object
 from experiments.tasks.base import Problem, shuffled
 
@@ -120,7 +120,7 @@ def paced(config, dataset, problem: Problem) -> Problem:
     if problem.order is not shuffled:
         raise ValueError(f"{KEY}: {config.task} draws batches of its own: expected none")
     share = shares(own, config.epochs)
-    hard = difficulties(checks.path(KEY, own.difficulty), dataset, config.data.name)
+    hard = difficulties(contents.difficulty(config), dataset, config.data.name)
     hard = -hard if own.hardest_first else hard
     groups = np.zeros(len(hard), np.int32)
     if own.balanced:

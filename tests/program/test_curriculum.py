@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from configs import digits
+from experiments.runs import contents
 from experiments.tasks.base import shuffled
 from experiments.training import build, curriculum
 
@@ -119,6 +120,27 @@ def test_files_that_do_not_fit(tmp_path, rows, message):
     config.curriculum.difficulty = written(tmp_path / "file.csv", rows)
     with pytest.raises(ValueError, match=rf"curriculum\.difficulty: .*file\.csv: {message}"):
         build.build_run(config)
+
+
+def test_a_teacher_for_each_seed(tmp_path):
+    config = digits.get_config()
+    config.curriculum.difficulty = f"{tmp_path}/{{noise.rate}}_{{seed}}.csv"
+    assert contents.difficulty(config) == tmp_path / "0.4_0.csv"
+    config.curriculum.difficulty = "{sed}"
+    with pytest.raises(ValueError, match="this run reads no key 'sed'"):
+        contents.difficulty(config)
+
+
+def test_a_teacher_of_another_data_set(tmp_path):
+    (tmp_path / "config.json").write_text('{"data": {"name": "cifar10"}}')
+    rows = {"index": np.arange(1297), "wrong": np.zeros(1297), "mean_loss": np.ones(1297)}
+    np.savez(tmp_path / "samples.npz", **rows)
+    config = digits.get_config()
+    config.curriculum.difficulty = str(tmp_path)
+    with pytest.raises(ValueError, match="was trained on cifar10: expected digits"):
+        build.build_run(config)
+    (tmp_path / "config.json").write_text('{"data": {"name": "digits"}}')
+    assert build.build_run(config).problem.order is not shuffled
 
 
 def test_what_cannot_have_a_curriculum(tmp_path):

@@ -44,7 +44,7 @@ def test_the_readme_elsewhere_differs_in_its_links_alone(setup):
     here, elsewhere = (ROOT / "README.md").read_text(), setup["readme"](ADDRESS)
     links, absolute = re.findall(LINK, here), re.findall(LINK, elsewhere)
     assert len(links) == len(absolute) > 10
-    assert sum(kind == "!" for kind, _ in links) >= 3
+    assert sum(kind == "!" for kind, _ in links) >= 1
     for (kind, link), (_, url) in zip(links, absolute, strict=True):
         if link.startswith(("#", "https:")):
             assert url == link
