@@ -36,7 +36,7 @@ myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_dmath_allow_digits = False  # "$500,001" is money
 myst_heading_anchors = 4
 nb_execution_mode = "force"
-nb_execution_timeout = 120
+nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 
@@ -49,6 +49,7 @@ nitpick_ignore_regex = [
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+autodoc_type_aliases = {name: name for name in ("ArrayLike", "Schedule")}
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 80
 
@@ -59,7 +60,8 @@ def tidy(app, what, name, obj, options, lines) -> None:
 
 
 def outside(app, docname, source) -> None:
-    """Links to files that are not on the site lead to the repository."""
+    """Links to files that are not on the site lead to the repository; "1 ± 2" stays on a line."""
+    source[0] = source[0].replace(" ± ", "\u00a0±\u00a0")
     source[0] = re.sub(r"\]\(\.\./(?!docs/)(?=[^)]*\))", f"]({home}/blob/HEAD/", source[0])
 
 

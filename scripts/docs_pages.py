@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 import superloss_jax
 from experiments import keys
 from experiments.report import __main__ as report
+from experiments.runs import packed
 from scripts import docs_formulas
 from superloss_jax import confidence, curricula, memory, noise, pairs, robust
 
@@ -169,7 +170,8 @@ def printed(root: pathlib.Path, command: str) -> str:
 def commands(root: pathlib.Path) -> dict[str, str]:
     """For each directory of results/ the command of its table, as a document has it if one does."""
     found = {path.name: f"table --workdir=results/{path.name}"
-             for path in sorted((root / "results").iterdir()) if path.is_dir()}  # fmt: skip
+             for path in sorted((root / "results").iterdir())
+             if (path / packed.RUNS).exists()}  # fmt: skip
     for document in sorted((root / "docs").glob("*.md"), reverse=True):
         text = " ".join(document.read_text().split())
         for name, options in re.findall(COMMAND, text):
@@ -179,16 +181,28 @@ def commands(root: pathlib.Path) -> dict[str, str]:
 
 
 def results_page(root: pathlib.Path) -> str:
-    text = [
-        "# All results\n",
-        "Each directory of [`results/`](../results) holds the packed runs of a sweep. Its table"
-        " is made from it at each build of this site, by the command above it. The other"
-        " documents say what the runs mean.\n",
-    ]
+    rows, text = [], []
     for name, command in commands(root).items():
-        text += [f"## {name}\n", f"```sh\npython -m experiments.report {command}\n```\n"]
-        text.append(printed(root, command))
-    return "\n".join(text)
+        shown = printed(root, command)
+        read_in = quoted_by(root, rf"results/{name}\b")
+        runs = re.search(r"\d+ runs?; [^;]*; [^;]*", shown)
+        rows.append([f"[{name}](#{name})", runs[0] if runs else "", read_in])
+        text += [f"## {name}\n", f"```sh\npython -m experiments.report {command}\n```\n", shown]
+        text += [f"What it means: {read_in}.\n"] * bool(read_in)
+    head = [
+        "# All results\n",
+        "Each directory of [`results/`](../results) holds the packed runs of a sweep. Its table is"
+        " made from them at each build of this site, by the command above it.\n",
+        table(["directory", "runs; data; model", "read in"], rows),
+    ]
+    return "\n".join(head + text)
+
+
+def quoted_by(root: pathlib.Path, pattern: str) -> str:
+    """Links to the documents in which a pattern occurs."""
+    names = [one.stem for one in sorted((root / "docs").glob("*.md"))
+             if re.search(pattern, one.read_text())]  # fmt: skip
+    return ", ".join(f"[{name}](../{name}.md)" for name in names)
 
 
 # --- Benchmarks. ----------------------------------------------------------------------------------
@@ -200,9 +214,7 @@ def benchmarks_page(root: pathlib.Path) -> str:
     for path in sorted((root / "scripts").glob("bench_*.py")):
         doc = ast.get_docstring(ast.parse(path.read_text())) or ""
         said = " ".join(doc.split("\n\n")[0].split())
-        quoting = [one.name for one in sorted((root / "docs").glob("*.md"))
-                   if re.search(rf"scripts[./]{path.stem}\b", one.read_text())]  # fmt: skip
-        places = ", ".join(f"[{name.removesuffix('.md')}](../{name})" for name in quoting)
+        places = quoted_by(root, rf"scripts[./]{path.stem}\b")
         rows.append([f"`python -m scripts.{path.stem}`", said, places])
     text = [
         "# Benchmarks\n",
