@@ -153,8 +153,9 @@ def plain(lines: list[str]) -> list[str]:
 def prose(text: str) -> str:
     if text.lstrip().startswith(">>>"):
         return text
-    text = re.sub(r"(?<![`:\w])`([^`]+)`(?!`)", r"``\1``", text)
-    text = re.sub(r"(``[^`]+``)(?=\w)", r"\1\\ ", text)  # a plural
+    # A plural's letter is parted from the code by a backslash.
+    text = re.sub(r"(?<![`:\w])`([^`]+)`(?!`)(?=(\w?))",
+                  lambda found: f"``{found[1]}``" + "\\ " * bool(found[2]), text)  # fmt: skip
     text = re.sub(r"(?m)^(References?|Sources?): ", r"**\1:** ", text)
     halves = re.split(r"(``[^`]+``|\*\*\w+:\*\*)", text)
     halves[::2] = [re.sub(r"([*|]|_(?=\W|$))", r"\\\1", one) for one in halves[::2]]

@@ -110,9 +110,8 @@ def methods_page(root: pathlib.Path) -> str:
         " measured.\n",
     ]
     for module in (superloss_jax, *METHODS):
-        short = module.__name__.removeprefix("superloss_jax.")
         named = ["superloss"] if module is superloss_jax else methods_of(module)
-        text.append(f"## {short.removesuffix('_jax').capitalize()}\n")
+        text.append(f"## {module.__name__}\n")
         for name in named:
             text += one_method(module, name, costs.get(name), scores)
     return "\n".join(text)
@@ -134,14 +133,16 @@ def one_method(module, name: str, cost, scores: dict[str, list[str]]) -> Iterato
         yield f"```{{math}}\n{formula}\n```\n"
     if source := docs_formulas.reference(inspect.cleandoc(doc)):
         yield f"Source: {source}\n"
-    facts = [f"Reference: {{py:func}}`{whole}`."]
+    facts = [f"Reference: {{py:func}}`{whole}`"]
     if cost:
-        facts.append(f"Cost: step {cost[0]}, losses {cost[1]}.")
-    for row in (row for row in scores if row.split(",")[0] == name):
+        facts.append(f"Cost: step {cost[0]}, losses {cost[1]}")
+    own = sorted((row for row in scores if row.split(",")[0] == name), key=len)
+    for row in own:  # the method alone comes first
         last, best = (cell.strip("*") for cell in scores[row][:2])
         setting = row.partition(", ")[2]
-        facts.append(f"Accuracy{f' ({setting})' if setting else ''}: {last} % last, {best} % best.")
-    yield " ".join(facts) + "\n"
+        said = f"Accuracy with {setting}" if setting else "Accuracy"
+        facts.append(f"{said}: {last} % last, {best} % best")
+    yield "".join(f"- {fact}\n" for fact in facts)
 
 
 def rows_of(text: str, start: str) -> dict[str, list[str]]:

@@ -92,10 +92,10 @@ def test_every_formula_has_its_brackets():
 
 
 def test_a_docstring_for_sphinx():
-    doc = ["Some `lam`s, x_ and y*.", "", "    a^2", "", "Args:", "  *x: one.", "",
+    doc = ["Some `lam`s, x_ and y*, `a` or `b`.", "", "    a^2", "", "Args:", "  *x: one.", "",
            ">>> f(`x`)", "    1", "", "Reference: A. Author, \"T\", 2020."]  # fmt: skip
     told = docs_formulas.prepare(doc)
-    assert told[0] == r"Some ``lam``\ s, x\_ and y\*."
+    assert told[0] == r"Some ``lam``\ s, x\_ and y\*, ``a`` or ``b``."
     assert {".. math::", r"    & a ^{2} \\", ">>> f(`x`)", r"  \*x: one."} <= {*told}
     assert told[-1] == '**Reference:** A. Author, "T", 2020.'
     assert docs_formulas.reference("\n".join(doc)) == 'A. Author, "T", 2020.'
