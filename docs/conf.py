@@ -40,16 +40,17 @@ nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 
+suppress_warnings = ["misc.highlighting_failure"]  # IPython's "!command \\"
+
 nitpicky = True
 # Types of other projects: the build needs no network, so their pages are not looked up.
 nitpick_ignore_regex = [
     (r"py:.*", r"(jax|jaxtyping|numpy|np|collections|typing|State)\b.*"),
-    (r"py:class", r"ArrayLike|Array|Init|Update|ThresholdUpdate|superloss_jax\..*\.Tree"),
+    (r"py:class", r"ArrayLike|Schedule|Array|Init|Update|ThresholdUpdate|superloss_jax\..*\.Tree"),
 ]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
-autodoc_type_aliases = {name: name for name in ("ArrayLike", "Schedule")}
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 80
 
@@ -57,6 +58,14 @@ maximum_signature_line_length = 80
 def tidy(app, what, name, obj, options, lines) -> None:
     """Docstrings are plain text with formulas."""
     lines[:] = docs_formulas.prepare(lines)
+
+
+def short(app, what, name, obj, options, signature, returned):
+    """Signatures say ArrayLike and Schedule again, not all that they stand for."""
+    array = r"[\w.~]*Array \| [\w.~]*ndarray \|[\w.~ |]*complex"
+    texts = [re.sub(array, "ArrayLike", text) if text else text for text in (signature, returned)]
+    called = r"[\w.~]*Callable\[\[[\w.~]*Array\], ArrayLike\]"
+    return tuple(re.sub(called, "Schedule", text) if text else text for text in texts)
 
 
 def outside(app, docname, source) -> None:
@@ -74,4 +83,5 @@ def setup(app) -> None:
     docs_pages.write(ROOT, ROOT / "docs" / "generated")
     # Before napoleon, which runs at the same event.
     app.connect("autodoc-process-docstring", tidy, priority=400)
+    app.connect("autodoc-process-signature", short)
     app.connect("source-read", outside)
