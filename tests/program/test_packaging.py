@@ -76,3 +76,29 @@ def test_what_is_missing_in_a_package_is_named():
         "the metadata has no Author",
         "the metadata's README has an address that is relative: ](docs/c.png)",
     ]
+
+
+def test_a_tag_is_the_version_and_the_changelog_has_it():
+    changelog = "# Changelog\n\n## [Unreleased]\n\n## [1.2.3] - 2026-01-31\n\n### Added\n"
+    assert [*check_package.tag_faults("v1.2.3", "1.2.3", changelog)] == []
+    assert [*check_package.tag_faults("v1.2", "1.2.30", changelog)] == [
+        "--tag: expected v1.2.30, the version of superloss_jax/__init__.py, got v1.2",
+        "CHANGELOG.md: expected a heading '## [1.2.30] - YEAR-MONTH-DAY'",
+    ]
+
+
+def test_actions_of_workflows_are_pinned():
+    for path in sorted((ROOT / ".github/workflows").glob("*.yml")):
+        for action in re.findall(r"uses: (\S+)", path.read_text()):
+            pinned = re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action)
+            assert pinned or action == "pypa/gh-action-pypi-publish@release/v1", action
+
+
+def test_the_changelog_has_sections_by_version():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    heads = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert heads[0] == "[Unreleased]"
+    dated = r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d"
+    assert all(re.fullmatch(dated, head) for head in heads[1:])
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert {*re.findall(r"^### (.*)$", text, re.MULTILINE)} <= kinds

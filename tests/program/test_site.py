@@ -1,0 +1,138 @@
+"""The site: its pages, what is generated, formulas; Sphinx itself is not run here."""
+
+import inspect
+import re
+import types
+
+import pytest
+
+import superloss_jax
+from configs import base
+from experiments.keys import values
+from scripts import docs_formulas, docs_pages
+from tests.program.test_main import ROOT
+
+DOCS = ROOT / "docs"
+PAGES = {module.__name__.removeprefix("superloss_jax."): module for module in docs_pages.PUBLIC}
+PAGES["superloss"] = PAGES.pop("superloss_jax")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_reference_has_every_public_name_once(page):
+    module, text = PAGES[page], (DOCS / "api" / f"{page}.md").read_text()
+    assert re.findall(r"currentmodule:: (.*)", text)[0] == module.__name__
+    listed = re.findall(r"^\.\. auto\w+:: (\w+)$", text, re.MULTILINE)
+    modules = {one.__name__.rpartition(".")[2] for one in docs_pages.PUBLIC}
+    assert sorted(listed) == sorted({*module.__all__} - modules)
+
+
+def test_every_public_module_has_a_page():
+    modules = {name for name in superloss_jax.__all__
+               if isinstance(getattr(superloss_jax, name), types.ModuleType)}  # fmt: skip
+    assert {*PAGES} == modules | {"superloss"}
+    assert {path.stem for path in (DOCS / "api").glob("*.md")} == {*PAGES, "index"}
+
+
+def entries(page):
+    """The documents that a page's tables of contents name, as paths below docs/."""
+    folder = page.parent
+    for block in re.findall(r"```\{toctree\}\n(.*?)```", page.read_text(), re.DOTALL):
+        for line in block.splitlines():
+            if line and not line.startswith(":"):
+                yield (folder / line).relative_to(DOCS).as_posix()
+
+
+def test_the_contents_reach_every_page_once():
+    found = [*entries(DOCS / "index.md"), *entries(DOCS / "api" / "index.md")]
+    assert len(found) == len(set(found))
+    pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md")}
+    written = {page for page in pages if not page.startswith("generated/")} - {"index"}
+    made = {f"generated/{name.removesuffix('.md')}" for name in docs_pages.MADE}
+    assert {*found} == written | made
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "tutorials").glob("*.md")), ids=lambda p: p.stem)
+def test_code_of_tutorials_is_python(path):
+    cells = re.findall(r"```\{code-cell\} ipython3\n(.*?)```", path.read_text(), re.DOTALL)
+    assert cells
+    for cell in cells:
+        lines = [line for line in cell.splitlines() if not line.startswith(":tags:")]
+        if not lines[0].startswith(("!", "%")):
+            compile("\n".join(lines), path.name, "exec")
+    assert "\\$" not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("    lam * log(sigma)**2", r"\lambda \,\log (\sigma )^{2}"),
+        ("    min over 0 < sigma <= e of x", r"\min_{0<\sigma \le e } x "),
+        ("    e^(1 - g)", r"e ^{1-g }"),
+        ("    tau   <-  threshold(losses)     detached",
+         r"\tau \leftarrow \text{threshold}(\text{losses})\qquad \text{detached}"),
+        ("    V_(y_n) if p_min < 1e-4", r"V _{y_{n}}\text{ if }p_{\text{min}}<10^{-4}"),
+        ("    P(noisy j | clean i)", r"P (\text{noisy }j \mid \text{clean }i )"),
+    ],
+)  # fmt: skip
+def test_formulas(text, expected):
+    assert docs_formulas.row(text) == expected
+
+
+def test_every_formula_has_its_brackets():
+    number = 0
+    for module in docs_pages.PUBLIC:
+        for name in module.__all__:
+            doc = getattr(module, name).__doc__ or ""
+            if not isinstance(getattr(module, name), types.ModuleType):
+                for formula in docs_formulas.formula_parts(inspect.cleandoc(doc)):
+                    number += 1
+                    inside = formula.replace(r"\{", "").replace(r"\}", "")
+                    assert inside.count("{") == inside.count("}"), name
+    assert number > 35
+
+
+def test_a_docstring_for_sphinx():
+    doc = ["Some `lam`s, x_ and y*, `a` or `b`.", "", "    a^2", "", "Args:", "  *x: one.", "",
+           ">>> f(`x`)", "    1", "", "Reference: A. Author, \"T\", 2020."]  # fmt: skip
+    told = docs_formulas.prepare(doc)
+    assert told[0] == r"Some ``lam``\ s, x\_ and y\*, ``a`` or ``b``."
+    assert {".. math::", r"    & a ^{2} \\", ">>> f(`x`)", r"  \*x: one."} <= {*told}
+    assert told[-1] == '**Reference:** A. Author, "T", 2020.'
+    assert docs_formulas.reference("\n".join(doc)) == 'A. Author, "T", 2020.'
+
+
+def test_config_keys_have_value_and_meaning():
+    text = docs_pages.config_page(ROOT)
+    assert "| `batch_size` | `64` | examples of a step, over all devices |" in text
+    assert "| `noise.rate` | `0.4` | share of the training labels that are made wrong |" in text
+    assert "| `residual.loss` | `'huber'` | or l1 or l2, of standardised residuals |" in text
+    keys = re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE)
+    config = dict(values(base.get_config().to_dict()))
+    assert {key for key, value in config.items() if not isinstance(value, dict)} <= {*keys}
+
+
+def test_each_directory_of_results_has_the_command_of_its_document():
+    commands = docs_pages.commands(ROOT)
+    assert {*commands} == {path.parent.name for path in ROOT.glob("results/*/runs.jsonl")}
+    assert commands["digits_table"] == "table --workdir=results/digits_table"
+    assert commands["rivals_digits"].endswith("--select=last,best_validation")
+    printed = docs_pages.printed(ROOT, commands["digits_table"])
+    assert printed in (DOCS / "sweeps.md").read_text()
+
+
+def test_methods_have_formula_source_cost_and_score():
+    text = docs_pages.methods_page(ROOT)
+    own = text[text.index("### early_learning\n") :].split("\n### ")[0]
+    assert r"\langle t_{i},p \rangle" in own
+    assert "Early-Learning Regularization" in own
+    assert "step 1.29, losses 16.45" in own
+    assert "96.5 ± 0.8 % last, 95.8 ± 1.2 % best" in own
+    names = re.findall(r"^### (\w+)$", text, re.MULTILINE)
+    assert len(names) == len(set(names)) > 30
+    assert {"superloss", "co_teaching", "remembered_superloss"} <= {*names}
+
+
+def test_benchmarks_are_all_listed():
+    text = docs_pages.benchmarks_page(ROOT)
+    for path in (ROOT / "scripts").glob("bench_*.py"):
+        assert f"`python -m scripts.{path.stem}`" in text
