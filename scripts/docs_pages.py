@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 import superloss_jax
-from experiments import keys
+from experiments import keys, streams
 from experiments.report import __main__ as report
 from experiments.runs import packed
 from scripts import docs_formulas
@@ -241,4 +241,5 @@ def write(root: pathlib.Path, out: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
+    streams.keep()
     write(ROOT, ROOT / "docs" / "generated")

@@ -38,7 +38,7 @@ def row_names(configs: list[dict], columns: Iterable[str] = ()) -> list[tuple[st
     names, told = [], []
     for one in flat:
         own = [key for key in short if key in one and str(one[key]) != usual[key]]
-        own = [key for key in own if identity.is_read(key, one)]
+        own = [key for key in own if identity.is_read(key, one) and one[key] is not None]
         texts = [f"{short[key]} {one[key]}" for key in own]
         names.append((one["loss.method"], *texts))
         told.append(", ".join(in_caption(one, key, short[key], usual[key]) for key in own))

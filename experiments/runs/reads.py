@@ -102,9 +102,8 @@ EVERY_RUN: dict[str, Section] = {
     "model": {"bn_groups": always},
     "average": {"decay": always},
     "curriculum": {
-        **dict.fromkeys(
-            ("difficulty", "difficulty_sha256", "hardest_first", "pacing", "start", "end",
-             "balanced"), has_curriculum),
+        **dict.fromkeys(("difficulty", "difficulty_sha256"), always),
+        **dict.fromkeys(("hardest_first", "pacing", "start", "end", "balanced"), has_curriculum),
         "steps": lambda config: config.get("curriculum.pacing") in ("exponential", "baby_steps")
         and has_curriculum(config),
     },

@@ -132,14 +132,14 @@ def serve(channel: socket.socket) -> None:
 
 
 def tell_the_end(log: int, tell: int) -> None:
-    """Returns in a new process; this one tells that one's number and, at its end, its exit code."""
+    """Returns in a new process, which tells its number; this one tells its exit code at its end."""
     if pid := os.fork():
         with contextlib.suppress(BrokenPipeError):  # of a sweep that was killed
-            os.write(tell, b"%d\n" % pid)
             os.write(tell, b"%d\n" % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         os._exit(0)
-    os.close(tell)
     os.setsid()
+    os.write(tell, b"%d\n" % os.getpid())
+    os.close(tell)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)

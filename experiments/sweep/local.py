@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import functools
 import math
 import signal
 import threading
@@ -38,6 +39,14 @@ def stopped_after(seconds: float, pool: Pool, late: threading.Event) -> Iterator
             timer.cancel()
 
 
+def tell(failed: list[Point], error: Exception) -> None:
+    """Prints why points failed, and writes it where something can be written."""
+    for point in failed:
+        console.print(f"{point.path.name}: {error}")
+        with contextlib.suppress(OSError):
+            files.write_reason(point.path, str(error))
+
+
 def local(
     points: list[Point],
     states: dict[int, str],
@@ -51,8 +60,7 @@ def local(
     With `seconds`, no run is begun that would end too late if it took as long as the longest here.
     Returns whether some were left for that reason.
     """
-    end, lasted = time.monotonic() + (TO_SAVE * seconds or math.inf), [0.0]
-    late = threading.Event()
+    end, lasted, late = time.monotonic() + (TO_SAVE * seconds or math.inf), [0.0], threading.Event()
     todo = [i for i, found in states.items() if found not in ("done", "queued")]
     done, queued = ([*states.values()].count(name) for name in ("done", "queued"))
     left_out = f", {queued} queued in Slurm and left to it" if queued else ""
@@ -60,9 +68,7 @@ def local(
     states |= dict.fromkeys(todo, "missing")
 
     def run(group: list[int]) -> None:
-        def begun():
-            states.update(dict.fromkeys(group, "running"))
-
+        begun = functools.partial(states.update, dict.fromkeys(group, "running"))
         start = time.monotonic()
         if start + max(lasted) > end:
             return late.set()
@@ -71,11 +77,7 @@ def local(
             lasted.append(time.monotonic() - start)
         except (OSError, ValueError) as error:  # e.g. a full disk: the others continue
             states.update((i, "done" if has_result(points[i]) else "failed") for i in group)
-            console.print(f"{points[group[0]].path.name}: {error}")
-            with contextlib.suppress(OSError):  # where nothing can be written
-                for i in group:
-                    if states[i] == "failed":
-                        files.write_reason(points[i].path, str(error))
+            tell([points[i] for i in group if states[i] == "failed"], error)
 
     with (
         concurrent.futures.ThreadPoolExecutor(number) as threads,
