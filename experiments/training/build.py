@@ -61,7 +61,7 @@ def build_run(config, data_dir: str | None = None) -> Run:
     check_encoded(config, dataset)
     size = len(dataset.train.index)
     check_batches(config, size, layout)
-    problem = task.build(config, dataset)
+    problem = curriculum.paced(config, dataset, task.build(config, dataset))
     check_score(task.score, problem)
     steps = steps_per_epoch(config, size)
     methods.check_fits(config.loss, problem.num_classes)
@@ -76,7 +76,6 @@ def build_run(config, data_dir: str | None = None) -> Run:
     networks = methods.networks(config.loss)
     check_inputs(method, networks, problem)
     check_held_out(config, dataset, problem)
-    problem = curriculum.paced(config, dataset, problem)
     advance = methods.advance_of(config.loss)
     check_teacher(problem, networks, average_of(config))
     if networks > 1 and config.optimizer.get("sam", 0.0):
