@@ -124,8 +124,8 @@ def submit(
 
 
 # Slurm sends its warning to all processes of a task: to the run, too, which would end unsaved.
-in_this_session = functools.partial(start, own_session=False)
 WARNINGS = {signal.SIGUSR1, signal.SIGUSR2}
+in_this_session = functools.partial(start, own_session=False)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,7 +30,7 @@ def linear(progress: float, start: float, steps: int) -> float:
 
 
 def root(progress: float, start: float, steps: int) -> float:
-    """As many new ones in each epoch, weighted by how rarely they are drawn (Platanios, 2019)."""
+    """Grows more slowly the more take part, as each is then drawn less often (Platanios, 2019)."""
     return (start**2 + (1 - start**2) * progress) ** 0.5
 
 
