@@ -12,7 +12,7 @@ from ml_collections import config_dict
 
 def get_config():
     keep = {
-        "forget_rate": 0.4,  # the noise rate
+        "forget_rate": -1.0,  # share of a batch; -1: the noise rate
         "warmup": 0.05,  # share of the run; 10 of 200 epochs
     }
     return ml_collections.ConfigDict({

@@ -28,6 +28,7 @@ def get_config():
     config.loss.base = "plain"
     config.loss.lam = 0.1  # losses of standardised targets are near 0.1
     config.loss.cauchy.scale = 0.01
+    config.loss.trimmed.forget_rate = 0.4
     config.loss.self_paced.threshold = 0.1
     return config
 

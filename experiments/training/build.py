@@ -54,7 +54,8 @@ def build_run(config, data_dir: str | None = None) -> Run:
     task = task_of(config)
     layout = devices.layout(config.devices)
     # Built with dummy sizes, so that mistakes are reported before any data is read.
-    dummy = methods.Facts(1, 2, 1000, matrix=lambda: np.eye(2), rate=lambda step: 0.1)
+    matrix, noise_rate = (lambda: np.eye(2)), noise_rate_of(config)
+    dummy = methods.Facts(1, 2, 1000, matrix, rate=lambda step: 0.1, noise_rate=noise_rate)
     methods.make_method(config.loss, dummy)
     optimizers.make(config.optimizer, config.epochs, steps_per_epoch=1)
     dataset = without_suspects(config, task.load(config, data_dir))
@@ -71,6 +72,7 @@ def build_run(config, data_dir: str | None = None) -> Run:
         steps=config.epochs * steps,
         matrix=problem.noise_matrix,
         rate=optimizers.schedule(config.optimizer, config.epochs, steps),
+        noise_rate=noise_rate,
     )
     method = methods.make_method(config.loss, facts)
     networks = methods.networks(config.loss)
@@ -148,6 +150,12 @@ def budget_mb(config) -> float:
 def workers(config) -> int:
     """Returns the number of threads that decode images; 0 means one for each core."""
     return section(config, "data").get("workers", 0)
+
+
+def noise_rate_of(config) -> float | None:
+    """Returns the rate that wrong targets are drawn with; None if the data bring them along."""
+    noise = section(config, "noise")
+    return None if noise.get("kind") == "given" else noise.get("rate")
 
 
 def average_of(config) -> float:

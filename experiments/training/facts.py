@@ -17,6 +17,7 @@ class Facts(NamedTuple):
     steps: int  # in the whole run
     matrix: Callable[[], np.ndarray] | None  # the noise's transition matrix, if it has one
     rate: optax.Schedule  # the learning rate, by step
+    noise_rate: float | None = None  # that wrong labels are drawn with; None if they are the data's
 
     def share(self, name: str, part: float) -> int:
         """Converts a share of the run to steps."""

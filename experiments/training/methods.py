@@ -123,9 +123,13 @@ def _remembered_superloss(loss, own, facts):
 
 
 def _keep(own, facts: Facts):
-    checks.within("config.loss: forget_rate", own.forget_rate, 0, 0.99)
+    rate = facts.noise_rate if own.forget_rate == -1 else own.forget_rate
+    if rate is None:
+        said = "-1 is the rate that wrong labels are drawn with, and none are drawn here"
+        raise ValueError(f"config.loss: forget_rate: {said}; give a share")
+    checks.within("config.loss: forget_rate, a share or -1,", rate, 0, 0.99)
     steps = max(1, facts.share("warmup", own.warmup))
-    return optax.linear_schedule(1.0, 1.0 - own.forget_rate, steps)
+    return optax.linear_schedule(1.0, 1.0 - rate, steps)
 
 
 def _early_learning(loss, own, facts):
