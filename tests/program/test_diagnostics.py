@@ -287,7 +287,7 @@ def test_what_is_forgotten_is_the_noise_rate_or_the_share_that_is_given(told, ke
         losses, state = method.update(np.arange(1.0, 9.0), state)
     assert np.count_nonzero(losses) == kept
     if told == -1:
-        with pytest.raises(ValueError, match="forget_rate: -1 is the rate.*; give a share"):
+        with pytest.raises(ValueError, match=r"forget_rate: -1 is the rate.*; give a share"):
             methods.make_method(loss, facts._replace(noise_rate=None))
 
 
