@@ -53,11 +53,7 @@ def build_run(config, data_dir: str | None = None) -> Run:
     check_values(config)
     task = task_of(config)
     layout = devices.layout(config.devices)
-    # Built with dummy sizes, so that mistakes are reported before any data is read.
-    matrix, noise_rate = (lambda: np.eye(2)), noise_rate_of(config)
-    dummy = methods.Facts(1, 2, 1000, matrix, rate=lambda step: 0.1, noise_rate=noise_rate)
-    methods.make_method(config.loss, dummy)
-    optimizers.make(config.optimizer, config.epochs, steps_per_epoch=1)
+    check_built(config)
     dataset = without_suspects(config, task.load(config, data_dir))
     check_encoded(config, dataset)
     size = len(dataset.train.index)
@@ -72,7 +68,7 @@ def build_run(config, data_dir: str | None = None) -> Run:
         steps=config.epochs * steps,
         matrix=problem.noise_matrix,
         rate=optimizers.schedule(config.optimizer, config.epochs, steps),
-        noise_rate=noise_rate,
+        noise_rate=noise_rate_of(config),
     )
     method = methods.make_method(config.loss, facts)
     networks = methods.networks(config.loss)
@@ -96,6 +92,15 @@ def build_run(config, data_dir: str | None = None) -> Run:
         num_examples=facts.num_examples,
         layout=layout,
     )
+
+
+def check_built(config) -> None:
+    """Raises ValueError for a method or an optimizer that cannot be, before any data is read."""
+    dummy = methods.Facts(
+        1, 2, 1000, lambda: np.eye(2), rate=lambda step: 0.1, noise_rate=noise_rate_of(config)
+    )
+    methods.make_method(config.loss, dummy)
+    optimizers.make(config.optimizer, config.epochs, steps_per_epoch=1)
 
 
 def check_encoded(config, dataset) -> None:
