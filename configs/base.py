@@ -86,6 +86,7 @@ def get_config():
         "nesterov": False,  # for sgd
         "weight_decay": 0.0,  # times the parameters, added to the gradient; adamw: to the step
         "sam": 0.0,  # radius of sharpness-aware minimization, two gradients a step; 0: off
+        "clip": 0.0,  # largest norm of the gradient of all parameters; 0: any
         "l1": 0.0,  # times the parameters' signs, added to the gradient
         "schedule": "constant",  # of the learning rate; or cosine, piecewise, cyclic
         "warmup_epochs": 0.0,  # epochs in which the learning rate rises linearly

@@ -16,6 +16,7 @@ from experiments.checks import choose, within
 from experiments.imported import imported, is_own
 from experiments.models import cpu
 from experiments.models.batch_norm import BatchNorm
+from experiments.models.cnn8 import CNN8
 from experiments.models.inits import INITS
 from experiments.models.layers import Conv, classify, dtype_of, he_normal
 from experiments.models.resnet50 import ResNet50
@@ -196,6 +197,7 @@ MODELS = {
     "convnet_small": ConvNetSmall,
     "convnet_tiny": functools.partial(ConvNetSmall, widths=(8, 16, 32, 128)),
     "convnet_norm": ConvNetNorm,
+    "cnn8": CNN8,
     "resnet18": ResNet,
     "resnet34": functools.partial(ResNet, depths=(3, 4, 6, 3)),
     "preact_resnet18": preact,

@@ -109,7 +109,7 @@ EVERY_RUN: dict[str, Section] = {
     },
     "optimizer": {
         "name": always, "learning_rate": always, "weight_decay": always, "schedule": always,
-        "l1": always, "sam": always, "warmup_epochs": always,
+        "l1": always, "clip": always, "sam": always, "warmup_epochs": always,
         "boundaries": stepwise, "factor": stepwise, "momentum": sgd, "nesterov": sgd,
     },
     # The sections of `method` and `base` are read as well: see is_of_method.
@@ -272,7 +272,7 @@ BEFORE: dict[str, Any] = {
     "data.validation_share": 0.0, "data.folds": 0, "data.corrections": None,
     "data.noise_matrix": None,
     "loss.normalise_weights": False,
-    "embedding.positives": 1.0, "optimizer.l1": 0.0, "optimizer.sam": 0.0,
+    "embedding.positives": 1.0, "optimizer.l1": 0.0, "optimizer.clip": 0.0, "optimizer.sam": 0.0,
     "loss.remembered_superloss.memory": "held_out", "curriculum.difficulty": None,
 }  # fmt: skip
 

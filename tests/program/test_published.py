@@ -76,6 +76,17 @@ def test_the_same_is_matched():
     assert {one.selection for one in found("best_test", **best)} == {"test_best"}
 
 
+def test_the_last_epoch_is_matched_where_a_paper_reports_it():
+    cnn8 = {"model.name": "cnn8", "data.validation_labels": "noisy"}
+    values = [one.value for one in found("last", method="active_passive", **cnn8)]
+    assert values == [85.13]
+    assert not found("last", method="active_passive", **cnn8, **{"loss.active_passive.beta": 4.0})
+    assert [one.value for one in found("last", method="epsilon_softmax", **cnn8)] == [85.93]
+    other = cnn8 | {"noise.kind": "asymmetric"}  # with other values there
+    assert not found("last", method="epsilon_softmax", **other)
+    assert [one.value for one in found("last", **other)] == [75.28]
+
+
 @pytest.mark.parametrize("changes", [
     {"data.name": "digits"}, {"model.name": "convnet"}, {"method": "focal"},
     {"noise.rate": 0.3}, {"noise.kind": "symmetric_inclusive"}, {"noise.kind": "given"},
