@@ -59,6 +59,8 @@ def get_config():
         "end": 0.5,  # share of the epochs after which all examples take part
         "steps": 5,  # how many times the share grows, for exponential and baby_steps
         "balanced": True,  # the same share of each class
+        "classes": "given",  # how frequent they are: as in the data; balanced; or from one to the
+        # other: linear, cosine, exponential, composite
     })  # fmt: skip
     config.augment = ml_collections.ConfigDict({
         "pad": 0,  # pixels of margin for random crops

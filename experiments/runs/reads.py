@@ -102,7 +102,7 @@ EVERY_RUN: dict[str, Section] = {
     "model": {"bn_groups": always},
     "average": {"decay": always},
     "curriculum": {
-        **dict.fromkeys(("difficulty", "difficulty_sha256"), always),
+        **dict.fromkeys(("difficulty", "difficulty_sha256", "classes"), always),
         **dict.fromkeys(("hardest_first", "pacing", "start", "end", "balanced"), has_curriculum),
         "steps": lambda config: config.get("curriculum.pacing") in ("exponential", "baby_steps")
         and has_curriculum(config),
@@ -126,7 +126,7 @@ EVERY_RUN: dict[str, Section] = {
         **of("asymmetric_gce", "a", "q"), **of("asymmetric_unhinged", "a", "q"),
         **of("asymmetric_exponential", "a"), **of("epsilon_softmax", "m", "alpha", "beta"),
         **of("logit_clip", "delta"), **of("label_smoothing", "smoothing"),
-        **of("dynamics_aware", "q_start", "q_end", "end"),
+        **of("logit_adjustment", "tau"), **of("dynamics_aware", "q_start", "q_end", "end"),
         **of("optimized_clipping", "epsilon", "size", "interval"),
         **of("focal", "gamma"), **of("cauchy", "scale"), **of("trimmed", "forget_rate", "warmup"),
         **of("self_paced", "weights", "threshold", "growth", "every"),
@@ -274,6 +274,7 @@ BEFORE: dict[str, Any] = {
     "loss.normalise_weights": False,
     "embedding.positives": 1.0, "optimizer.l1": 0.0, "optimizer.sam": 0.0,
     "loss.remembered_superloss.memory": "held_out", "curriculum.difficulty": None,
+    "curriculum.classes": "given",
 }  # fmt: skip
 
 # Of what else a run reads: `contents.note` adds them to a config.

@@ -64,6 +64,7 @@ def build(config, dataset: Dataset) -> Problem:
         extra=() if augment.mixup else ("logits", "labels", "index"),
         num_classes=classes,
         noise_matrix=noise_matrix,
+        label_counts=lambda: np.bincount(dataset.train.targets, minlength=classes),
         facts={"noise": noise_facts(config, dataset)},
         told=told,
     )

@@ -18,7 +18,15 @@ from experiments.runs.selection import SELECTIONS
 from experiments.tasks import task_of
 from experiments.tasks.base import Problem
 from experiments.tasks.scores import Score
-from experiments.training import curriculum, devices, kinds, loggers, methods, optimizers
+from experiments.training import (
+    class_shares,
+    curriculum,
+    devices,
+    kinds,
+    loggers,
+    methods,
+    optimizers,
+)
 from superloss_jax import LossTransform
 
 
@@ -54,24 +62,18 @@ def build_run(config, data_dir: str | None = None) -> Run:
     task = task_of(config)
     layout = devices.layout(config.devices)
     # Built with dummy sizes, so that mistakes are reported before any data is read.
-    dummy = methods.Facts(1, 2, 1000, matrix=lambda: np.eye(2), rate=lambda step: 0.1)
+    dummy = methods.Facts(1, 2, 1000, lambda: np.eye(2), lambda step: 0.1, lambda: np.ones(2))
     methods.make_method(config.loss, dummy)
     optimizers.make(config.optimizer, config.epochs, steps_per_epoch=1)
     dataset = without_suspects(config, task.load(config, data_dir))
     check_encoded(config, dataset)
     size = len(dataset.train.index)
     check_batches(config, size, layout)
-    problem = curriculum.paced(config, dataset, task.build(config, dataset))
+    problem = with_order(config, dataset, task.build(config, dataset))
     check_score(task.score, problem)
     steps = steps_per_epoch(config, size)
     methods.check_fits(config.loss, problem.num_classes)
-    facts = methods.Facts(
-        num_examples=num_examples(dataset),
-        num_classes=problem.num_classes,
-        steps=config.epochs * steps,
-        matrix=problem.noise_matrix,
-        rate=optimizers.schedule(config.optimizer, config.epochs, steps),
-    )
+    facts = facts_of(config, dataset, problem, steps)
     method = methods.make_method(config.loss, facts)
     networks = methods.networks(config.loss)
     check_inputs(method, networks, problem)
@@ -93,6 +95,22 @@ def build_run(config, data_dir: str | None = None) -> Run:
         dataset=dataset,
         num_examples=facts.num_examples,
         layout=layout,
+    )
+
+
+def with_order(config, dataset, problem: Problem) -> Problem:
+    """Returns the problem with the order that `config.curriculum` asks for, if it asks for one."""
+    return class_shares.sampled(config, dataset, curriculum.paced(config, dataset, problem))
+
+
+def facts_of(config, dataset, problem: Problem, steps: int) -> methods.Facts:
+    return methods.Facts(
+        num_examples=num_examples(dataset),
+        num_classes=problem.num_classes,
+        steps=config.epochs * steps,
+        matrix=problem.noise_matrix,
+        rate=optimizers.schedule(config.optimizer, config.epochs, steps),
+        counts=problem.label_counts,
     )
 
 
