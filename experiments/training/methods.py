@@ -274,6 +274,11 @@ def advance_of(loss) -> Callable[..., Any] | None:
     return ADVANCES.get(loss["method"]) if held_out else None
 
 
+def counts_labels(loss) -> bool:
+    """Whether the method depends on how often each class is given."""
+    return "logit_adjustment" in (loss.method, loss.base)
+
+
 def networks(loss) -> int:
     return 2 if loss.method in PAIRS else 1
 
