@@ -110,8 +110,8 @@ def fit_together(members: list[Member]) -> bool:
     if len({shapes(own) for _, own, _ in members}) > 1:
         return False
     if methods.counts_labels(config.loss):  # all are trained with the method of one
-        counts = [tuple(own.problem.label_counts()) for _, own, _ in members]
-        if len({*counts}) > 1:
+        counts = [own.problem.label_counts for _, own, _ in members]
+        if len({tuple(one()) for one in counts if one}) > 1:
             return False
     host = run.problem.stored(run.dataset.train)
     if any(own is not run for _, own, _ in members):  # same size as all, without copies
