@@ -18,6 +18,7 @@ METHODS = (
     {"loss.method": "logit_adjustment"},
     CROSS_ENTROPY | {"curriculum.classes": "balanced"},
     CROSS_ENTROPY | {"curriculum.classes": "cosine"},
+    CROSS_ENTROPY | {"curriculum.classes": "cosine", "easy_anchors.weight": 1.0},
 )
 
 

@@ -23,8 +23,11 @@ def is_noisy(config: Flat) -> bool:
     return is_drawn_noise(config) and bool(config.get("noise.rate"))
 
 
-def has_validation(config: Flat) -> bool:
-    return bool(config.get("data.validation"))
+def given(key: str) -> Callable[[Flat], bool]:
+    return lambda config: bool(config.get(key))
+
+
+has_validation = given("data.validation")
 
 
 def is_validated(config: Flat) -> bool:
@@ -157,14 +160,14 @@ CLASSES: dict[str, Section] = {
         "name": always, "path": always, "sha256": always, "variant": always,
         "validation": always, "imbalance": always, "split_seed": is_split,
         "validation_share": always, "validation_labels": is_validated,
-        "folds": always, "fold": lambda config: bool(config.get("data.folds")),
+        "folds": always, "fold": given("data.folds"),
         **dict.fromkeys(("corrections", "corrections_sha256"), always),
         **dict.fromkeys(("noise_matrix", "noise_matrix_sha256"), corrects),
         "side": lambda config: of_pictures(config) or config.get("data.name") in LARGE,
         "damaged": of_pictures,
         **dict.fromkeys(("label_column", "path_column"), of_columns),
         "imbalance_exact": lambda config: config.get("data.imbalance", 1) != 1,
-        "labelled": always, "labelled_seed": lambda config: bool(config.get("data.labelled")),
+        "labelled": always, "labelled_seed": given("data.labelled"),
     },
     "augment": dict.fromkeys(("pad", "flip", "cutout", "mixup"), always),
     "noise": {
@@ -186,7 +189,10 @@ def weighs_pairs(config: Flat) -> bool:
 of_files = when("data.name", "folder", "listed")
 of_pairs = when("embedding.loss", "contrastive", "triplet")
 READS: dict[str, dict[str, Section]] = {  # further keys, by task
-    "classification": CLASSES,
+    "classification": CLASSES | {
+        "easy_anchors": {"weight": always}
+        | dict.fromkeys(("margin", "number", "end", "rest"), given("easy_anchors.weight")),
+    },
     "semi_supervised": CLASSES | {
         "augment": dict.fromkeys(("pad", "flip", "cutout"), always),
         "consistency": {
@@ -274,7 +280,7 @@ BEFORE: dict[str, Any] = {
     "loss.normalise_weights": False,
     "embedding.positives": 1.0, "optimizer.l1": 0.0, "optimizer.sam": 0.0,
     "loss.remembered_superloss.memory": "held_out", "curriculum.difficulty": None,
-    "curriculum.classes": "given",
+    "curriculum.classes": "given", "easy_anchors.weight": 0.0,
 }  # fmt: skip
 
 # Of what else a run reads: `contents.note` adds them to a config.

@@ -10,7 +10,7 @@ import optax
 from experiments import data
 from experiments.data import Dataset, Examples
 from experiments.models import inits, networks, sides
-from experiments.tasks import images
+from experiments.tasks import easy_anchors, images
 from experiments.tasks.base import At, Batch, Evaluation, Problem, Recorded, Task, Units
 from experiments.tasks.scores import SCORES
 
@@ -48,7 +48,8 @@ def build(config, dataset: Dataset) -> Problem:
         rate = config.noise.get("rate", 0.0)  # given noise has none
         return data.noise_matrix(config.data.name, config.noise.kind, rate, classes)
 
-    return Problem(
+    counts = np.bincount(dataset.train.targets, minlength=classes)
+    problem = Problem(
         model=model,
         units=units,
         draw=draw,
@@ -64,10 +65,11 @@ def build(config, dataset: Dataset) -> Problem:
         extra=() if augment.mixup else ("logits", "labels", "index"),
         num_classes=classes,
         noise_matrix=noise_matrix,
-        label_counts=lambda: np.bincount(dataset.train.targets, minlength=classes),
+        label_counts=lambda: counts,
         facts={"noise": noise_facts(config, dataset)},
         told=told,
     )
+    return easy_anchors.added(config, counts, problem)
 
 
 def units(logits, batch: Batch) -> Units:
