@@ -39,6 +39,7 @@ class Run(NamedTuple):
     networks: int  # trained together; with two, outputs have a leading axis
     optimizer: optax.GradientTransformationExtraArgs
     method: LossTransform
+    prior: tuple  # numbers of labels by class, if the method depends on them
     advance: Callable | None  # what changes the method's state after an epoch, if anything does
     weighs: bool  # whether the method gives each loss a weight
     average: float  # decay of the moving average of the weights; 0: none
@@ -89,6 +90,7 @@ def build_run(config, data_dir: str | None = None) -> Run:
         networks=networks,
         optimizer=optimizers.make(config.optimizer, config.epochs, steps),
         method=kinds.by_kind(method, problem.kinds),
+        prior=tuple(facts.label_counts()) if methods.counts_labels(config.loss) else (),
         advance=advance and kinds.advance_by_kind(advance, problem.kinds),
         weighs=methods.weighs(config.loss),
         average=average_of(config),

@@ -13,7 +13,7 @@ import numpy as np
 
 from experiments.progress import console
 from experiments.runs import files, identity
-from experiments.training import checkpoint, devices, methods
+from experiments.training import checkpoint, devices
 from experiments.training.build import Member, Run, budget_mb, excludes
 from experiments.training.loop import train
 from experiments.training.resume import NothingInCommon
@@ -109,10 +109,8 @@ def fit_together(members: list[Member]) -> bool:
         return False
     if len({shapes(own) for _, own, _ in members}) > 1:
         return False
-    if methods.counts_labels(config.loss):  # all are trained with the method of one
-        counts = [own.problem.label_counts for _, own, _ in members]
-        if len({tuple(one()) for one in counts if one}) > 1:
-            return False
+    if len({own.prior for _, own, _ in members}) > 1:  # all are trained with the method of one
+        return False
     host = run.problem.stored(run.dataset.train)
     if any(own is not run for _, own, _ in members):  # same size as all, without copies
         host = jax.tree.map(lambda x: np.broadcast_to(x, (len(members), *x.shape)), host)
