@@ -71,10 +71,10 @@ def order_of(labels: np.ndarray, drawn: np.ndarray) -> Callable:
 
 
 def at_most(drawn: np.ndarray, batch_size: int) -> np.ndarray:
-    """Returns how many of each class a batch has at most, in any epoch.
+    """Returns a bound of how many of each class a batch has, in any epoch.
 
-    The parts of m are in a batch of w of the epoch m w - 2 to m w + 2 times. So it is at most
-    (batch size + 2 classes) / examples of the epoch.
+    A part w of an epoch has between m w - 2 and m w + 2 of a class's m. As all classes together
+    fill the batch, its w is at most (batch size + 2 classes) / examples.
     """
     part = (batch_size + 2 * drawn.shape[1]) / drawn[0].sum()
     return np.floor(drawn.max(axis=0) * part).astype(int) + 2

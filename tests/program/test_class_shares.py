@@ -1,6 +1,7 @@
 """How often each class is drawn: numbers, batches, and what an error says."""
 
 import types
+from contextlib import nullcontext
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from configs import digits, imbalance
-from experiments.runs import identity
+from experiments.runs import files, identity
 from experiments.tasks.base import shuffled
 from experiments.training import build, class_shares, seeds
 
@@ -137,6 +138,24 @@ def test_runs_of_other_priors_are_not_trained_at_once():
     assert seeds.fit_together(members("cross_entropy", 0, 1))
     assert seeds.fit_together(members("logit_adjustment", 0, 0))
     assert not seeds.fit_together(members("logit_adjustment", 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [
+        ({"curriculum__classes": "cosine"}, True),
+        ({"curriculum__classes": "balanced"}, False),
+        ({"curriculum__difficulty": "file.csv"}, True),
+        ({"easy_anchors__weight": 1.0}, True),
+        ({}, False),
+    ],
+)
+def test_more_epochs_would_change_what_was_drawn(tmp_path, given, refused):
+    config = config_of(**given)
+    files.write_json(tmp_path / files.CONFIG, config.to_dict())
+    config.epochs += 20
+    with pytest.raises(ValueError, match="epochs: 60 -> 80") if refused else nullcontext():
+        files.check_unchanged(tmp_path, config.to_dict(), resumable=True)
 
 
 def test_packed_runs_of_before_are_points_of_the_sweep():
