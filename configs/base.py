@@ -59,6 +59,15 @@ def get_config():
         "end": 0.5,  # share of the epochs after which all examples take part
         "steps": 5,  # how many times the share grows, for exponential and baby_steps
         "balanced": True,  # the same share of each class
+        "classes": "given",  # how frequent they are: as in the data; balanced; or from one to the
+        # other: linear, cosine, exponential, composite
+    })  # fmt: skip
+    config.easy_anchors = ml_collections.ConfigDict({
+        "weight": 0.0,  # of the loss of triplets with easy anchors, for rare classes; 0: none
+        "margin": 0.2,  # between features of length 1
+        "number": 5,  # of each class: easy, hard, and of other classes
+        "end": 0.3,  # share of the epochs in which the weight falls
+        "rest": 0.01,  # of the weight, throughout
     })  # fmt: skip
     config.augment = ml_collections.ConfigDict({
         "pad": 0,  # pixels of margin for random crops

@@ -43,6 +43,7 @@ def get_config():
         "asymmetric_exponential": {"a": 2.5},
         "epsilon_softmax": {"m": 1e5, "alpha": 0.01, "beta": 5.0},
         "logit_clip": {"delta": 1.0},  # largest norm of the logits
+        "logit_adjustment": {"tau": 1.0},  # the prior: how frequent the given training labels are
         "label_smoothing": {"smoothing": 0.1},
         "bootstrap": {
             "hard": False,

@@ -116,8 +116,12 @@ def _method(run: FinishedRun, data: str) -> str | None:
     """
     config = run.results["config"]
     loss, name = config["loss"], config["loss"]["method"]
-    augment = config.get("augment", {})
-    extra = augment.get("mixup"), augment.get("cutout"), config.get("data", {}).get("exclude")
+    augment, order = config.get("augment", {}), config.get("curriculum", {})
+    extra = (
+        augment.get("mixup"), augment.get("cutout"), config.get("data", {}).get("exclude"),
+        order.get("difficulty"), order.get("classes", "given") != "given",
+        config.get("easy_anchors", {}).get("weight"),
+    )  # fmt: skip
     if name not in METHODS or any(extra) or loss.get("base", "cross_entropy") != "cross_entropy":
         return None
     theirs, values = METHODS[name]

@@ -23,8 +23,11 @@ def is_noisy(config: Flat) -> bool:
     return is_drawn_noise(config) and bool(config.get("noise.rate"))
 
 
-def has_validation(config: Flat) -> bool:
-    return bool(config.get("data.validation"))
+def given(key: str) -> Callable[[Flat], bool]:
+    return lambda config: bool(config.get(key))
+
+
+has_validation = given("data.validation")
 
 
 def is_validated(config: Flat) -> bool:
@@ -102,7 +105,7 @@ EVERY_RUN: dict[str, Section] = {
     "model": {"bn_groups": always},
     "average": {"decay": always},
     "curriculum": {
-        **dict.fromkeys(("difficulty", "difficulty_sha256"), always),
+        **dict.fromkeys(("difficulty", "difficulty_sha256", "classes"), always),
         **dict.fromkeys(("hardest_first", "pacing", "start", "end", "balanced"), has_curriculum),
         "steps": lambda config: config.get("curriculum.pacing") in ("exponential", "baby_steps")
         and has_curriculum(config),
@@ -126,7 +129,7 @@ EVERY_RUN: dict[str, Section] = {
         **of("asymmetric_gce", "a", "q"), **of("asymmetric_unhinged", "a", "q"),
         **of("asymmetric_exponential", "a"), **of("epsilon_softmax", "m", "alpha", "beta"),
         **of("logit_clip", "delta"), **of("label_smoothing", "smoothing"),
-        **of("dynamics_aware", "q_start", "q_end", "end"),
+        **of("logit_adjustment", "tau"), **of("dynamics_aware", "q_start", "q_end", "end"),
         **of("optimized_clipping", "epsilon", "size", "interval"),
         **of("focal", "gamma"), **of("cauchy", "scale"), **of("trimmed", "forget_rate", "warmup"),
         **of("self_paced", "weights", "threshold", "growth", "every"),
@@ -157,14 +160,14 @@ CLASSES: dict[str, Section] = {
         "name": always, "path": always, "sha256": always, "variant": always,
         "validation": always, "imbalance": always, "split_seed": is_split,
         "validation_share": always, "validation_labels": is_validated,
-        "folds": always, "fold": lambda config: bool(config.get("data.folds")),
+        "folds": always, "fold": given("data.folds"),
         **dict.fromkeys(("corrections", "corrections_sha256"), always),
         **dict.fromkeys(("noise_matrix", "noise_matrix_sha256"), corrects),
         "side": lambda config: of_pictures(config) or config.get("data.name") in LARGE,
         "damaged": of_pictures,
         **dict.fromkeys(("label_column", "path_column"), of_columns),
         "imbalance_exact": lambda config: config.get("data.imbalance", 1) != 1,
-        "labelled": always, "labelled_seed": lambda config: bool(config.get("data.labelled")),
+        "labelled": always, "labelled_seed": given("data.labelled"),
     },
     "augment": dict.fromkeys(("pad", "flip", "cutout", "mixup"), always),
     "noise": {
@@ -186,7 +189,10 @@ def weighs_pairs(config: Flat) -> bool:
 of_files = when("data.name", "folder", "listed")
 of_pairs = when("embedding.loss", "contrastive", "triplet")
 READS: dict[str, dict[str, Section]] = {  # further keys, by task
-    "classification": CLASSES,
+    "classification": CLASSES | {
+        "easy_anchors": {"weight": always}
+        | dict.fromkeys(("margin", "number", "end", "rest"), given("easy_anchors.weight")),
+    },
     "semi_supervised": CLASSES | {
         "augment": dict.fromkeys(("pad", "flip", "cutout"), always),
         "consistency": {
@@ -274,6 +280,7 @@ BEFORE: dict[str, Any] = {
     "loss.normalise_weights": False,
     "embedding.positives": 1.0, "optimizer.l1": 0.0, "optimizer.clip": 0.0, "optimizer.sam": 0.0,
     "loss.remembered_superloss.memory": "held_out", "curriculum.difficulty": None,
+    "curriculum.classes": "given", "easy_anchors.weight": 0.0,
 }  # fmt: skip
 
 # Of what else a run reads: `contents.note` adds them to a config.

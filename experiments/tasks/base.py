@@ -146,6 +146,7 @@ class Problem(NamedTuple):
     extra: tuple[str, ...] = ("index",)  # the keys of Units.extra
     num_classes: int | None = None
     noise_matrix: Callable[[], np.ndarray] | None = None  # if the noise has a transition matrix
+    label_counts: Callable[[], np.ndarray] | None = None  # of the training targets, by class
     facts: Mapping[str, Any] = {}  # added to results.json
     told: tuple[str, ...] = ()  # lines printed when training starts
 

@@ -147,6 +147,10 @@ def _active_passive(loss, own, facts):
     return robust.active_passive(**{key: own[key] for key in ("passive", "alpha", "beta", *others)})
 
 
+def _logit_adjustment(loss, own, facts):
+    return robust.logit_adjustment(facts.label_counts(), tau=own.tau)
+
+
 def _dynamics_aware(loss, own, facts):
     steps = max(1, facts.share("end", own.end))
     return curricula.dynamics_aware(steps=steps, q_start=own.q_start, q_end=own.q_end)
@@ -168,6 +172,7 @@ ROBUST: dict[str, Callable[..., LossTransform]] = {
     "cross_entropy": _plain,
     **{factory.__name__: _with_section(factory) for factory in BY_SECTION},
     "active_passive": _active_passive,
+    "logit_adjustment": _logit_adjustment,
     "truncated_gce": _truncated_gce,
     "forward_correction": lambda loss, own, facts: robust.forward_correction(facts.noise_matrix()),
     "backward_correction": lambda loss, own, facts: robust.backward_correction(
@@ -210,7 +215,7 @@ OF_CROSS_ENTROPY = (
 # These are computed from logits, so they have no base loss, nor a weight for it.
 FROM_LOGITS = (
     "active_passive", "active_negative", "joint_asymmetric", "epsilon_softmax", "logit_clip",
-    "label_smoothing", "bootstrap", "forward_correction", "backward_correction",
+    "logit_adjustment", "label_smoothing", "bootstrap", "forward_correction", "backward_correction",
 )  # fmt: skip
 
 
@@ -271,6 +276,11 @@ def advance_of(loss) -> Callable[..., Any] | None:
     source = loss.get(loss["method"], {}).get("memory", "held_out")
     held_out = checks.choose("config.loss.remembered_superloss.memory", source, MEMORY_FROM)
     return ADVANCES.get(loss["method"]) if held_out else None
+
+
+def counts_labels(loss) -> bool:
+    """Whether the method depends on how often each class is given."""
+    return "logit_adjustment" in (loss.method, loss.base)
 
 
 def networks(loss) -> int:

@@ -81,6 +81,10 @@ METHODS = {
         lambda: robust.epsilon_softmax(m=0, alpha=1.0, beta=0.0),
     ),
     "label_smoothing": (robust.label_smoothing, lambda: robust.label_smoothing(smoothing=0.0)),
+    "logit_adjustment": (
+        lambda: robust.logit_adjustment(np.arange(1, C + 1)),
+        lambda: robust.logit_adjustment(np.arange(1, C + 1), tau=0.0),
+    ),
     "logit_clip": (robust.logit_clip, lambda: robust.logit_clip(delta=1e30)),
     "dal": (
         lambda: curricula.dynamics_aware(steps=3),

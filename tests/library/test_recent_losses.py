@@ -139,6 +139,16 @@ def clipped(delta):
     return robust.logit_clip(delta=delta), expected
 
 
+PRIOR = np.linspace(1, 50, CLASSES)
+
+
+def adjusted(tau):
+    """As the official code has it: cross entropy of z + log(pi^tau + 1e-12), pi of sum 1."""
+    z = LOGITS + np.log((PRIOR / PRIOR.sum()) ** tau + 1e-12)
+    expected = np.log(np.exp(z).sum(axis=1)) - (ONE_HOT * z).sum(axis=1)
+    return robust.logit_adjustment(PRIOR, tau=tau), expected
+
+
 CASES = {
     "agce": passive("agce", 6.0), "aul": passive("aul", 6.3), "ael": passive("ael", 5.0),
     "anl": negative(1e-7), "anl_clipped": negative(0.05),  # some classes are, and a label
@@ -146,6 +156,7 @@ CASES = {
     **{f"epsilon_{i}": epsilon(*case) for i, case in enumerate(EPSILON)},
     **{f"smoothing_{number}": smoothed(number) for number in SMOOTHING},
     **{f"clip_{delta}": clipped(delta) for delta in DELTAS},
+    **{f"adjusted_{tau}": adjusted(tau) for tau in (0.0, 1.0, 2.5)},
 }  # fmt: skip
 
 
@@ -265,6 +276,9 @@ def test_saturated_logits(dtype):
         (lambda: robust.epsilon_softmax(p_min=1), r"p_min: expected a number in \(0, 1\), got 1"),
         (lambda: robust.label_smoothing(smoothing=2), r"smoothing: expected a number in \[0, 1\]"),
         (lambda: robust.logit_clip(delta=0), "delta: expected a number > 0, got 0"),
+        (lambda: robust.logit_adjustment([3, 0]), "prior: expected numbers > 0, got 0 at 1"),
+        (lambda: robust.logit_adjustment([[1]]), r"prior: expected shape \(C,\), got \(1, 1\)"),
+        (lambda: robust.logit_adjustment([1], tau=-1), "tau: expected a finite number >= 0"),
     ],
 )
 def test_hyperparameters_are_checked(build, message):

@@ -215,7 +215,8 @@ def test_lengths_in_shares_of_a_run_are_known(monkeypatch):
         return share(self, name, part)
 
     monkeypatch.setattr(methods.Facts, "share", noted)
-    facts = methods.Facts(10, 3, 1000, lambda: np.eye(3), lambda step: 0.1, noise_rate=0.4)
+    counts, rate = (lambda: np.ones(3)), lambda step: 0.1
+    facts = methods.Facts(10, 3, 1000, lambda: np.eye(3), rate, counts, noise_rate=0.4)
     for name in methods.METHODS:
         methods.make_method(config_of(**{"loss.method": name}).loss, facts)
     assert found == files.SHARES
