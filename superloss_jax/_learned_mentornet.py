@@ -22,7 +22,7 @@ from superloss_jax._checks import (
 from superloss_jax._inputs import Batch
 from superloss_jax._mentornet import MentorNetState, follow, percentile_of
 
-EPOCHS = 100  # a row of the embedding for each per cent of a run
+PARTS = 100  # of a run: rows of the embedding of epochs
 LARGEST = 1e6  # of a loss and a difference, so that an infinite one has a weight
 
 
@@ -54,12 +54,12 @@ def check_params(params: MentorNetParams) -> None:
     if not isinstance(params, MentorNetParams):
         raise ValueError(f"params: expected MentorNetParams, got {type(params).__name__}")
     shapes = {name: jnp.shape(value) for name, value in params._asdict().items()}
-    rows, width = (*shapes["labels"], 0, 0)[:2]
-    hidden = (*shapes["hidden_bias"], 0)[0]
-    wide = (*shapes["epochs"], 0, 0)[1]
+    rows, of_label = (*shapes["labels"], 1, 1)[:2]  # of too few axes, which are refused below
+    of_epoch, hidden = (*shapes["epochs"], 1, 1)[1], (*shapes["hidden_bias"], 1)[0]
     wanted = {
-        "labels": (max(rows, 1), width), "epochs": (EPOCHS, wide), "kernel": (2, 4), "bias": (4,),
-        "hidden": (width + wide + 2, hidden), "hidden_bias": (hidden,), "output": (hidden,),
+        "labels": (max(rows, 1), of_label), "epochs": (PARTS, of_epoch),
+        "kernel": (2, 4), "bias": (4,), "hidden": (of_label + of_epoch + 2, hidden),
+        "hidden_bias": (hidden,), "output": (hidden,),
     }  # fmt: skip
     for name, shape in wanted.items():
         if shapes[name] != shape:
@@ -176,13 +176,13 @@ def learned_mentornet(
         current, n = percentile_of(losses, batch.where, rank(state.step))
         new = follow(state, current, n, decay)
         plain = lax.stop_gradient(losses)
-        whole = jnp.clip(jnp.asarray(reached(state.step)), 0, EPOCHS - 1).astype(jnp.int32)
+        part = jnp.clip(jnp.asarray(reached(state.step)), 0, PARTS - 1).astype(jnp.int32)
         logits = mentornet_logits(
             MentorNetParams(*(jnp.asarray(value, losses.dtype) for value in params)),
             plain,
             plain - new.first.astype(losses.dtype),
             jnp.zeros(losses.shape, jnp.int32) if labels is None else labels,
-            jnp.broadcast_to(whole, losses.shape),
+            jnp.broadcast_to(part, losses.shape),
         )
         v = lax.stop_gradient(jax.nn.sigmoid(logits))
         return jnp.where(state.step < burn_in, losses, v * losses), new
