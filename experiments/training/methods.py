@@ -93,6 +93,9 @@ def _mentornet(loss, own, facts):
 
 
 def _learned_mentornet(loss, own, facts):
+    if loss.base not in PLAIN:
+        said = "learned_mentornet knows the task's own losses alone: expected cross_entropy"
+        raise ValueError(f"config.loss.base: {said}, got {loss.base}")
     mentor = mentors.read(own.path)
     first, last = mentor.percents
     return curricula.learned_mentornet(

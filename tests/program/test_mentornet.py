@@ -127,6 +127,10 @@ def test_a_student_s_mistakes(tmp_path, params):
         with pytest.raises(ValueError, match=rf"learned_mentornet\.path: .*{message}") as error:
             build.build_run(student(path))
         assert "\n" not in str(error.value)
+    config = student(written(tmp_path / "mentor.npz", params))
+    config.loss.base = "focal"
+    with pytest.raises(ValueError, match=r"config\.loss\.base: .*expected cross_entropy, got focal"):
+        build.build_run(config)
 
 
 def test_mistakes_about_the_run(tmp_path, reported, capsys):
