@@ -11,7 +11,6 @@ with the percentile that the learned one has: 48 runs of three seconds of one CP
 
 from configs import rivals
 
-
 POINTS = (
     {"loss.method": "cross_entropy"},
     {"loss.method": "mentornet"},

@@ -129,7 +129,7 @@ def test_a_student_s_mistakes(tmp_path, params):
         assert "\n" not in str(error.value)
     config = student(written(tmp_path / "mentor.npz", params))
     config.loss.base = "focal"
-    with pytest.raises(ValueError, match=r"config\.loss\.base: .*expected cross_entropy, got focal"):
+    with pytest.raises(ValueError, match=r"loss\.base: .*expected cross_entropy, got focal"):
         build.build_run(config)
 
 
