@@ -16,6 +16,7 @@ def mentornet(args) -> None:
     """A MentorNet, for `loss.method=learned_mentornet`: learns which losses wrong labels have."""
     path = checks.path("--workdir", args.workdir)
     out = checks.path("--output", args.output) if args.output else path / FILE
+    checks.seed("--seed", args.seed)
     checks.within("--known", args.known, 1e-9, 1)
     checks.within("--first", args.first, 0, 1)
     last = args.first if args.last is None else args.last
@@ -25,6 +26,7 @@ def mentornet(args) -> None:
     right = rows["wrong"][known] == 0
     labels, number = labels_of(path, rows, args.labels)
     percentile = max(50.0, 100 * float(right.mean()))
+    # All losses make the percentile; only those of the known examples are learned from.
     every = mentors.seen(losses, labels, rows["wrong"] == 0, percents, percentile)
     chosen = known + len(rows["wrong"]) * np.arange(len(losses))[:, None]
     held = np.arange(len(known)) % 5 == 4  # of examples in a random order

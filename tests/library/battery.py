@@ -48,10 +48,10 @@ def remembering(g, **settings):
     return LossTransform(init, transform.update)
 
 
-def mentornet_params(rows):
-    """Returns drawn weights of a MentorNet, with so many rows of label embeddings."""
+def mentornet_params():
+    """Returns drawn weights of a MentorNet that knows no labels."""
     rng = np.random.default_rng(0)
-    shapes = ((rows, 2), (100, 5), (2, 4), (4,), (9, 20), (20,), (20,))
+    shapes = ((1, 2), (100, 5), (2, 4), (4,), (9, 20), (20,), (20,))
     drawn = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
     return curricula.MentorNetParams(*drawn)
 
@@ -127,12 +127,8 @@ METHODS = {
         lambda: curricula.mentornet(burn_in=NEVER),
     ),
     "learned_mentornet": (
-        lambda: curricula.learned_mentornet(mentornet_params(1), percentile=60.0),
-        lambda: curricula.learned_mentornet(mentornet_params(1), burn_in=NEVER),
-    ),
-    "learned_mentornet_of_classes": (
-        lambda: curricula.learned_mentornet(mentornet_params(C)),
-        None,
+        lambda: curricula.learned_mentornet(mentornet_params(), percentile=60.0),
+        lambda: curricula.learned_mentornet(mentornet_params(), burn_in=NEVER),
     ),
     # With both kinds, sigma starts at 1.05; with one, at 1.
     "data_parameters": (
