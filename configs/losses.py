@@ -66,6 +66,11 @@ def get_config():
             "percentile": 75.0, "decay": 0.5, "burn_in": 0.19,
             "second": 1.0, "second_from": 0.9,  # lambda_2, which is 0 before
         },
+        "learned_mentornet": {
+            "path": config_dict.placeholder(str),  # what `experiments.report mentornet` has written
+            "percentile": config_dict.placeholder(float),  # of the losses; None: MentorNet's own
+            "decay": 0.5, "burn_in": 0.18,
+        },
         "data_parameters": {
             "kind": "instance",  # or class, or both
             "class_rate": 0.1, "instance_rate": 0.2, "momentum": 0.9, "clamp": 20.0,

@@ -7,6 +7,7 @@ python -m experiments.report detectors --workdir=DIR [--output=DIR]
 python -m experiments.report choose --workdir=DIR
 python -m experiments.report stops --workdir=DIR [--by=method]
 python -m experiments.report suspects --workdir=RUN [--score=NAME] [--epoch=EPOCH] [--data_dir=DIR]
+python -m experiments.report mentornet --workdir=RUN [--known=0.1] [--output=FILE]
 python -m experiments.report neighbours --workdir=RUN [--number=10] [--data_dir=DIR]
 python -m experiments.report boxes --workdir=RUN [--number=3] [--data_dir=DIR]
 python -m experiments.report classes --workdir=DIR [--columns=KEY,KEY]
@@ -24,7 +25,8 @@ from experiments.usage import Parser, refuse
 MODULES = {  # of each command; `add_command` of pack adds both of its own
     "table": "table", "figures": "plots", "html": "page", "detectors": "detectors",
     "choose": "tuning", "stops": "stops", "suspects": "suspects", "boxes": "boxes",
-    "neighbours": "neighbours", "classes": "classes", "pack": "pack", "unpack": "pack",
+    "neighbours": "neighbours", "classes": "classes", "mentornet": "mentornet",
+    "pack": "pack", "unpack": "pack",
 }  # fmt: skip
 
 

@@ -134,6 +134,7 @@ EVERY_RUN: dict[str, Section] = {
         **of("focal", "gamma"), **of("cauchy", "scale"), **of("trimmed", "forget_rate", "warmup"),
         **of("self_paced", "weights", "threshold", "growth", "every"),
         **of("mentornet", "percentile", "decay", "burn_in", "second", "second_from"),
+        **of("learned_mentornet", "path", "sha256", "percentile", "decay", "burn_in"),
         **of("data_parameters", "kind", "momentum", "clamp"),
         "data_parameters.class_rate": when("loss.data_parameters.kind", "class", "both"),
         "data_parameters.instance_rate": when("loss.data_parameters.kind", "instance", "both"),
@@ -287,6 +288,7 @@ BEFORE: dict[str, Any] = {
 HASHES = (
     "data.sha256", "data.test_sha256", "data.exclude_sha256", "data.corrections_sha256",
     "data.noise_matrix_sha256", "curriculum.difficulty_sha256",
+    "loss.learned_mentornet.sha256",
 )  # fmt: skip
 
 # Keys that a user's own config may lack: what reads them has a value for that.

@@ -8,6 +8,7 @@ import optax
 
 from experiments import checks
 from experiments.imported import imported, is_own
+from experiments.training import mentors
 from experiments.training.facts import Facts
 from experiments.training.guessed_memory import guess_memory
 from experiments.training.renamed import RENAMED
@@ -88,6 +89,19 @@ def _mentornet(loss, own, facts):
     return curricula.mentornet(
         percentile=own.percentile, decay=own.decay, burn_in=facts.share("burn_in", own.burn_in),
         second=lambda step: jnp.where(step < late, 0.0, own.second),
+    )  # fmt: skip
+
+
+def _learned_mentornet(loss, own, facts):
+    if loss.base not in PLAIN:
+        said = "learned_mentornet knows the task's own losses alone: expected cross_entropy"
+        raise ValueError(f"config.loss.base: {said}, got {loss.base}")
+    mentor = mentors.read(own.path)
+    first, last = mentor.percents
+    return curricula.learned_mentornet(
+        mentor.params, decay=own.decay, burn_in=facts.share("burn_in", own.burn_in),
+        percentile=mentor.percentile if own.percentile is None else own.percentile,
+        percent=lambda step: jnp.clip(100 * (step / facts.steps), first, last),
     )  # fmt: skip
 
 
@@ -195,6 +209,7 @@ METHODS: dict[str, Callable[..., LossTransform]] = {
         learning_rate=facts.rate, **own
     ),
     "mentornet": _mentornet,
+    "learned_mentornet": _learned_mentornet,
     "data_parameters": _data_parameters,
     "early_learning": _early_learning,
     "self_filter": _self_filter,
@@ -206,6 +221,7 @@ SUPERLOSSES = ("superloss", "trend_superloss", "remembered_superloss")
 # (state, losses, where) -> state.
 ADVANCES: dict[str, Callable[..., Any]] = {"remembered_superloss": memory.advance}
 MEMORY_FROM = {"held_out": True, "training": False}  # whether it does so
+FROM_FILE = ("learned_mentornet",)  # these need a file of the user's
 # These take the loss for a cross entropy, from which they have the probability of the label.
 OF_CROSS_ENTROPY = (
     "generalized_cross_entropy", "truncated_gce", "symmetric_cross_entropy", "focal",
@@ -260,7 +276,9 @@ def _imported(name: str, facts: Facts) -> LossTransform:
 
 
 def check_fits(loss: Mapping[str, Any], num_classes: int | None) -> None:
-    """Raises ValueError for a method that needs classes if the task has none."""
+    """Raises ValueError for a method that needs classes, if the task has none or others."""
+    if loss["method"] == "learned_mentornet":
+        mentors.check_classes(loss["learned_mentornet"].path, num_classes)
     of_classes = (*OF_CROSS_ENTROPY, *FROM_LOGITS, "data_parameters")
     unfit = {*of_classes, "cross_entropy"}  # which toys without classes may call their plain loss
     for key in ("method", "base"):
