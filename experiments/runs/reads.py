@@ -186,7 +186,12 @@ def weighs_pairs(config: Flat) -> bool:
 of_files = when("data.name", "folder", "listed")
 of_pairs = when("embedding.loss", "contrastive", "triplet")
 READS: dict[str, dict[str, Section]] = {  # further keys, by task
-    "classification": CLASSES,
+    "classification": CLASSES | {
+        "mean_teacher": {
+            "weight": always,
+            "warmup_epochs": lambda config: bool(config.get("mean_teacher.weight")),
+        },
+    },
     "semi_supervised": CLASSES | {
         "augment": dict.fromkeys(("pad", "flip", "cutout"), always),
         "consistency": {
@@ -274,6 +279,7 @@ BEFORE: dict[str, Any] = {
     "loss.normalise_weights": False,
     "embedding.positives": 1.0, "optimizer.l1": 0.0, "optimizer.sam": 0.0,
     "loss.remembered_superloss.memory": "held_out", "curriculum.difficulty": None,
+    "mean_teacher.weight": 0.0,
 }  # fmt: skip
 
 # Of what else a run reads: `contents.note` adds them to a config.
@@ -288,6 +294,6 @@ OPTIONAL = (
     "data.labelled_seed", "data.side", "data.damaged", "data.fold", "model.bn_groups",
     "data.label_column", "data.path_column", "report.logger", "curriculum.hardest_first",
     "curriculum.pacing", "curriculum.start", "curriculum.end", "curriculum.steps",
-    "curriculum.balanced",
+    "curriculum.balanced", "mean_teacher.warmup_epochs",
     "data.decode", "data.workers",
 )  # fmt: skip

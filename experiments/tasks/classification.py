@@ -10,7 +10,7 @@ import optax
 from experiments import data
 from experiments.data import Dataset, Examples
 from experiments.models import inits, networks, sides
-from experiments.tasks import images
+from experiments.tasks import images, mean_teacher
 from experiments.tasks.base import At, Batch, Evaluation, Problem, Recorded, Task, Units
 from experiments.tasks.scores import SCORES
 
@@ -48,7 +48,7 @@ def build(config, dataset: Dataset) -> Problem:
         rate = config.noise.get("rate", 0.0)  # given noise has none
         return data.noise_matrix(config.data.name, config.noise.kind, rate, classes)
 
-    return Problem(
+    problem = Problem(
         model=model,
         units=units,
         draw=draw,
@@ -67,6 +67,7 @@ def build(config, dataset: Dataset) -> Problem:
         facts={"noise": noise_facts(config, dataset)},
         told=told,
     )
+    return mean_teacher.taught(problem, config, dataset, augment)
 
 
 def units(logits, batch: Batch) -> Units:

@@ -1,0 +1,43 @@
+"""SELF and its parts on digits: filter and mean teacher, alone and together, for five noises.
+
+    python -m experiments.sweep --config=configs/self_digits.py --workdir=results/self_digits
+    python -m experiments.report table --workdir=results/self_digits --columns=noise.kind,noise.rate
+
+An MLP, 60 epochs, crops by one pixel, 3 seeds, 200 noisy validation labels: 75 runs of about 5 s on
+one CPU core. Nothing is tuned: the filter has its defaults, the teacher those of
+semi_supervised.py, and its weight rises as long as the filter waits.
+"""
+
+from configs import digits
+
+NOISE = (
+    *({"noise.kind": "symmetric_exclusive", "noise.rate": rate} for rate in (0.2, 0.4, 0.6, 0.8)),
+    {"noise.kind": "pair_flip", "noise.rate": 0.4},
+)
+AVERAGE = {"average.decay": 0.99}
+TEACHER = AVERAGE | {"mean_teacher.weight": 10.0, "mean_teacher.warmup_epochs": 12.0}
+
+
+def get_config():
+    config = digits.get_config()
+    config.data.validation = 200
+    config.augment.pad = 1
+    config.report.selection = ("last", "best_validation")
+    return config
+
+
+def methods():
+    """Yields cross entropy, also of averaged weights, the filter, the teacher, and both: SELF."""
+    yield {"loss.method": "cross_entropy"}
+    yield {"loss.method": "cross_entropy"} | AVERAGE
+    yield {"loss.method": "self_filter"}
+    yield {"loss.method": "cross_entropy"} | TEACHER
+    yield {"loss.method": "self_filter"} | TEACHER
+
+
+def sweep():
+    for noise in NOISE:
+        for method in methods():
+            for seed in range(3):
+                seeds = {"seed": seed, "noise.seed": seed, "data.split_seed": seed}
+                yield noise | method | seeds
