@@ -26,13 +26,17 @@ def get_config():
     return config
 
 
+LATE = {"loss.self_filter.start": 0.5}  # when the network has learnt what it will
+
+
 def methods():
-    """Yields cross entropy, also of averaged weights, the filter, the teacher, and both: SELF."""
+    """Yields cross entropy, also of averaged weights, the teacher, the filter, and both: SELF."""
     yield {"loss.method": "cross_entropy"}
     yield {"loss.method": "cross_entropy"} | AVERAGE
-    yield {"loss.method": "self_filter"}
     yield {"loss.method": "cross_entropy"} | TEACHER
-    yield {"loss.method": "self_filter"} | TEACHER
+    for start in ({}, LATE):
+        yield {"loss.method": "self_filter"} | start
+        yield {"loss.method": "self_filter"} | start | TEACHER
 
 
 def sweep():
