@@ -34,7 +34,7 @@ class Best(NamedTuple):
 def kept_labels(facts) -> LossTransform:
     """A method whose state says which labels count."""
 
-    def update(losses, state, *, where, index, **unused):
+    def update(losses, state, *, index, where=True, **unused):
         return jnp.where(state[index] & where, losses, 0), state
 
     return LossTransform(lambda: jnp.ones(facts.num_examples, bool), update)
