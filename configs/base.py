@@ -105,6 +105,10 @@ def get_config():
     config.average = ml_collections.ConfigDict({
         "decay": 0.0,  # of a moving average of the weights, which is evaluated; 0: none
     })  # fmt: skip
+    config.mean_teacher = ml_collections.ConfigDict({
+        "weight": 0.0,  # of the loss of consistency with these averaged weights; 0: no teacher
+        "warmup_epochs": 0.0,  # epochs in which this weight rises linearly
+    })  # fmt: skip
     config.report = ml_collections.ConfigDict({
         "selection": ("last",),  # declared in advance: the test scores that count, main one first
         "losses": False,  # whether to keep every training example's loss of each epoch

@@ -12,7 +12,7 @@ from configs import base
 def get_config():
     config = base.get_config()
     config.task = "regression"
-    del config.augment, config.noise.exact, config.model.init  # of classification
+    del config.augment, config.mean_teacher, config.noise.exact, config.model.init
     del config.data.variant, config.data.imbalance, config.data.imbalance_exact
     del config.data.validation_share, config.data.damaged, config.data.path_column
     config.residual = ml_collections.ConfigDict({

@@ -193,6 +193,10 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
     "classification": CLASSES | {
         "easy_anchors": {"weight": always}
         | dict.fromkeys(("margin", "number", "end", "rest"), given("easy_anchors.weight")),
+        "mean_teacher": {
+            "weight": always,
+            "warmup_epochs": lambda config: bool(config.get("mean_teacher.weight")),
+        },
     },
     "semi_supervised": CLASSES | {
         "augment": dict.fromkeys(("pad", "flip", "cutout"), always),
@@ -281,7 +285,7 @@ BEFORE: dict[str, Any] = {
     "loss.normalise_weights": False,
     "embedding.positives": 1.0, "optimizer.l1": 0.0, "optimizer.clip": 0.0, "optimizer.sam": 0.0,
     "loss.remembered_superloss.memory": "held_out", "curriculum.difficulty": None,
-    "curriculum.classes": "given", "easy_anchors.weight": 0.0,
+    "curriculum.classes": "given", "easy_anchors.weight": 0.0, "mean_teacher.weight": 0.0,
 }  # fmt: skip
 
 # Of what else a run reads: `contents.note` adds them to a config.
@@ -297,6 +301,6 @@ OPTIONAL = (
     "data.labelled_seed", "data.side", "data.damaged", "data.fold", "model.bn_groups",
     "data.label_column", "data.path_column", "report.logger", "curriculum.hardest_first",
     "curriculum.pacing", "curriculum.start", "curriculum.end", "curriculum.steps",
-    "curriculum.balanced",
+    "curriculum.balanced", "mean_teacher.warmup_epochs",
     "data.decode", "data.workers",
 )  # fmt: skip

@@ -10,7 +10,7 @@ import optax
 from experiments import data
 from experiments.data import Dataset, Examples
 from experiments.models import inits, networks, sides
-from experiments.tasks import easy_anchors, images
+from experiments.tasks import easy_anchors, images, mean_teacher
 from experiments.tasks.base import At, Batch, Evaluation, Problem, Recorded, Task, Units
 from experiments.tasks.scores import SCORES
 
@@ -63,7 +63,8 @@ def build(config, dataset: Dataset) -> Problem:
         facts={"noise": noise_facts(config, dataset)},
         told=told,
     )
-    return easy_anchors.added(config, counts, problem)
+    problem = easy_anchors.added(config, counts, problem)
+    return mean_teacher.taught(problem, config, dataset, augment)
 
 
 def noise_matrix(config, dataset: Dataset) -> np.ndarray:

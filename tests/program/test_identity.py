@@ -82,6 +82,7 @@ KINDS = [
     {"noise.kind": "given"},
     {"noise.kind": "instance_dependent", "noise.rate": 0.0},
     {"augment.pad": 1, "augment.mixup": 1.0, "loss.method": "cross_entropy"},
+    {"mean_teacher.weight": 1.0, "average.decay": 0.9, "loss.method": "self_filter"},
 ]  # fmt: skip
 
 
@@ -125,7 +126,7 @@ def test_what_is_not_read_changes_no_hash():
         {"loss.window": 9}, {"optimizer.factor": 0.5}, {"data.imbalance_exact": True},
         {"data.validation_labels": "clean"}, {"checkpoint.keep": 5}, {"vmap_seeds": 3},
         {"data.device_budget_mb": 1.0}, {"data.decode": "files"}, {"data.workers": 3},
-        {"report.losses": True},
+        {"report.losses": True}, {"mean_teacher.warmup_epochs": 3.0},
     ):  # fmt: skip
         assert same(config, config_of(**changes)), changes
     with config.unlocked():
