@@ -70,7 +70,7 @@ def short(app, what, name, obj, options, signature, returned):
 
 def outside(app, docname, source) -> None:
     """Links to files that are not on the site lead to the repository; "1 ± 2" stays on a line."""
-    source[0] = source[0].replace(" ± ", "\u00a0±\u00a0")
+    source[0] = source[0].replace(" ± ", "\u00a0±\u00a0").replace("REPOSITORY", home)
     source[0] = re.sub(r"\]\(\.\./(?!docs/)(?=[^)]*\))", f"]({home}/blob/HEAD/", source[0])
 
 
