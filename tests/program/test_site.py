@@ -209,6 +209,18 @@ def test_a_state_has_the_size_of_its_arrays():
     assert shown == ["", "12 B", "16 kB", "0.4 MB", "2.0 MB"]
 
 
+def test_captions_and_long_tables_are_folded():
+    head, row = "| method | x |\n| --- | --- |\n", "| a | 1.0 ± 0.1 |\n"
+    caption = "Test accuracy in %; mean ± sample standard deviation; n = 3."
+    opened = f"# A\n\n{head}{row * 35}\nTest and see.\n"
+    assert docs_tables.fold(opened) == opened
+    folded = docs_tables.fold(f"{head}{row * 36}\n{caption}\n\nMade by `x`.\n")
+    assert folded == (
+        f":::{{dropdown}} 36 rows\n{head}{row * 36}:::\n\n"
+        f":::{{dropdown}} How these numbers were made\n{caption}\n:::\n\n\nMade by `x`.\n"
+    )
+
+
 def test_every_method_is_ranked_with_its_needs():
     found = [*docs_ranking.of_sweep(ROOT, "Digits", "suspects_digits")]
     text = docs_ranking.overview(ROOT, found)
