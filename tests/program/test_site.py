@@ -28,6 +28,20 @@ def test_the_reference_has_every_public_name_once(page):
     assert sorted(listed) == sorted({*module.__all__} - modules)
 
 
+def test_every_public_name_has_a_documentation_of_its_own():
+    without = []
+    for module in docs_pages.PUBLIC:
+        without += [module.__name__] * (not module.__doc__)
+        for name in {*module.__all__} - {"Schedule"}:  # an alias of a type
+            value = getattr(module, name)
+            doc = value.__doc__ or ""
+            if doc.startswith(f"{name}("):  # which NamedTuple writes by itself
+                doc = ""
+            fields = getattr(value, "_fields", ())
+            without += [name] * (not doc) + [one for one in fields if f"{one}: " not in doc]
+    assert without == []
+
+
 def test_every_public_module_has_a_page():
     modules = {name for name in superloss_jax.__all__
                if isinstance(getattr(superloss_jax, name), types.ModuleType)}  # fmt: skip
