@@ -29,7 +29,9 @@ def setup(monkeypatch):
 def test_every_address_is_the_one_constant(setup):
     assert setup["home"]() == ADDRESS
     assert {"Repository", "Issues"} <= setup["urls"](ADDRESS).keys()
-    assert all(url.startswith(ADDRESS) for url in setup["urls"](ADDRESS).values())
+    urls = setup["urls"]("https://github.com/Some-One/a_b")
+    assert urls.pop("Documentation") == "https://some-one.github.io/a_b/"
+    assert all(url.startswith("https://github.com/Some-One/a_b") for url in urls.values())
     assert {"readme", "urls"} <= {*PROJECT["project"]["dynamic"]}
     assert PROJECT["project"]["authors"] == [{"name": "The superloss_jax authors"}]
     tracked = subprocess.run(
