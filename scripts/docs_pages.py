@@ -103,7 +103,7 @@ def methods_page(root: pathlib.Path) -> str:
         " ([how it was measured](../methods.md#cost)). The accuracy is on digits with 40 % wrong"
         " labels, after the last epoch and at the best epoch on noisy validation labels, nothing"
         f" tuned (`python -m experiments.report {command}`). Nothing stands where nothing was"
-        " measured.\n",
+        " measured. [Methods ranked](ranking.md) has them side by side.\n",
     ]
     for module in (superloss_jax, *METHODS):
         named = ["superloss"] if module is superloss_jax else methods_of(module)

@@ -173,9 +173,7 @@ def advice(last: list[int], best: list[int]) -> str:
 
 
 def counted(signs: list[int]) -> str:
-    if not signs:
-        return ""
-    return f"{signs.count(1)} ahead, {signs.count(-1)} behind, of {len(signs)}"
+    return f"{signs.count(1)} / {signs.count(-1)} of {len(signs)}" if signs else ""
 
 
 def compared(found: list[Ranking], method: str) -> tuple[list[int], list[int]]:
@@ -240,7 +238,9 @@ def overview(root: pathlib.Path, found: list[Ranking]) -> str:
         link = f"[{method}](methods.md#{method.replace('_', '-')})"
         about = asked.get(method, ""), size_text(state_size(method)), costs.get(method, [""])[0]
         rows.append([link, *about, *map(counted, signs), advice(*signs)])
-    return table(["method", "needs", "state", "step", "last epoch", "best epoch", "advice"], rows)
+    ahead = "ahead / behind,"
+    head = ["method", "needs", "state", "step", f"{ahead} last epoch", f"{ahead} best epoch"]
+    return table([*head, "advice"], rows)
 
 
 def of_data(ranking: Ranking) -> str:

@@ -213,6 +213,8 @@ def test_ahead_is_an_interval_above_zero():
 )
 def test_advice(last, best, said):
     assert docs_ranking.advice(last, best) == said
+    assert docs_ranking.counted([1, 0, 1, -1]) == "2 / 1 of 4"
+    assert docs_ranking.counted([]) == ""
 
 
 def test_a_state_has_the_size_of_its_arrays():
