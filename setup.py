@@ -14,10 +14,16 @@ def home() -> str:
     return tomllib.loads((FOLDER / "pyproject.toml").read_text())["tool"]["superloss_jax"]["home"]
 
 
+def site(address: str) -> str:
+    """Returns where GitHub shows the site of a repository (.github/workflows/docs.yml)."""
+    owner, name = address.rstrip("/").split("/")[-2:]
+    return f"https://{owner.lower()}.github.io/{name}/"
+
+
 def urls(address: str) -> dict[str, str]:
     return {
         "Repository": address,
-        "Documentation": f"{address}/tree/HEAD/docs",
+        "Documentation": site(address),
         "Changelog": f"{address}/blob/HEAD/CHANGELOG.md",
         "Issues": f"{address}/issues",
     }

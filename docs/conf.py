@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 import superloss_jax  # noqa: E402
-from scripts import docs_formulas, docs_pages  # noqa: E402
+from scripts import docs_formulas, docs_pages, docs_tables  # noqa: E402
 
 project = "superloss_jax"
 author = "The superloss_jax authors"
@@ -70,7 +70,8 @@ def short(app, what, name, obj, options, signature, returned):
 
 def outside(app, docname, source) -> None:
     """Links to files that are not on the site lead to the repository; "1 ± 2" stays on a line."""
-    source[0] = source[0].replace(" ± ", "\u00a0±\u00a0")
+    source[0] = docs_tables.fold(source[0])
+    source[0] = source[0].replace(" ± ", "\u00a0±\u00a0").replace("REPOSITORY", home)
     source[0] = re.sub(r"\]\(\.\./(?!docs/)(?=[^)]*\))", f"]({home}/blob/HEAD/", source[0])
 
 

@@ -15,25 +15,20 @@ import pathlib
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import superloss_jax
 from experiments import keys, streams
 from experiments.report import __main__ as report
 from experiments.runs import packed
-from scripts import docs_formulas
+from scripts import docs_formulas, docs_ranking
+from scripts.docs_tables import rows_of, table
 from superloss_jax import confidence, curricula, memory, noise, pairs, robust
 
 PUBLIC = (robust, curricula, memory, pairs, confidence, noise, superloss_jax)
 METHODS = (robust, curricula, memory, pairs)
 ROOT = pathlib.Path(__file__).parent.parent
 COMMAND = r"python -m experiments\.report table --workdir=results/(\w+)([^`]*)`"
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
 
 
 # --- Keys of a config. ----------------------------------------------------------------------------
@@ -100,6 +95,7 @@ def methods_page(root: pathlib.Path) -> str:
     costs = rows_of(known, "| method | LeNet step")
     command = "table --workdir=results/rivals_digits --select=last,best_validation"
     scores = rows_of(printed(root, command), "| method |")
+    ranked = docs_ranking.rankings(root)
     text = [
         "# Each method\n",
         "`l` is the loss of an example, `p` its label's probability. The cost is that of a"
@@ -107,13 +103,14 @@ def methods_page(root: pathlib.Path) -> str:
         " ([how it was measured](../methods.md#cost)). The accuracy is on digits with 40 % wrong"
         " labels, after the last epoch and at the best epoch on noisy validation labels, nothing"
         f" tuned (`python -m experiments.report {command}`). Nothing stands where nothing was"
-        " measured.\n",
+        " measured. [Methods ranked](ranking.md) has them side by side.\n",
     ]
     for module in (superloss_jax, *METHODS):
         named = ["superloss"] if module is superloss_jax else methods_of(module)
         text.append(f"## {module.__name__}\n")
         for name in named:
-            text += one_method(module, name, costs.get(name), scores)
+            places = docs_ranking.places(ranked, name)
+            text += one_method(module, name, costs.get(name), scores, places)
     return "\n".join(text)
 
 
@@ -123,7 +120,9 @@ def methods_of(module) -> list[str]:
         getattr(getattr(module, name), "__annotations__", {}).get("return", ""))]  # fmt: skip
 
 
-def one_method(module, name: str, cost, scores: dict[str, list[str]]) -> Iterator[str]:
+def one_method(
+    module, name: str, cost, scores: dict[str, list[str]], places: Iterable[str]
+) -> Iterator[str]:
     doc = getattr(module, name).__doc__
     whole = f"{module.__name__}.{name}"
     yield f"### {name}\n"
@@ -142,14 +141,7 @@ def one_method(module, name: str, cost, scores: dict[str, list[str]]) -> Iterato
         setting = row.partition(", ")[2]
         said = f"Accuracy with {setting}" if setting else "Accuracy"
         facts.append(f"{said}: {last} % last, {best} % best")
-    yield "".join(f"- {fact}\n" for fact in facts)
-
-
-def rows_of(text: str, start: str) -> dict[str, list[str]]:
-    """The cells of a Markdown table by the first of each row."""
-    lines = text[text.index(start) :].split("\n\n")[0].splitlines()[2:]
-    cells = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
-    return {first: rest for first, *rest in cells}
+    yield "".join(f"- {fact}\n" for fact in [*facts, *places])
 
 
 # --- Results. -------------------------------------------------------------------------------------
@@ -227,7 +219,7 @@ def benchmarks_page(root: pathlib.Path) -> str:
 
 MADE: dict[str, Callable[[pathlib.Path], str]] = {
     "config.md": config_page, "methods.md": methods_page, "results.md": results_page,
-    "benchmarks.md": benchmarks_page,
+    "benchmarks.md": benchmarks_page, "ranking.md": docs_ranking.ranking_page,
 }  # fmt: skip
 
 

@@ -100,8 +100,8 @@ def curves(score: Score) -> list[Curve]:
 def score_tables(found: list[FinishedRun]) -> Iterator[str]:
     """Yields the tables of every selection that the runs declare, and what is said of them."""
     made = statistics.make_table(found, declared(found))
-    for part in table.split(made):
-        yield table_of(*table.grid(part, False))
+    for part, columns in table.split(made, with_pairs=False):
+        yield table_of(*table.grid(part, False, columns))
     yield f'<p class="soft">{text(table.caption(found, made, False))}</p>'
 
 

@@ -38,11 +38,14 @@ def table(args) -> None:
         for (_, row, column), cell in made.cells.items():
             where = runs.joined(row, runs.heading(column, made.columns))
             runs.check_alike(cell.runs, f"{where}: --mixed averages them")
-    tables = split(made)
+    tables = split(made, with_pairs)
     said = f"{caption(found, made, with_pairs)} {counted(root)}".rstrip()
     # In LaTeX each table floats on its own.
     texts = [said if args.format == "latex" else ""] * (len(tables) - 1) + [said]
-    parts = [(*grid(one, with_pairs), text) for one, text in zip(tables, texts, strict=True)]
+    parts = [
+        (*grid(one, with_pairs, columns), text)
+        for (one, columns), text in zip(tables, texts, strict=True)
+    ]
     listed = published.listed(made.score) if args.published else []
     matched = published.comparisons(made.cells, listed)
     if args.format == "csv":
@@ -59,11 +62,20 @@ def table(args) -> None:
         print(f"{comment}No published number is of the same data set, model, method and noise.")
 
 
-def split(made: Table) -> list[Table]:
-    """With several columns a table for each selection, as their heads are long enough."""
+MOST_COLUMNS = {False: 7, True: 3}  # of a table, without and with differences: a page's width
+
+
+def split(made: Table, with_pairs: bool) -> list[tuple[Table, list[Condition]]]:
+    """With several columns a table for each selection, as their heads are long enough.
+
+    Where they are too many for a page, there are several tables, each with some of them.
+    """
     if len(made.columns) == 1:
-        return [made]
-    return [made._replace(selections=(name,)) for name in made.selections]
+        return [(made, made.columns)]
+    number = math.ceil(len(made.columns) / MOST_COLUMNS[with_pairs])
+    size = math.ceil(len(made.columns) / number)
+    some = [made.columns[i : i + size] for i in range(0, len(made.columns), size)]
+    return [(made._replace(selections=(name,)), part) for name in made.selections for part in some]
 
 
 def wanted(found: list[FinishedRun], select: str | None) -> tuple[str, ...]:
@@ -82,14 +94,14 @@ def wanted(found: list[FinishedRun], select: str | None) -> tuple[str, ...]:
     return names
 
 
-def grid(made: Table, with_pairs: bool):
-    """The head and the rows of the table as texts; ** around the best."""
+def grid(made: Table, with_pairs: bool, columns: list[Condition]):
+    """The head and the rows as texts of a table with some columns; ** around the best."""
     most = max(cell.n for cell in made.cells.values())
     names = {selection: selection_name(made, selection) for selection in made.selections}
     alone = len(names) == 1 and len(made.columns) > 1
     head = [f"method, {names[made.selections[0]]}" if alone else "method"]
     lines = [[row] for row in made.rows]
-    for selection, column in itertools.product(made.selections, made.columns):
+    for selection, column in itertools.product(made.selections, columns):
         condition = runs.heading(column, made.columns)
         head += [condition if alone else runs.joined(names[selection], condition)]
         head += [f"difference to {made.baseline or 'the best'}"] * with_pairs

@@ -108,6 +108,9 @@ def test_errors_of_update_and_advance():
     with pytest.raises(ValueError, match=r"state: expected .evidence of shape \(4,\)") as error:
         transform.update(losses, other, index=jnp.arange(2))
     assert "\n" not in str(error.value)
+    other = state._replace(seen=jnp.ones(state.seen.shape, bool))
+    with pytest.raises(ValueError, match=r"state: expected .seen of .* int32, .* got .* bool"):
+        transform.update(losses, other, index=jnp.arange(2))
     with pytest.raises(ValueError, match="per-example losses, not their mean"):
         advance(state, jnp.float32(1))
     with pytest.raises(ValueError, match="where: expected a shape that broadcasts"):

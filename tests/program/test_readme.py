@@ -43,6 +43,10 @@ def test_three_lines_are_added_and_none_is_changed():
     assert after["loss_state"].count == 8
 
 
+def test_it_is_short():
+    assert len(README.splitlines()) <= 150
+
+
 def test_no_name_in_it_hides_a_module():
     modules = {"robust", "curricula", "memory", "pairs", "confidence", "noise"}
     for code in [*EXAMPLES, DIFF]:

@@ -1,15 +1,17 @@
 """The site: its pages, what is generated, formulas; Sphinx itself is not run here."""
 
 import inspect
+import json
 import re
 import types
 
+import numpy as np
 import pytest
 
 import superloss_jax
 from configs import base
 from experiments.keys import values
-from scripts import docs_formulas, docs_pages
+from scripts import docs_formulas, docs_pages, docs_ranking, docs_tables
 from tests.program.test_main import ROOT
 
 DOCS = ROOT / "docs"
@@ -24,6 +26,20 @@ def test_the_reference_has_every_public_name_once(page):
     listed = re.findall(r"^\.\. auto\w+:: (\w+)$", text, re.MULTILINE)
     modules = {one.__name__.rpartition(".")[2] for one in docs_pages.PUBLIC}
     assert sorted(listed) == sorted({*module.__all__} - modules)
+
+
+def test_every_public_name_has_a_documentation_of_its_own():
+    without = []
+    for module in docs_pages.PUBLIC:
+        without += [module.__name__] * (not module.__doc__)
+        for name in {*module.__all__} - {"Schedule"}:  # an alias of a type
+            value = getattr(module, name)
+            doc = value.__doc__ or ""
+            if doc.startswith(f"{name}("):  # which NamedTuple writes by itself
+                doc = ""
+            fields = getattr(value, "_fields", ())
+            without += [name] * (not doc) + [one for one in fields if f"{one}: " not in doc]
+    assert without == []
 
 
 def test_every_public_module_has_a_page():
@@ -120,13 +136,15 @@ def test_each_directory_of_results_has_the_command_of_its_document():
     assert printed in (DOCS / "sweeps.md").read_text()
 
 
-def test_methods_have_formula_source_cost_and_score():
+def test_methods_have_formula_source_cost_score_and_place(monkeypatch):
+    monkeypatch.setattr(docs_ranking, "RANKED", {"Digits": "rivals_digits"})
     text = docs_pages.methods_page(ROOT)
     own = text[text.index("### early_learning\n") :].split("\n### ")[0]
     assert r"\langle t_{i},p \rangle" in own
     assert "Early-Learning Regularization" in own
     assert "step 1.29, losses 16.45" in own
     assert "96.5 ± 0.8 % last, 95.8 ± 1.2 % best" in own
+    assert "- [Place](ranking.md) in the last epoch: Digits 1 of 26\n" in own
     names = re.findall(r"^### (\w+)$", text, re.MULTILINE)
     assert len(names) == len(set(names)) > 30
     assert {"superloss", "co_teaching", "remembered_superloss"} <= {*names}
@@ -136,3 +154,97 @@ def test_benchmarks_are_all_listed():
     text = docs_pages.benchmarks_page(ROOT)
     for path in (ROOT / "scripts").glob("bench_*.py"):
         assert f"`python -m scripts.{path.stem}`" in text
+
+
+def test_places_are_those_of_the_means_by_a_plain_loop():
+    scores, clean = {}, {}
+    for line in (ROOT / "results/remembered_cifar10/runs.jsonl").read_text().splitlines():
+        run = json.loads(line)["results"]
+        data, noise = run["config"]["data"]["name"], run["noise"]["realised_rate"]
+        method = run["config"]["loss"]["method"]
+        if data == "cifar10" and method not in ("remembered_superloss",):
+            for_rate = scores if noise else clean
+            for_rate.setdefault(method, []).append(100 * run["test_accuracy"]["last"])
+    made = [*docs_ranking.of_sweep(ROOT, "A", "remembered_cifar10")]
+    assert [one.title for one in made] == ["A, cifar10", "A, cifar10n worse"]
+    lines = [line for line in made[0].lines if "remembered" not in line.row]
+    assert [line.row for line in lines] == sorted(scores, key=lambda one: -np.mean(scores[one]))
+    for line in lines:
+        np.testing.assert_allclose(sorted(line.scores["last"]), sorted(scores[line.row]))
+        np.testing.assert_allclose(sorted(line.clean), sorted(clean[line.row]))
+    assert sorted(line.places["best_validation"] for line in made[0].lines) == [*range(1, 8)]
+    text = docs_ranking.of_data(made[0])
+    assert "| 7 | cross_entropy | 38.4 ± 0.7 | 7 | 55.2 ± 0.1 | 66.5 ± 0.4 |" in text
+    assert "`python -m experiments.report table --workdir=results/remembered_cifar10 " in text
+
+
+def cells(*columns):
+    return [docs_ranking.Cell([], {(seed,): value for seed, value in column.items()})
+            for column in columns]  # fmt: skip
+
+
+def test_scores_are_means_over_noises_for_each_seed():
+    both = cells({0: 1.0, 1: 2.0, 2: 9.0}, {1: 4.0, 0: 5.0})
+    assert docs_ranking.by_seed(both) == [3.0, 3.0]
+    assert docs_ranking.by_seed(cells({0: 1.0}, {})) == docs_ranking.by_seed([]) == []
+    assert docs_ranking.text([], 1) == "-"
+
+
+def test_ahead_is_an_interval_above_zero():
+    plain = cells({0: 1.0, 1: 2.0, 2: 3.0})[0]
+    above, below, near, single = cells({0: 2.0, 1: 3.1, 2: 4.0}, {0: 0.0, 1: 0.9, 2: 2.0},
+                                       {0: 9.0, 1: 2.1, 2: 3.1}, {0: 9.0})  # fmt: skip
+    given = [above, below, near, single]
+    assert [*docs_ranking.signs(1, given, [plain] * 4)] == [1, -1, 0]
+    assert [*docs_ranking.signs(-1, given, [plain] * 4)] == [-1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("last", "best", "said"),
+    [
+        ([1, 0], [0, 0], "try it"),
+        ([1, 0], [0, -1], "try it beside the plain loss"),
+        ([1, -1], [1, 1], "try it beside the plain loss"),
+        ([0], [1], "not told from the plain loss"),
+        ([0], [-1], "rather not"),
+        ([-1], [1], "rather not"),
+        ([], [], "not compared here"),
+    ],
+)
+def test_advice(last, best, said):
+    assert docs_ranking.advice(last, best) == said
+    assert docs_ranking.counted([1, 0, 1, -1]) == "2 / 1 of 4"
+    assert docs_ranking.counted([]) == ""
+
+
+def test_a_state_has_the_size_of_its_arrays():
+    assert docs_ranking.state_size("early_learning") == 50_000 * 10 * 4
+    assert docs_ranking.state_size("focal") == 0
+    assert docs_ranking.state_size("superloss") == 8  # tau and the number of losses
+    shown = [docs_ranking.size_text(size) for size in (0, 12, 16_000, 400_012, 2_000_000)]
+    assert shown == ["", "12 B", "16 kB", "0.4 MB", "2.0 MB"]
+
+
+def test_captions_and_long_tables_are_folded():
+    head, row = "| method | x |\n| --- | --- |\n", "| a | 1.0 ± 0.1 |\n"
+    caption = "Test accuracy in %; mean ± sample standard deviation; n = 3."
+    opened = f"# A\n\n{head}{row * 35}\nTest and see.\n"
+    assert docs_tables.fold(opened) == opened
+    folded = docs_tables.fold(f"{head}{row * 36}\n{caption}\n\nMade by `x`.\n")
+    assert folded == (
+        f":::{{dropdown}} 36 rows\n{head}{row * 36}:::\n\n"
+        f":::{{dropdown}} How these numbers were made\n{caption}\n:::\n\n\nMade by `x`.\n"
+    )
+
+
+def test_every_method_is_ranked_with_its_needs():
+    found = [*docs_ranking.of_sweep(ROOT, "Digits", "suspects_digits")]
+    text = docs_ranking.overview(ROOT, found)
+    rows = docs_tables.rows_of(text, "| method | needs")
+    methods = {*docs_ranking.METHODS} - {*docs_ranking.PLAIN}
+    assert {name[1:].partition("]")[0] for name in rows} == methods
+    assert methods <= docs_ranking.needs(ROOT).keys()
+    own = rows["[early_learning](methods.md#early-learning)"]
+    assert own[:3] == ["`logits`, `index`", "2.0 MB", "1.29"]
+    for name in docs_ranking.RANKED.values():
+        assert (ROOT / "results" / name / "runs.jsonl").exists()

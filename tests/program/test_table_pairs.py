@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from experiments.report import table
+from experiments.report.statistics import Table
+from experiments.tasks.scores import ACCURACY
 from tests.program.test_table import lines_of_csv, markdown, report, write
 
 
@@ -84,3 +87,23 @@ def test_differences_to_a_row(tmp_path, capsys):
     assert "2 comparisons" in text
     with pytest.raises(ValueError, match=r"--paired: expected one of cross_entropy, gce, sce"):
         report(tmp_path, "--paired=elr")
+
+
+@pytest.mark.parametrize(
+    ("columns", "with_pairs", "parts"),
+    [
+        ("a", True, ["a"]),
+        ("abc", True, ["abc"]),
+        ("abcd", True, ["ab", "cd"]),
+        ("abcde", True, ["abc", "de"]),
+        ("abcdefg", False, ["abcdefg"]),
+        ("abcdefgh", False, ["abcd", "efgh"]),
+    ],
+)
+def test_columns_that_are_too_many_for_a_page_are_parted(columns, with_pairs, parts):
+    made = Table(ACCURACY, ("last", "best_test"), [], [*columns], {}, {}, {}, {})
+    found = [(one.selections, "".join(some)) for one, some in table.split(made, with_pairs)]
+    if len(columns) == 1:
+        assert found == [(("last", "best_test"), "a")]
+    else:
+        assert found == [((name,), part) for name in ("last", "best_test") for part in parts]
