@@ -34,9 +34,9 @@ PROGRAM = pathlib.Path(__file__).parent / "program"
 QUICK = (
     "batches", "boxes", "class_shares", "detection", "detection_report", "detection_runs",
     "devices", "diagnostics", "easy_anchors", "folder", "guessed_memory", "held_out",
-    "mean_teacher", "mentornet", "models", "optimizers", "own_parts", "own_table",
-    "regression", "regression_report", "retrieval", "retrieval_data", "retrieval_report",
-    "retrieval_runs", "seeds", "semi_supervised", "semi_supervised_runs", "strong", "suspects", "tasks", "train",
+    "mean_teacher", "mentornet", "models", "optimizers", "own_parts", "own_table", "regression",
+    "regression_report", "retrieval", "retrieval_data", "retrieval_report", "retrieval_runs",
+    "seeds", "semi_supervised", "semi_supervised_runs", "strong", "suspects", "tasks", "train",
     "tried_forms",
 )  # fmt: skip
 
