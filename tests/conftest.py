@@ -33,8 +33,8 @@ PROGRAM = pathlib.Path(__file__).parent / "program"
 # tests of checkpoints need bit-identical results.
 QUICK = (
     "batches", "boxes", "detection", "detection_report", "detection_runs", "devices",
-    "diagnostics", "folder", "guessed_memory", "held_out", "models", "optimizers", "own_parts",
-    "own_table", "regression", "regression_report", "retrieval", "retrieval_data",
+    "diagnostics", "divide_mix", "folder", "guessed_memory", "held_out", "models", "optimizers",
+    "own_parts", "own_table", "regression", "regression_report", "retrieval", "retrieval_data",
     "retrieval_report", "retrieval_runs", "seeds", "semi_supervised", "semi_supervised_runs",
     "strong", "suspects", "tasks", "train", "tried_forms",
 )  # fmt: skip
