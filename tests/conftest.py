@@ -33,7 +33,7 @@ PROGRAM = pathlib.Path(__file__).parent / "program"
 # tests of checkpoints need bit-identical results.
 QUICK = (
     "batches", "boxes", "class_shares", "detection", "detection_report", "detection_runs",
-    "devices", "diagnostics", "easy_anchors", "folder", "guessed_memory", "held_out",
+    "devices", "diagnostics", "divide_mix", "easy_anchors", "folder", "guessed_memory", "held_out",
     "mean_teacher", "mentornet", "models", "optimizers", "own_parts", "own_table", "regression",
     "regression_report", "retrieval", "retrieval_data", "retrieval_report", "retrieval_runs",
     "seeds", "semi_supervised", "semi_supervised_runs", "strong", "suspects", "tasks", "train",

@@ -189,6 +189,22 @@ class Networks(nn.Module):
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *outputs)
 
 
+class Views(nn.Module):
+    """Networks that see several views of each image, (B, views, ...).
+
+    Logits are (B, views, networks, classes).
+    """
+
+    model: nn.Module
+
+    @nn.compact
+    def __call__(self, x, train: bool, mask=None):
+        images = x.reshape(-1, *x.shape[2:])
+        mask = None if mask is None else jnp.repeat(mask, x.shape[1])
+        logits = jnp.moveaxis(self.model(images, train, mask), 0, 1)
+        return logits.reshape(*x.shape[:2], *logits.shape[1:])
+
+
 preact = functools.partial(ResNet, preact=True)
 MODELS = {
     "mlp": MLP,

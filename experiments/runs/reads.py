@@ -206,6 +206,12 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
             "threshold": of_fixmatch, "operations": of_fixmatch,
         },
     },
+    "divide_mix": CLASSES | {
+        "divide_mix": dict.fromkeys(
+            ("warmup_epochs", "penalise_confidence", "threshold", "temperature", "alpha", "weight",
+             "rampup_epochs", "prior"), always
+        ),
+    },
     "detection": {
         "data": {
             **dict.fromkeys(("name", "height", "width", "boxes", "validation"), always),
