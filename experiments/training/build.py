@@ -26,6 +26,7 @@ from experiments.training import (
     loggers,
     methods,
     optimizers,
+    superlosses,
 )
 from superloss_jax import LossTransform
 
@@ -76,7 +77,7 @@ def build_run(config, data_dir: str | None = None) -> Run:
     networks = methods.networks(config.loss)
     check_inputs(method, networks, problem)
     check_held_out(config, dataset, problem)
-    advance = methods.advance_of(config.loss)
+    advance = superlosses.advance_of(config.loss)
     check_teacher(problem, networks, average_of(config))
     if networks > 1 and config.optimizer.get("sam", 0.0):
         raise ValueError("config.optimizer.sam: expected 0 with two networks")
@@ -242,7 +243,7 @@ def check_held_out(config, dataset, problem: Problem) -> None:
     If held-out labels are right where those of training are not, no memorising can be seen.
     """
     method, data = config.loss.method, section(config, "data")
-    if not methods.advance_of(config.loss):
+    if not superlosses.advance_of(config.loss):
         return
     if not len(dataset.validation.index):
         said = f"{method} needs losses of held-out examples: expected an integer >= 1, got 0"

@@ -8,26 +8,11 @@ import optax
 
 from experiments import checks
 from experiments.imported import imported, is_own
-from experiments.training import mentors
+from experiments.training import mentors, superlosses
 from experiments.training.facts import Facts
-from experiments.training.guessed_memory import guess_memory
 from experiments.training.renamed import RENAMED
 from experiments.training.weighing import normalised
-from superloss_jax import (
-    LossTransform,
-    Threshold,
-    chain,
-    constant,
-    curricula,
-    ema,
-    memory,
-    pairs,
-    per_class,
-    robust,
-    running_mean,
-    superloss,
-    windowed,
-)
+from superloss_jax import LossTransform, chain, curricula, memory, pairs, robust
 
 
 def _plain(loss, own, facts):
@@ -37,38 +22,6 @@ def _plain(loss, own, facts):
         return (losses if where is None else jnp.where(where, losses, 0)), state
 
     return LossTransform(lambda: (), update)
-
-
-def _decay(loss) -> float:
-    if not 0 <= loss.decay < 1:
-        said = f"expected a number in [0, 1), got {loss.decay!r}"
-        raise ValueError(f"config.loss.decay: {said}")
-    return loss.decay
-
-
-def _threshold(loss, facts: Facts) -> Threshold:
-    def fixed():
-        if loss.tau is None:
-            raise ValueError("config.loss.tau: a constant threshold needs a number, got None")
-        return constant(loss.tau)
-
-    def window():
-        checks.integer("config.loss.window", loss.window, 1, 1_000_000)
-        return windowed(loss.window)
-
-    thresholds: dict[str, Callable[[], Threshold]] = {
-        "ema": lambda: ema(_decay(loss)),
-        "running_mean": running_mean,
-        "constant": fixed,
-        "windowed": window,
-        "per_class": lambda: per_class(facts.classes(), _decay(loss)),
-    }
-    return checks.choose("config.loss.threshold", loss.threshold, thresholds)()
-
-
-def _superloss(loss, own, facts):
-    checks.positive("config.loss.lam", loss.lam)
-    return superloss(lam=loss.lam, threshold=_threshold(loss, facts))
 
 
 def _truncated_gce(loss, own, facts):
@@ -119,21 +72,6 @@ def _data_parameters(loss, own, facts):
         checks.positive(f"{of}.instance_rate", own.instance_rate)
         chosen["instance_optimizer"] = optax.sgd(own.instance_rate, momentum=own.momentum)
     return memory.data_parameters(**chosen, clamp=own.clamp)
-
-
-def _trend_superloss(loss, own, facts):
-    checks.positive("config.loss.lam", loss.lam)
-    checks.integer("config.loss.trend_superloss.window", own.window, 2, 100_000)  # epochs, at most
-    return memory.trend_superloss(
-        num_examples=facts.num_examples, lam=loss.lam, threshold=_threshold(loss, facts), **own
-    )
-
-
-def _remembered_superloss(loss, own, facts):
-    checks.positive("config.loss.lam", loss.lam)
-    given = {"lam": loss.lam, "decay": _decay(loss), "share": own.share}
-    method = memory.remembered_superloss(num_examples=facts.num_examples, **given)
-    return method if advance_of(loss) else guess_memory(method, facts.num_examples)
 
 
 def _keep(own, facts: Facts):
@@ -199,10 +137,10 @@ PAIRS: dict[str, Callable[..., LossTransform]] = {
 }
 METHODS: dict[str, Callable[..., LossTransform]] = {
     **ROBUST,
-    "superloss": _superloss,
+    "superloss": superlosses.superloss_of,
     "trimmed": lambda loss, own, facts: curricula.trimmed(keep=_keep(own, facts)),
-    "trend_superloss": _trend_superloss,
-    "remembered_superloss": _remembered_superloss,
+    "trend_superloss": superlosses.trend_superloss_of,
+    "remembered_superloss": superlosses.remembered_superloss_of,
     "self_paced": _self_paced,
     "dynamics_aware": _dynamics_aware,
     "optimized_clipping": lambda loss, own, facts: curricula.optimized_clipping(
@@ -217,10 +155,6 @@ METHODS: dict[str, Callable[..., LossTransform]] = {
     **PAIRS,
 }
 SUPERLOSSES = ("superloss", "trend_superloss", "remembered_superloss")
-# These change their state after each epoch, by the losses of the validation split:
-# (state, losses, where) -> state.
-ADVANCES: dict[str, Callable[..., Any]] = {"remembered_superloss": memory.advance}
-MEMORY_FROM = {"held_out": True, "training": False}  # whether it does so
 FROM_FILE = ("learned_mentornet",)  # these need a file of the user's
 # These take the loss for a cross entropy, from which they have the probability of the label.
 OF_CROSS_ENTROPY = (
@@ -287,13 +221,6 @@ def check_fits(loss: Mapping[str, Any], num_classes: int | None) -> None:
             fitting = ", ".join(name for name in table if name not in unfit)
             said = f"{loss[key]} needs classes, which this task's units do not have"
             raise ValueError(f"config.loss.{key}: {said}; choose one of {fitting}")
-
-
-def advance_of(loss) -> Callable[..., Any] | None:
-    """Returns what changes the method's state after each epoch, if anything does."""
-    source = loss.get(loss["method"], {}).get("memory", "held_out")
-    held_out = checks.choose("config.loss.remembered_superloss.memory", source, MEMORY_FROM)
-    return ADVANCES.get(loss["method"]) if held_out else None
 
 
 def counts_labels(loss) -> bool:

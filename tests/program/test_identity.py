@@ -12,7 +12,7 @@ import pytest
 
 from configs import digits
 from experiments.runs import files, identity, reads
-from experiments.training import build, mentors, methods
+from experiments.training import build, mentors, methods, superlosses
 from tests.program.running import train_one
 from tests.program.test_mentornet import written as mentor_file
 
@@ -61,8 +61,8 @@ class Reading(Mapping):
 
 KINDS = [
     *({"loss.method": name} for name in methods.METHODS
-      if name not in (*methods.ADVANCES, *methods.FROM_FILE)),
-    *({"loss.method": name, "data.validation": 100} for name in methods.ADVANCES),
+      if name not in (*superlosses.ADVANCES, *methods.FROM_FILE)),
+    *({"loss.method": name, "data.validation": 100} for name in superlosses.ADVANCES),
     *({"loss.threshold": name} for name in ("running_mean", "windowed", "per_class")),
     {"loss.threshold": "constant", "loss.tau": 2.3},
     {"loss.method": "trend_superloss", "loss.threshold": "windowed"},
