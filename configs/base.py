@@ -59,8 +59,8 @@ def get_config():
         "end": 0.5,  # share of the epochs after which all examples take part
         "steps": 5,  # how many times the share grows, for exponential and baby_steps
         "balanced": True,  # the same share of each class
-        "classes": "given",  # how frequent they are: as in the data; balanced; or from one to the
-        # other: linear, cosine, exponential, composite
+        "classes": "given",  # how often each is drawn: as in the data; balanced; or from one to
+        # the other: linear, cosine, exponential, composite
     })  # fmt: skip
     config.easy_anchors = ml_collections.ConfigDict({
         "weight": 0.0,  # of the loss of triplets with easy anchors, for rare classes; 0: none

@@ -142,9 +142,9 @@ def clipped(delta):
 PRIOR = np.linspace(1, 50, CLASSES)
 
 
-def adjusted(tau):
-    """As the official code has it: cross entropy of z + log(pi^tau + 1e-12), pi of sum 1."""
-    z = LOGITS + np.log((PRIOR / PRIOR.sum()) ** tau + 1e-12)
+def adjusted(tau, more=0.0):
+    """Cross entropy of z + log(pi^tau + more), pi of sum 1; the official code has more = 1e-12."""
+    z = LOGITS + np.log((PRIOR / PRIOR.sum()) ** tau + more)
     expected = np.log(np.exp(z).sum(axis=1)) - (ONE_HOT * z).sum(axis=1)
     return robust.logit_adjustment(PRIOR, tau=tau), expected
 
@@ -175,6 +175,11 @@ def found():
 @pytest.mark.parametrize("name", CASES)
 def test_values_are_those_of_the_plain_formula(name):
     np.testing.assert_allclose(found()[name][0], CASES[name][1], rtol=10 * RTOL, atol=1e-7)
+
+
+def test_logit_adjustment_is_near_the_official_code():
+    expected = adjusted(2.5, more=1e-12)[1]
+    np.testing.assert_allclose(found()["adjusted_2.5"][0], expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("case", range(len(EPSILON)))
