@@ -134,11 +134,11 @@ def learned_mentornet(
     Args:
       params: the network's weights, of which the label embedding says how many classes there are.
       percentile: number in [0, 100], or a schedule of the step. The official commands have 80, 60
-        and 50 for 20, 40 and 80 % of wrong labels.
+        and 50 for 20, 40 and 80 % of wrong labels, under a misspelt flag; without it, it is 70.
       decay: weight of the old lambda_1, in [0, 1); the official runs have 0.5.
       burn_in: number of first updates in which every weight is 1, an integer >= 0.
       percent: how far the run is, in [0, 100], or a schedule of the step; rounded down, at most
-        99. The official runs of MentorNet DD keep the end of the burn-in, 18, from there on.
+        99. The official runs of MentorNet DD stay at the end of the burn-in, 18, from there on.
 
     Returns:
       A `LossTransform` whose state is a `MentorNetState`.
