@@ -124,12 +124,12 @@ def learned_mentornet(
     wrong, by the losses that a run without weights had for them ("MentorNet DD"). With one row of
     label embeddings it can be used where classes are others; else it needs `labels`.
 
-    The official MentorNet DD differs from this in five ways. It drops examples at random (half of
-    them in the first 17 of 100 parts, then 5 %, 90 % in the last five) and scales weight decay by
-    the mean weight, both of which are left out here. It starts lambda_1 at 0 and takes the nearest
-    rank, where this starts at the first percentile and interpolates. With a burn-in of 18 parts,
-    weights begin in part 17, whose embedding it has not learnt, and here in part 18. Its label
-    embedding has two rows, of which it uses the first.
+    The official MentorNet DD differs from this in six ways. It drops examples at random (half of
+    them in the first 17 of 100 parts, then 5 %) and scales weight decay by the mean weight, both
+    of which are left out here. It starts lambda_1 at 0 and takes the nearest rank, where this
+    starts at the first percentile and interpolates. With a burn-in of 18 parts, its weights begin
+    in part 17, whose embedding it has not learnt, and here in part 18. Its label embedding has two
+    rows, of which it uses the first.
 
     Args:
       params: the network's weights, of which the label embedding says how many classes there are.
