@@ -5,8 +5,8 @@
     python -m experiments.report table --workdir=results/mentornet
 
 The MentorNet is that of mentornet_record.py, from one run at 40 % wrong labels. The sweep uses it
-for other seeds and rates as well, beside cross entropy and MentorNet's predefined curriculum, each
-of the two with the percentile of the other, too: 60 runs of three seconds of one CPU core.
+for other seeds and rates as well, beside cross entropy and MentorNet's predefined curriculum. Each
+of the two also has the other's percentile. 60 runs of three seconds of one CPU core.
 """
 
 from configs import rivals

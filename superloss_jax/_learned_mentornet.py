@@ -124,21 +124,21 @@ def learned_mentornet(
     wrong, by the losses that a run without weights had for them ("MentorNet DD"). With one row of
     label embeddings it can be used where classes are others; else it needs `labels`.
 
-    The official MentorNet DD differs from this in five ways. It drops examples at random (half of
-    them in the first 17 of 100 parts, then 5 %, 90 % in the last five) and scales weight decay by
-    the mean weight, both of which are left out here. It starts lambda_1 at 0 and takes the nearest
-    rank, where this starts at the first percentile and interpolates. With a burn-in of 18 parts,
-    weights begin in part 17, whose embedding it has not learnt, and here in part 18. Its label
-    embedding has two rows, of which it uses the first.
+    The official MentorNet DD differs from this in six ways. It drops examples at random (half of
+    them in the first 17 of 100 parts, then 5 %) and scales weight decay by the mean weight, both
+    of which are left out here. It starts lambda_1 at 0 and takes the nearest rank, where this
+    starts at the first percentile and interpolates. With a burn-in of 18 parts, its weights begin
+    in part 17, whose embedding it has not learnt, and here in part 18. Its label embedding has two
+    rows, of which it uses the first.
 
     Args:
       params: the network's weights, of which the label embedding says how many classes there are.
       percentile: number in [0, 100], or a schedule of the step. The official commands have 80, 60
-        and 50 for 20, 40 and 80 % of wrong labels.
+        and 50 for 20, 40 and 80 % of wrong labels, under a misspelt flag; without it, it is 70.
       decay: weight of the old lambda_1, in [0, 1); the official runs have 0.5.
       burn_in: number of first updates in which every weight is 1, an integer >= 0.
       percent: how far the run is, in [0, 100], or a schedule of the step; rounded down, at most
-        99. The official runs of MentorNet DD keep the end of the burn-in, 18, from there on.
+        99. The official runs of MentorNet DD stay at the end of the burn-in, 18, from there on.
 
     Returns:
       A `LossTransform` whose state is a `MentorNetState`.

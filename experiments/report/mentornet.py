@@ -22,7 +22,7 @@ def mentornet(args) -> None:
     last = args.first if args.last is None else args.last
     checks.within("--last", last, args.first, 1)
     rows, losses, percents = recorded(path, args.first, last)
-    known = known_places(rows, losses, args.known, args.seed)
+    known = known_places(rows, args.known, args.seed)
     right = rows["wrong"][known] == 0
     labels, number = labels_of(path, rows, args.labels)
     percentile = max(50.0, 100 * float(right.mean()))
@@ -56,17 +56,18 @@ def recorded(path: pathlib.Path, first: float, last: float):
         raise ValueError(f"--workdir: {path}: expected a run with a loss for each example")
     begun, ended = (min(int(share * epochs + 1e-9), epochs - 1) for share in (first, last))
     chosen = np.arange(begun, ended + 1)
+    if not np.isfinite(losses[chosen]).all():
+        said = "expected a loss of each example in each epoch, got NaN"
+        raise ValueError(f"--workdir: {path}: {said}")
     return rows, losses[chosen], 100 * chosen // epochs
 
 
-def known_places(rows: samples.Samples, losses: np.ndarray, share: float, seed: int) -> np.ndarray:
+def known_places(rows: samples.Samples, share: float, seed: int) -> np.ndarray:
     """Returns some examples, in a random order, whose labels are known to be right or wrong.
 
     Raises:
       ValueError: if they are too few.
     """
-    if not np.isfinite(losses).all():
-        raise ValueError("--workdir: expected a loss of each example in each epoch, got NaN")
     known = np.flatnonzero(rows["wrong"] >= 0)
     order = np.random.default_rng(seed).permutation(known)
     chosen = order[: round(share * len(known))]

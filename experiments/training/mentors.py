@@ -1,8 +1,10 @@
 """Learned MentorNets: how one is trained, and the file that keeps it.
 
-After google/mentornet, whose MentorNet DD this is: Adam, with a learning rate that falls from 0.1,
-on batches of 32 examples whose labels are known to be right or wrong. The embedding of epochs stays
-as it was drawn.
+After google/mentornet, whose MentorNet DD this is: Adam, with a learning rate that falls from 0.1
+and gradients of a norm of at most 5, on batches of 32 examples whose labels are known to be right
+or wrong. The embedding of epochs stays as it was drawn. It differs in three ways: batches are drawn
+with replacement, a difference is from the percentile of its own epoch, and there is no scalar that
+the output layer adds to each of its weights, to which it gives nothing new.
 """
 
 import pathlib
