@@ -2,10 +2,10 @@
 
     python -m scripts.self_rounds
 
-Each round trains a mean teacher from new weights, takes the epoch that is best on noisy validation
-labels, adds its predictions to the average and filters the labels of the next round. It ends when
-a round is worse than the one before, or after six. 12 runs of 2 to 6 rounds, of some 3 s each on a
-CPU core. It prints the line of docs/mean_teacher.md for each noise.
+Each round trains a mean teacher, takes the epoch that is best on noisy validation labels, adds its
+predictions to the average and filters the labels of the next round, as the paper's pseudocode does.
+Each starts from new weights here. They end when one is worse than the one before, or after six: 15
+runs of 2 to 6 rounds, of some 3 s each on a CPU core. It prints the table of docs/mean_teacher.md.
 """
 
 import statistics
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import self_digits
+from experiments.progress import console
 from experiments.training import build, step
 from experiments.training.order import epoch_order
 from superloss_jax import LossTransform
@@ -85,6 +86,8 @@ def rounds(noise: dict[str, Any], seed: int) -> list[Best]:
     average, kept = np.zeros((len(train.index), 10)), np.ones(run.num_examples, bool)
     for number in range(ROUNDS):
         found.append(train_round(run, take_step, config, number, kept))
+        said = f"validation {found[-1].validation:.1f} %, test {found[-1].test:.1f} %"
+        console.print(f"{noise['noise.kind']}, seed {seed}, round {number + 1}: {said}")
         if number and found[-1].validation < found[-2].validation:
             return found[:-1]
         predicted = probabilities(run, found[-1].variables, "train")

@@ -40,10 +40,8 @@ def taught(problem: Problem, config, dataset: Dataset, augment: images.Augment) 
         raise ValueError("config.easy_anchors.weight: expected 0 beside a mean teacher")
     filters = config.loss.method == "self_filter"
     if filters and config.loss.base not in ("cross_entropy", "plain"):
-        said = "self_filter with a mean teacher has no logits of the network for a base loss"
-        raise ValueError(
-            f"config.loss.base: {said}: expected cross_entropy, got {config.loss.base}"
-        )
+        said = "self_filter has the teacher's logits, a base loss none: expected cross_entropy"
+        raise ValueError(f"config.loss.base: {said}, got {config.loss.base}")
     weight = warmup(config, "mean_teacher", len(dataset.train.index))
 
     def draw(examples: Examples, rows, at: At | None) -> Batch:
