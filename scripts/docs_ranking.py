@@ -146,9 +146,10 @@ def state_size(method: str) -> int:
 
 
 def size_text(size: int) -> str:
+    """With a space that does not break."""
     if size < 1000:
-        return f"{size} B" if size else ""
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.0f} kB"
+        return f"{size}\u00a0B" if size else ""
+    return f"{size / 1e6:.1f}\u00a0MB" if size >= 1e5 else f"{size / 1e3:.0f}\u00a0kB"
 
 
 def needs(root: pathlib.Path) -> dict[str, str]:

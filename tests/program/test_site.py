@@ -222,7 +222,13 @@ def test_a_state_has_the_size_of_its_arrays():
     assert docs_ranking.state_size("focal") == 0
     assert docs_ranking.state_size("superloss") == 8  # tau and the number of losses
     shown = [docs_ranking.size_text(size) for size in (0, 12, 16_000, 400_012, 2_000_000)]
-    assert shown == ["", "12 B", "16 kB", "0.4 MB", "2.0 MB"]
+    assert [one.replace("\u00a0", " ") for one in shown] == [
+        "",
+        "12 B",
+        "16 kB",
+        "0.4 MB",
+        "2.0 MB",
+    ]
 
 
 def test_captions_and_long_tables_are_folded():
@@ -245,6 +251,6 @@ def test_every_method_is_ranked_with_its_needs():
     assert {name[1:].partition("]")[0] for name in rows} == methods
     assert methods <= docs_ranking.needs(ROOT).keys()
     own = rows["[early_learning](methods.md#early-learning)"]
-    assert own[:3] == ["`logits`, `index`", "2.0 MB", "1.29"]
+    assert own[:3] == ["`logits`, `index`", "2.0\u00a0MB", "1.29"]
     for name in docs_ranking.RANKED.values():
         assert (ROOT / "results" / name / "runs.jsonl").exists()
