@@ -46,7 +46,7 @@ def scores(found: list[runs.FinishedRun], console: Console) -> tuple[str, Table]
     made = statistics.make_table(found, table.wanted(found, None)[:1])
     for (_, row, column), cell in made.cells.items():
         runs.check_alike(cell.runs, f"{row}, {runs.heading(column, made.columns)}")
-    head, lines = table.grid(made, with_pairs=False)
+    head, lines = table.grid(made, with_pairs=False, columns=made.columns)
     most = max(cell.n for cell in made.cells.values())
     over = f", mean ± standard deviation over {most} seeds" if most > 1 else ""
     title = f"Test {runs.with_unit(made.score)}{over}:"
