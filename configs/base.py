@@ -59,6 +59,15 @@ def get_config():
         "end": 0.5,  # share of the epochs after which all examples take part
         "steps": 5,  # how many times the share grows, for exponential and baby_steps
         "balanced": True,  # the same share of each class
+        "classes": "given",  # how often each is drawn: as in the data; balanced; or from one to
+        # the other: linear, cosine, exponential, composite
+    })  # fmt: skip
+    config.easy_anchors = ml_collections.ConfigDict({
+        "weight": 0.0,  # of the loss of triplets with easy anchors, for rare classes; 0: none
+        "margin": 0.2,  # between features of length 1
+        "number": 5,  # of each class: easy, hard, and of other classes
+        "end": 0.3,  # share of the epochs in which the weight falls
+        "rest": 0.01,  # of the weight, throughout
     })  # fmt: skip
     config.augment = ml_collections.ConfigDict({
         "pad": 0,  # pixels of margin for random crops
@@ -86,6 +95,7 @@ def get_config():
         "nesterov": False,  # for sgd
         "weight_decay": 0.0,  # times the parameters, added to the gradient; adamw: to the step
         "sam": 0.0,  # radius of sharpness-aware minimization, two gradients a step; 0: off
+        "clip": 0.0,  # largest norm of the gradient of all parameters; 0: any
         "l1": 0.0,  # times the parameters' signs, added to the gradient
         "schedule": "constant",  # of the learning rate; or cosine, piecewise, cyclic
         "warmup_epochs": 0.0,  # epochs in which the learning rate rises linearly
@@ -94,6 +104,10 @@ def get_config():
     })  # fmt: skip
     config.average = ml_collections.ConfigDict({
         "decay": 0.0,  # of a moving average of the weights, which is evaluated; 0: none
+    })  # fmt: skip
+    config.mean_teacher = ml_collections.ConfigDict({
+        "weight": 0.0,  # of the loss of consistency with these averaged weights; 0: no teacher
+        "warmup_epochs": 0.0,  # epochs in which this weight rises linearly
     })  # fmt: skip
     config.report = ml_collections.ConfigDict({
         "selection": ("last",),  # declared in advance: the test scores that count, main one first

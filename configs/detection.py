@@ -13,7 +13,7 @@ def get_config():
     config = base.get_config()
     config.task = "detection"
     del config.augment.pad, config.augment.cutout, config.augment.mixup  # of classification
-    del config.noise.exact, config.model.init, config.model.dropout
+    del config.mean_teacher, config.noise.exact, config.model.init, config.model.dropout
     del config.data.variant, config.data.imbalance, config.data.imbalance_exact
     del config.data.labelled, config.data.labelled_seed, config.data.exclude
     del config.data.exclude_rate, config.data.label_column, config.data.path_column

@@ -12,7 +12,7 @@ from ml_collections import config_dict
 
 def get_config():
     keep = {
-        "forget_rate": 0.4,  # the noise rate
+        "forget_rate": -1.0,  # share of a batch; -1: the noise rate
         "warmup": 0.05,  # share of the run; 10 of 200 epochs
     }
     return ml_collections.ConfigDict({
@@ -43,6 +43,7 @@ def get_config():
         "asymmetric_exponential": {"a": 2.5},
         "epsilon_softmax": {"m": 1e5, "alpha": 0.01, "beta": 5.0},
         "logit_clip": {"delta": 1.0},  # largest norm of the logits
+        "logit_adjustment": {"tau": 1.0},  # the prior: how frequent the given training labels are
         "label_smoothing": {"smoothing": 0.1},
         "bootstrap": {
             "hard": False,
@@ -64,6 +65,11 @@ def get_config():
         "mentornet": {
             "percentile": 75.0, "decay": 0.5, "burn_in": 0.19,
             "second": 1.0, "second_from": 0.9,  # lambda_2, which is 0 before
+        },
+        "learned_mentornet": {
+            "path": config_dict.placeholder(str),  # what `experiments.report mentornet` has written
+            "percentile": config_dict.placeholder(float),  # of the losses; None: MentorNet's own
+            "decay": 0.5, "burn_in": 0.18,
         },
         "data_parameters": {
             "kind": "instance",  # or class, or both

@@ -12,7 +12,7 @@ from configs import base
 def get_config():
     config = base.get_config()
     config.task = "regression"
-    del config.augment, config.noise.exact, config.model.init  # of classification
+    del config.augment, config.mean_teacher, config.noise.exact, config.model.init
     del config.data.variant, config.data.imbalance, config.data.imbalance_exact
     del config.data.validation_share, config.data.damaged, config.data.path_column
     config.residual = ml_collections.ConfigDict({
@@ -28,6 +28,7 @@ def get_config():
     config.loss.base = "plain"
     config.loss.lam = 0.1  # losses of standardised targets are near 0.1
     config.loss.cauchy.scale = 0.01
+    config.loss.trimmed.forget_rate = 0.4
     config.loss.self_paced.threshold = 0.1
     return config
 

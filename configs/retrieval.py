@@ -14,7 +14,7 @@ def get_config():
     config.task = "retrieval"
     del config.augment.cutout, config.augment.mixup, config.noise.exact, config.model.init
     del config.data.variant, config.data.imbalance, config.data.imbalance_exact
-    del config.data.labelled, config.data.labelled_seed
+    del config.data.labelled, config.data.labelled_seed, config.mean_teacher
     config.data.side = 28  # pixels of a side that images are resized to
     config.data.train_list = config_dict.placeholder(str)  # for listed: lines of "path,label"
     config.data.test_list = config_dict.placeholder(str)

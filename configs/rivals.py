@@ -32,6 +32,8 @@ def get_config():
     config = digits.get_config()
     config.data.validation = 200
     config.report.selection = ("last", "best_validation")
+    for method in ("co_teaching", "jocor"):
+        config.loss[method].forget_rate = 0.4
     return config
 
 

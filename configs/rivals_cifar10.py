@@ -14,6 +14,8 @@ from configs import cifar10, rivals
 def get_config():
     config = cifar10.get_config()
     config.report.selection = ("last", "best_validation")
+    for method in ("co_teaching", "jocor"):
+        config.loss[method].forget_rate = 0.4
     return config
 
 

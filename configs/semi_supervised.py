@@ -17,6 +17,7 @@ from configs import base
 def get_config():
     config = base.get_config()
     config.task = "semi_supervised"
+    del config.mean_teacher  # of classification
     config.consistency = ml_collections.ConfigDict({
         "kind": "fixmatch",  # or mean_teacher, which needs average.decay, or none
         "labelled": 16,  # examples with a label in each batch

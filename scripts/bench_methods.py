@@ -12,7 +12,7 @@ import statistics
 import sys
 
 from experiments import checks, streams
-from experiments.training.methods import METHODS
+from experiments.training.methods import FROM_FILE, METHODS
 from scripts.bench_train import OURS, Worker
 
 KINDS = ("lenet 128", "bare 4096")
@@ -25,7 +25,10 @@ def main() -> None:
     parser.add_argument("--core", type=int, default=0, help="the core that all runs on")
     parser.add_argument("methods", nargs="*", help="default: all")
     args = parser.parse_args()
-    names = ["cross_entropy", *(args.methods or [*METHODS][1:])]
+    names = [
+        "cross_entropy",
+        *(args.methods or [one for one in [*METHODS][1:] if one not in FROM_FILE]),
+    ]
     worker = Worker(OURS, 1, args.core)
     rounds: dict[str, list[float]] = {f"{kind}, {name}": [] for kind in KINDS for name in names}
     for number in range(args.rounds):

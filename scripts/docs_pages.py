@@ -45,7 +45,7 @@ def config_page(root: pathlib.Path) -> str:
     ]
     known = described(root, "base")
     text += sections(known, "###")
-    for name in ("regression", "detection", "retrieval", "semi_supervised"):
+    for name in ("regression", "detection", "retrieval", "semi_supervised", "divide_mix"):
         own = {key: told for key, told in described(root, name).items()
                if key not in known or known[key][1] != told[1]}  # fmt: skip
         if own:

@@ -18,7 +18,7 @@ from configs import base
 from experiments.report import runs
 from experiments.report.statistics import Cell, make_cell, paired
 from experiments.training.facts import Facts
-from experiments.training.methods import METHODS, make_method
+from experiments.training.methods import FROM_FILE, METHODS, make_method
 from scripts.docs_tables import rows_of, table
 from superloss_jax import noise
 
@@ -136,9 +136,15 @@ def foremost(ranking: Ranking, method: str) -> Line | None:
 
 
 def state_size(method: str) -> int:
-    """Bytes of a method's state."""
-    matrix = noise.transition_matrix("symmetric_exclusive", 0.4, SIZES["num_classes"])
-    facts = Facts(**SIZES, steps=1000, matrix=lambda: matrix, rate=optax.constant_schedule(0.1))
+    """Bytes of a method's state; 0 for one that is read from a user's file."""
+    if method in FROM_FILE:
+        return 0
+    classes = SIZES["num_classes"]
+    facts = Facts(
+        **SIZES, steps=1000, rate=optax.constant_schedule(0.1), noise_rate=0.4,
+        matrix=lambda: noise.transition_matrix("symmetric_exclusive", 0.4, classes),
+        counts=lambda: np.ones(classes, int),
+    )  # fmt: skip
     loss = base.get_config().unlock().loss
     loss.method = method
     state = jax.eval_shape(make_method(loss, facts).init)

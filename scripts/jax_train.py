@@ -61,8 +61,9 @@ def bare(method: str, batch=4096, examples=50_000, classes=10) -> Take:
     config.loss.method = method
     matrix = 0.6 / classes + 0.4 * np.eye(classes)
     facts = methods.Facts(
-        examples, classes, steps=1000, matrix=lambda: matrix, rate=lambda step: 0.1
-    )
+        examples, classes, steps=1000, matrix=lambda: matrix, rate=lambda step: 0.1,
+        counts=lambda: np.ones(classes),
+    )  # fmt: skip
     transform = methods.make_method(config.loss, facts)
     rng = np.random.default_rng(0)
     shape = (2, batch, classes) if methods.networks(config.loss) == 2 else (batch, classes)

@@ -26,7 +26,7 @@ from superloss_jax._states import saturating_add
 
 
 class MentorNetState(NamedTuple):
-    """The state of `mentornet`.
+    """The state of `mentornet` and `learned_mentornet`.
 
     Attributes:
       first: scalar, lambda_1, the moving average that the last batch was compared with.
@@ -39,7 +39,7 @@ class MentorNetState(NamedTuple):
     step: jax.Array
 
 
-def _percentile(
+def percentile_of(
     losses: jax.Array, where: jax.Array, percentile: ArrayLike
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the linearly interpolated percentile of finite, unmasked losses, and their number."""
@@ -56,7 +56,7 @@ def _percentile(
     return below + (rank - jnp.floor(rank)) * (above - below), n
 
 
-def _follow(state: MentorNetState, current: jax.Array, n: jax.Array, decay) -> MentorNetState:
+def follow(state: MentorNetState, current: jax.Array, n: jax.Array, decay) -> MentorNetState:
     """Returns the state after a batch with this percentile of n losses."""
     first = state.first.astype(current.dtype)
     first = first + (1 - decay) * (current - first)
@@ -132,8 +132,8 @@ def mentornet(
 
     def step(batch: Batch, state: MentorNetState):
         losses = batch.losses.astype(compute_dtype(batch.losses.dtype, state.first.dtype))
-        current, n = _percentile(losses, batch.where, rank(state.step))
-        new = _follow(state, current, n, decay)
+        current, n = percentile_of(losses, batch.where, rank(state.step))
+        new = follow(state, current, n, decay)
         second = jnp.asarray(ramp(state.step), losses.dtype)
         values = _value(losses, new.first.astype(losses.dtype), second)
         return jnp.where(state.step < burn_in, losses, values), new

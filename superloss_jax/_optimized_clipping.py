@@ -50,7 +50,7 @@ def _gradient_ratio(log_t, log_density, points) -> jax.Array:
 
 def _threshold(losses: jax.Array, wanted: ArrayLike) -> jax.Array:
     """Returns log T for which the ratio of clipped gradients is as wanted, by bisection."""
-    means, variances = fit_two_gaussians(losses, rounds=10)
+    _, means, variances = fit_two_gaussians(losses, rounds=10)
     points = jnp.linspace(_LEAST, _MOST, _POINTS, dtype=losses.dtype)
     log_density = -0.5 * (points[None] - means[:, None]) ** 2 / variances[:, None]
 

@@ -5,6 +5,7 @@
 not recorded.
 """
 
+from superloss_jax._clean_probability import clean_probability
 from superloss_jax._data_parameters import (
     DataParameters,
     DataParametersState,
@@ -28,6 +29,7 @@ __all__ = [
     "TrendState",
     "advance",
     "check_memory",
+    "clean_probability",
     "data_parameters",
     "early_learning",
     "instance_weights",

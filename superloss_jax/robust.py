@@ -23,6 +23,7 @@ from superloss_jax._focal import focal
 from superloss_jax._generalized_cross_entropy import generalized_cross_entropy
 from superloss_jax._joint_asymmetric import joint_asymmetric
 from superloss_jax._label_smoothing import label_smoothing
+from superloss_jax._logit_adjustment import logit_adjustment
 from superloss_jax._logit_clip import logit_clip
 from superloss_jax._symmetric_cross_entropy import symmetric_cross_entropy
 
@@ -41,6 +42,7 @@ __all__ = [
     "generalized_cross_entropy",
     "joint_asymmetric",
     "label_smoothing",
+    "logit_adjustment",
     "logit_clip",
     "symmetric_cross_entropy",
 ]

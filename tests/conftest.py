@@ -32,11 +32,12 @@ PROGRAM = pathlib.Path(__file__).parent / "program"
 # All others use the same optimizations as users: tests of the library check the last bits, and
 # tests of checkpoints need bit-identical results.
 QUICK = (
-    "batches", "boxes", "detection", "detection_report", "detection_runs", "devices",
-    "diagnostics", "folder", "guessed_memory", "held_out", "models", "optimizers", "own_parts",
-    "own_table", "regression", "regression_report", "retrieval", "retrieval_data",
-    "retrieval_report", "retrieval_runs", "seeds", "semi_supervised", "semi_supervised_runs",
-    "strong", "suspects", "tasks", "train", "tried_forms",
+    "batches", "boxes", "class_shares", "detection", "detection_report", "detection_runs",
+    "devices", "diagnostics", "divide_mix", "easy_anchors", "folder", "guessed_memory", "held_out",
+    "mean_teacher", "mentornet", "models", "optimizers", "own_parts", "own_table", "regression",
+    "regression_report", "retrieval", "retrieval_data", "retrieval_report", "retrieval_runs",
+    "seeds", "semi_supervised", "semi_supervised_runs", "strong", "suspects", "tasks", "train",
+    "tried_forms",
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from experiments.checks import choose, within
 from experiments.imported import imported, is_own
 from experiments.models import cpu
 from experiments.models.batch_norm import BatchNorm
+from experiments.models.cnn8 import CNN8
 from experiments.models.inits import INITS
 from experiments.models.layers import Conv, classify, dtype_of, he_normal
 from experiments.models.resnet50 import ResNet50
@@ -188,6 +189,22 @@ class Networks(nn.Module):
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *outputs)
 
 
+class Views(nn.Module):
+    """Networks that see several views of each image, (B, views, ...).
+
+    Logits are (B, views, networks, classes).
+    """
+
+    model: nn.Module
+
+    @nn.compact
+    def __call__(self, x, train: bool, mask=None):
+        images = x.reshape(-1, *x.shape[2:])
+        mask = None if mask is None else jnp.repeat(mask, x.shape[1])
+        logits = jnp.moveaxis(self.model(images, train, mask), 0, 1)
+        return logits.reshape(*x.shape[:2], *logits.shape[1:])
+
+
 preact = functools.partial(ResNet, preact=True)
 MODELS = {
     "mlp": MLP,
@@ -196,6 +213,7 @@ MODELS = {
     "convnet_small": ConvNetSmall,
     "convnet_tiny": functools.partial(ConvNetSmall, widths=(8, 16, 32, 128)),
     "convnet_norm": ConvNetNorm,
+    "cnn8": CNN8,
     "resnet18": ResNet,
     "resnet34": functools.partial(ResNet, depths=(3, 4, 6, 3)),
     "preact_resnet18": preact,

@@ -4,7 +4,13 @@ from collections.abc import Collection
 
 # The least side of an image, and what its sides must be multiples of; others take any size. Blocks
 # of 2x2 are pooled without a rest, and the vision transformers' patches have 4x4 pixels.
-SIDES = {"lenet": (16, 4), "convnet": (8, 8), "vit_tiny": (4, 4), "vit_curbench": (4, 4)}
+SIDES = {
+    "lenet": (16, 4),
+    "convnet": (8, 8),
+    "cnn8": (8, 8),
+    "vit_tiny": (4, 4),
+    "vit_curbench": (4, 4),
+}
 
 
 def fitting(image_shape: tuple[int, ...]) -> str:

@@ -5,7 +5,9 @@ python -m experiments.report figures --workdir=DIR [--output=DIR] [--rows=a,b]
 python -m experiments.report html --workdir=DIR
 python -m experiments.report detectors --workdir=DIR [--output=DIR]
 python -m experiments.report choose --workdir=DIR
+python -m experiments.report stops --workdir=DIR [--by=method]
 python -m experiments.report suspects --workdir=RUN [--score=NAME] [--epoch=EPOCH] [--data_dir=DIR]
+python -m experiments.report mentornet --workdir=RUN [--known=0.1] [--output=FILE]
 python -m experiments.report neighbours --workdir=RUN [--number=10] [--data_dir=DIR]
 python -m experiments.report boxes --workdir=RUN [--number=3] [--data_dir=DIR]
 python -m experiments.report classes --workdir=DIR [--columns=KEY,KEY]
@@ -22,8 +24,9 @@ from experiments.usage import Parser, refuse
 
 MODULES = {  # of each command; `add_command` of pack adds both of its own
     "table": "table", "figures": "plots", "html": "page", "detectors": "detectors",
-    "choose": "tuning", "suspects": "suspects", "boxes": "boxes", "neighbours": "neighbours",
-    "classes": "classes", "pack": "pack", "unpack": "pack",
+    "choose": "tuning", "stops": "stops", "suspects": "suspects", "boxes": "boxes",
+    "neighbours": "neighbours", "classes": "classes", "mentornet": "mentornet",
+    "pack": "pack", "unpack": "pack",
 }  # fmt: skip
 
 

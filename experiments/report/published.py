@@ -25,6 +25,8 @@ METHODS: dict[str, tuple[str, dict]] = {
     "symmetric_cross_entropy": ("symmetric_cross_entropy", {"alpha": 0.1, "beta": 1.0}),
     "early_learning": ("early_learning_regularization", {"lam": 3.0, "beta": 0.7}),
     "forward_correction": ("forward_correction", {}),
+    "active_passive": ("nce_rce", {"passive": "rce", "alpha": 1.0, "beta": 1.0}),
+    "epsilon_softmax": ("epsilon_softmax_ce_mae", {"m": 1e5, "alpha": 0.01, "beta": 5.0}),
     "co_teaching": ("co_teaching", {}),
     "jocor": ("jocor", {"lam": 0.9}),
 }
@@ -114,8 +116,12 @@ def _method(run: FinishedRun, data: str) -> str | None:
     """
     config = run.results["config"]
     loss, name = config["loss"], config["loss"]["method"]
-    augment = config.get("augment", {})
-    extra = augment.get("mixup"), augment.get("cutout"), config.get("data", {}).get("exclude")
+    augment, order = config.get("augment", {}), config.get("curriculum", {})
+    extra = (
+        augment.get("mixup"), augment.get("cutout"), config.get("data", {}).get("exclude"),
+        order.get("difficulty"), order.get("classes", "given") != "given",
+        config.get("easy_anchors", {}).get("weight"),
+    )  # fmt: skip
     if name not in METHODS or any(extra) or loss.get("base", "cross_entropy") != "cross_entropy":
         return None
     theirs, values = METHODS[name]
@@ -127,12 +133,13 @@ def _method(run: FinishedRun, data: str) -> str | None:
 
 
 def selection_of(run: FinishedRun, selection: str) -> str | None:
-    """The file's name for a selection; None for the last epoch, which the file lacks."""
+    """The file's name for a selection; None for those that the file lacks."""
     if selection == "best_validation":
         if run.column.noise == "none":
             return "clean_validation"  # nothing is noisy
         return f"{runs.validation_kind(run)}_validation"
-    return {"mean_of_last_10": "last10", "best_test": "test_best"}.get(selection)
+    names = {"last": "last", "mean_of_last_10": "last10", "best_test": "test_best"}
+    return names.get(selection)
 
 
 def matches(run: FinishedRun, selection: str, all_published: list[Published]) -> list[Published]:

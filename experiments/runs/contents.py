@@ -36,10 +36,14 @@ def note(config) -> None:
                 named[name] = checks.path(f"config.data.{key}", data[key])
     for key, path in named.items():
         add(config, data, key, path)
-    own = config.get("curriculum", {})
+    own: Any = config.get("curriculum", {})
     if hasattr(own, "get") and own.get("difficulty"):
         path = difficulty(config)
         add(config, own, "difficulty_sha256", path / SAMPLES if path.is_dir() else path)
+    loss: Any = config.get("loss", {})
+    own = loss.get("learned_mentornet") if hasattr(loss, "get") else None
+    if hasattr(own, "get") and own.get("path"):
+        add(config, own, "sha256", checks.path("config.loss.learned_mentornet.path", own.path))
 
 
 def difficulty(config) -> pathlib.Path:

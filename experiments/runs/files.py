@@ -139,7 +139,9 @@ def check_unchanged(path: pathlib.Path, config: dict, resumable: bool) -> None:
     keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     differing = {key: (before.get(key), now.get(key)) for key in keys if key != "epochs"}
     scaled = any(key.split(".")[-1] in SHARES for key in now if key.startswith("loss."))
-    by_length = scaled or now.get("optimizer.schedule") == "cosine"
+    ordered = now.get("curriculum.classes", "balanced") != "balanced" or "curriculum.end" in now
+    scheduled = now.get("optimizer.schedule") == "cosine" or "easy_anchors.end" in now
+    by_length = scaled or ordered or scheduled
     fewer = now["epochs"] < before["epochs"]
     if fewer or (by_length and now["epochs"] != before["epochs"]):
         differing["epochs"] = before["epochs"], now["epochs"]

@@ -1,92 +1,32 @@
 """Declares, by section, which keys of a config a run reads, and under which condition."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-Flat = Mapping[str, Any]  # from dotted keys to values
-
-
-def always(config: Flat) -> bool:
-    return True
-
-
-def when(key: str, *values) -> Callable[[Flat], bool]:
-    return lambda config: config.get(key) in values
-
-
-def is_drawn_noise(config: Flat) -> bool:
-    return config.get("noise.kind") != "given"
-
-
-def is_noisy(config: Flat) -> bool:
-    """Whether wrong targets are drawn."""
-    return is_drawn_noise(config) and bool(config.get("noise.rate"))
-
-
-def has_validation(config: Flat) -> bool:
-    return bool(config.get("data.validation"))
-
-
-def is_validated(config: Flat) -> bool:
-    named = ("data.validation", "data.validation_share", "data.folds")
-    return any(config.get(name) for name in named)
-
-
-def is_split(config: Flat) -> bool:
-    whole = not is_validated(config) and config.get("data.imbalance", 1) == 1
-    return not whole or config.get("data.name") == "digits"
-
-
-def is_drawn(config: Flat) -> bool:
-    """Whether the training examples of a regression depend on a seed."""
-    chosen = config.get("data.validation") or config.get("data.examples")
-    return bool(chosen) or config.get("data.name") not in ("mnist", "mnist20k")  # have a test set
-
-
-def clean_validation(config: Flat) -> bool:
-    """Whether a regression validates on clean targets; the others have the wrong ones, too."""
-    return has_validation(config) and config.get("data.validation_labels") != "noisy"
-
-
-LARGE = ("imagenet", "webvision", "mini_webvision", "clothing1m")  # in their publishers' layouts
-FOLDERS = ("voc_folder", "coco_json")  # data sets for detection that `data.path` names
-
-
-def has_noisy_boxes(config: Flat) -> bool:
-    """Whether anything is drawn that is wrong with boxes."""
-    names = ("noise.rate", "noise.box", "noise.missing", "noise.bogus")
-    return is_drawn_noise(config) and any(config.get(name) for name in names)
-
-
-of_superloss = when("loss.method", "superloss", "trend_superloss")
-remembers = when("loss.method", "remembered_superloss")
-
-
-def corrects(config: Flat) -> bool:
-    """Whether a noise matrix is needed that no drawn noise has."""
-    methods = {config.get("loss.method"), config.get("loss.base")}
-    need = not methods.isdisjoint({"forward_correction", "backward_correction"})
-    return need and not is_drawn_noise(config)
-
-
-def has_curriculum(config: Flat) -> bool:
-    return config.get("curriculum.difficulty") is not None
-
-
-def with_lam(config: Flat) -> bool:
-    return of_superloss(config) or remembers(config)
-
-
-def with_threshold(*names: str) -> Callable[[Flat], bool]:
-    return lambda config: of_superloss(config) and config.get("loss.threshold") in names
-
-
-def with_decay(config: Flat) -> bool:
-    return with_threshold("ema", "per_class")(config) or remembers(config)
-
-
-stepwise = when("optimizer.schedule", "piecewise", "cyclic")
-sgd = when("optimizer.name", "sgd")
+from experiments.runs.conditions import (
+    FOLDERS,
+    LARGE,
+    Flat,
+    always,
+    clean_validation,
+    corrects,
+    given,
+    has_curriculum,
+    has_noisy_boxes,
+    has_validation,
+    is_drawn,
+    is_drawn_noise,
+    is_noisy,
+    is_split,
+    is_validated,
+    of_superloss,
+    sgd,
+    stepwise,
+    when,
+    with_decay,
+    with_lam,
+    with_threshold,
+)
 
 Section = dict[str, Callable[[Flat], bool]]
 
@@ -102,14 +42,14 @@ EVERY_RUN: dict[str, Section] = {
     "model": {"bn_groups": always},
     "average": {"decay": always},
     "curriculum": {
-        **dict.fromkeys(("difficulty", "difficulty_sha256"), always),
+        **dict.fromkeys(("difficulty", "difficulty_sha256", "classes"), always),
         **dict.fromkeys(("hardest_first", "pacing", "start", "end", "balanced"), has_curriculum),
         "steps": lambda config: config.get("curriculum.pacing") in ("exponential", "baby_steps")
         and has_curriculum(config),
     },
     "optimizer": {
         "name": always, "learning_rate": always, "weight_decay": always, "schedule": always,
-        "l1": always, "sam": always, "warmup_epochs": always,
+        "l1": always, "clip": always, "sam": always, "warmup_epochs": always,
         "boundaries": stepwise, "factor": stepwise, "momentum": sgd, "nesterov": sgd,
     },
     # The sections of `method` and `base` are read as well: see is_of_method.
@@ -126,11 +66,12 @@ EVERY_RUN: dict[str, Section] = {
         **of("asymmetric_gce", "a", "q"), **of("asymmetric_unhinged", "a", "q"),
         **of("asymmetric_exponential", "a"), **of("epsilon_softmax", "m", "alpha", "beta"),
         **of("logit_clip", "delta"), **of("label_smoothing", "smoothing"),
-        **of("dynamics_aware", "q_start", "q_end", "end"),
+        **of("logit_adjustment", "tau"), **of("dynamics_aware", "q_start", "q_end", "end"),
         **of("optimized_clipping", "epsilon", "size", "interval"),
         **of("focal", "gamma"), **of("cauchy", "scale"), **of("trimmed", "forget_rate", "warmup"),
         **of("self_paced", "weights", "threshold", "growth", "every"),
         **of("mentornet", "percentile", "decay", "burn_in", "second", "second_from"),
+        **of("learned_mentornet", "path", "sha256", "percentile", "decay", "burn_in"),
         **of("data_parameters", "kind", "momentum", "clamp"),
         "data_parameters.class_rate": when("loss.data_parameters.kind", "class", "both"),
         "data_parameters.instance_rate": when("loss.data_parameters.kind", "instance", "both"),
@@ -157,14 +98,14 @@ CLASSES: dict[str, Section] = {
         "name": always, "path": always, "sha256": always, "variant": always,
         "validation": always, "imbalance": always, "split_seed": is_split,
         "validation_share": always, "validation_labels": is_validated,
-        "folds": always, "fold": lambda config: bool(config.get("data.folds")),
+        "folds": always, "fold": given("data.folds"),
         **dict.fromkeys(("corrections", "corrections_sha256"), always),
         **dict.fromkeys(("noise_matrix", "noise_matrix_sha256"), corrects),
         "side": lambda config: of_pictures(config) or config.get("data.name") in LARGE,
         "damaged": of_pictures,
         **dict.fromkeys(("label_column", "path_column"), of_columns),
         "imbalance_exact": lambda config: config.get("data.imbalance", 1) != 1,
-        "labelled": always, "labelled_seed": lambda config: bool(config.get("data.labelled")),
+        "labelled": always, "labelled_seed": given("data.labelled"),
     },
     "augment": dict.fromkeys(("pad", "flip", "cutout", "mixup"), always),
     "noise": {
@@ -186,7 +127,14 @@ def weighs_pairs(config: Flat) -> bool:
 of_files = when("data.name", "folder", "listed")
 of_pairs = when("embedding.loss", "contrastive", "triplet")
 READS: dict[str, dict[str, Section]] = {  # further keys, by task
-    "classification": CLASSES,
+    "classification": CLASSES | {
+        "easy_anchors": {"weight": always}
+        | dict.fromkeys(("margin", "number", "end", "rest"), given("easy_anchors.weight")),
+        "mean_teacher": {
+            "weight": always,
+            "warmup_epochs": lambda config: bool(config.get("mean_teacher.weight")),
+        },
+    },
     "semi_supervised": CLASSES | {
         "augment": dict.fromkeys(("pad", "flip", "cutout"), always),
         "consistency": {
@@ -194,6 +142,12 @@ READS: dict[str, dict[str, Section]] = {  # further keys, by task
             **dict.fromkeys(("weight", "warmup_epochs"), taught),
             "threshold": of_fixmatch, "operations": of_fixmatch,
         },
+    },
+    "divide_mix": CLASSES | {
+        "divide_mix": dict.fromkeys(
+            ("warmup_epochs", "penalise_confidence", "threshold", "temperature", "alpha", "weight",
+             "rampup_epochs", "prior"), always
+        ),
     },
     "detection": {
         "data": {
@@ -272,14 +226,16 @@ BEFORE: dict[str, Any] = {
     "data.validation_share": 0.0, "data.folds": 0, "data.corrections": None,
     "data.noise_matrix": None,
     "loss.normalise_weights": False,
-    "embedding.positives": 1.0, "optimizer.l1": 0.0, "optimizer.sam": 0.0,
+    "embedding.positives": 1.0, "optimizer.l1": 0.0, "optimizer.clip": 0.0, "optimizer.sam": 0.0,
     "loss.remembered_superloss.memory": "held_out", "curriculum.difficulty": None,
+    "curriculum.classes": "given", "easy_anchors.weight": 0.0, "mean_teacher.weight": 0.0,
 }  # fmt: skip
 
 # Of what else a run reads: `contents.note` adds them to a config.
 HASHES = (
     "data.sha256", "data.test_sha256", "data.exclude_sha256", "data.corrections_sha256",
     "data.noise_matrix_sha256", "curriculum.difficulty_sha256",
+    "loss.learned_mentornet.sha256",
 )  # fmt: skip
 
 # Keys that a user's own config may lack: what reads them has a value for that.
@@ -288,6 +244,6 @@ OPTIONAL = (
     "data.labelled_seed", "data.side", "data.damaged", "data.fold", "model.bn_groups",
     "data.label_column", "data.path_column", "report.logger", "curriculum.hardest_first",
     "curriculum.pacing", "curriculum.start", "curriculum.end", "curriculum.steps",
-    "curriculum.balanced",
+    "curriculum.balanced", "mean_teacher.warmup_epochs",
     "data.decode", "data.workers",
 )  # fmt: skip

@@ -9,6 +9,7 @@ from experiments.tasks.scores import SCORES, Score
 TASKS = {
     "classification": "experiments.tasks.classification:task",
     "semi_supervised": "experiments.tasks.semi_supervised:task",
+    "divide_mix": "experiments.tasks.divide_mix:task",
     "detection": "experiments.tasks.detection:task",
     "regression": "experiments.tasks.regression:task",
     "retrieval": "experiments.tasks.retrieval:task",

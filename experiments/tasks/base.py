@@ -35,6 +35,7 @@ class Batch(NamedTuple):
     where: jax.Array  # False for padding
     drawn: Any = ()  # passed from `draw` to `units`: mixup partners, say, or hidden pixels
     taught: Any = ()  # what `teach` returned
+    seen: Any = ()  # the records of these examples by name, if the problem has a `review`
 
 
 class Units(NamedTuple):
@@ -135,6 +136,9 @@ class Problem(NamedTuple):
     metrics: Mapping[str, Callable[[Any, Batch], jax.Array]] = {}
     groups: Mapping[str, Callable[[Any, Any], Any]] = {}
     records: Mapping[str, Recorded] = {}
+    # After each epoch, (the records of all examples by name, UNKNOWN where there is none yet) ->
+    # the same names, with new values. A step then sees those of its examples: Batch.seen.
+    review: Callable[[dict[str, jax.Array]], dict[str, jax.Array]] | None = None
     # Records and groups are then of objects: of shape (B, number).
     objects: Objects | None = None
     rows_are_examples: bool = True  # False for mixtures: nothing is recorded per example
@@ -146,6 +150,7 @@ class Problem(NamedTuple):
     extra: tuple[str, ...] = ("index",)  # the keys of Units.extra
     num_classes: int | None = None
     noise_matrix: Callable[[], np.ndarray] | None = None  # if the noise has a transition matrix
+    label_counts: Callable[[], np.ndarray] | None = None  # of the training targets, by class
     facts: Mapping[str, Any] = {}  # added to results.json
     told: tuple[str, ...] = ()  # lines printed when training starts
 

@@ -10,7 +10,7 @@ import optax
 from experiments import data
 from experiments.data import Dataset, Examples
 from experiments.models import inits, networks, sides
-from experiments.tasks import images
+from experiments.tasks import easy_anchors, images, mean_teacher
 from experiments.tasks.base import At, Batch, Evaluation, Problem, Recorded, Task, Units
 from experiments.tasks.scores import SCORES
 
@@ -42,13 +42,8 @@ def build(config, dataset: Dataset) -> Problem:
         _, labels, clean_labels, index = examples
         return Batch(inputs, labels[rows], clean_labels[rows], index[rows], rows >= 0, mixture)
 
-    def noise_matrix() -> np.ndarray:
-        if config.noise.kind == "given" and config.data.get("noise_matrix"):
-            return data.read_matrix(config.data.noise_matrix, dataset.class_names)
-        rate = config.noise.get("rate", 0.0)  # given noise has none
-        return data.noise_matrix(config.data.name, config.noise.kind, rate, classes)
-
-    return Problem(
+    counts = np.bincount(dataset.train.targets, minlength=classes)
+    problem = Problem(
         model=model,
         units=units,
         draw=draw,
@@ -63,10 +58,20 @@ def build(config, dataset: Dataset) -> Problem:
         examine=memorised,
         extra=() if augment.mixup else ("logits", "labels", "index"),
         num_classes=classes,
-        noise_matrix=noise_matrix,
+        noise_matrix=lambda: noise_matrix(config, dataset),
+        label_counts=lambda: counts,
         facts={"noise": noise_facts(config, dataset)},
         told=told,
     )
+    problem = easy_anchors.added(config, counts, problem)
+    return mean_teacher.taught(problem, config, dataset, augment)
+
+
+def noise_matrix(config, dataset: Dataset) -> np.ndarray:
+    if config.noise.kind == "given" and config.data.get("noise_matrix"):
+        return data.read_matrix(config.data.noise_matrix, dataset.class_names)
+    rate, classes = config.noise.get("rate", 0.0), len(dataset.class_names)  # given noise has none
+    return data.noise_matrix(config.data.name, config.noise.kind, rate, classes)
 
 
 def units(logits, batch: Batch) -> Units:

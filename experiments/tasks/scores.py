@@ -22,6 +22,7 @@ MAP_50 = Score("map_50", "mAP at IoU 0.5", digits=3, target="label")
 SCORES = {
     "classification": ACCURACY,
     "semi_supervised": ACCURACY,
+    "divide_mix": ACCURACY,
     "regression": MAE,
     "retrieval": RECALL,
     "detection": MAP_50,

@@ -16,7 +16,6 @@ SuperLoss compares a pseudo-label's loss with those of other pseudo-labels.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +28,7 @@ from experiments.models import inits, networks
 from experiments.tasks import classification, images, strong
 from experiments.tasks.base import UNKNOWN, At, Batch, Problem, Recorded, Task, Units
 from experiments.tasks.classification import cross_entropy
+from experiments.tasks.mean_teacher import Drawn, of_probabilities, warmup
 from experiments.tasks.orders import passes
 from experiments.tasks.scores import SCORES
 
@@ -64,13 +64,12 @@ def build(config, dataset: Dataset) -> Problem:
         raise ValueError("config.data.name: semi_supervised needs images, got rows of numbers")
     augment = images.augment(shape, **config.augment, mixup=0.0)
     classes, kind = len(dataset.class_names), config.consistency.kind
+    weight = warmup(config, "consistency", len(dataset.train.index))
 
     return Problem(
         model=networks.make_model(**config.model, num_classes=classes, image_shape=shape),
         units=units_of(**config.consistency),
-        draw=draw_of(
-            dataset, augment, warmup(config, len(dataset.train.index)), config.consistency
-        ),
+        draw=draw_of(dataset, augment, weight, config.consistency),
         order=order_of(dataset.train.targets, **config.consistency),
         teach=None if kind == "none" else teach,
         taught_by_average=kind == "mean_teacher",
@@ -88,21 +87,7 @@ def build(config, dataset: Dataset) -> Problem:
     )
 
 
-def warmup(config, size: int) -> Callable:
-    """Returns a function of the step: the weight of the mean over images without a label."""
-    weight, epochs = (config.consistency.get(name, 0.0) for name in ("weight", "warmup_epochs"))
-    within("config.consistency.weight", weight, 0, 1e6)
-    within("config.consistency.warmup_epochs", epochs, 0, config.epochs)
-    steps = epochs * -(-size // config.batch_size)
-    return lambda step: weight * jnp.minimum(1, (step + 1) / max(steps, 1)).astype(jnp.float32)
-
-
 # --- Views. ---------------------------------------------------------------------------------------
-
-
-class Drawn(NamedTuple):
-    crops: jax.Array  # what the teacher sees
-    weight: jax.Array  # of the mean over images without a label
 
 
 def draw_of(dataset: Dataset, augment: images.Augment, weight: Callable, consistency):
@@ -177,10 +162,6 @@ def units_of(kind: str, threshold: float = 0.0, **others) -> Callable:
 
 def of_class(logits, taught):
     return cross_entropy(logits, taught.argmax(-1))
-
-
-def of_probabilities(logits, taught):
-    return jnp.mean((jax.nn.softmax(logits) - taught) ** 2, axis=-1)
 
 
 def mean(losses, where, batch: Batch):

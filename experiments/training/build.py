@@ -18,7 +18,16 @@ from experiments.runs.selection import SELECTIONS
 from experiments.tasks import task_of
 from experiments.tasks.base import Problem
 from experiments.tasks.scores import Score
-from experiments.training import curriculum, devices, kinds, loggers, methods, optimizers
+from experiments.training import (
+    class_shares,
+    curriculum,
+    devices,
+    kinds,
+    loggers,
+    methods,
+    optimizers,
+    superlosses,
+)
 from superloss_jax import LossTransform
 
 
@@ -31,6 +40,7 @@ class Run(NamedTuple):
     networks: int  # trained together; with two, outputs have a leading axis
     optimizer: optax.GradientTransformationExtraArgs
     method: LossTransform
+    prior: tuple  # numbers of labels by class, if the method depends on them
     advance: Callable | None  # what changes the method's state after an epoch, if anything does
     weighs: bool  # whether the method gives each loss a weight
     average: float  # decay of the moving average of the weights; 0: none
@@ -53,30 +63,21 @@ def build_run(config, data_dir: str | None = None) -> Run:
     check_values(config)
     task = task_of(config)
     layout = devices.layout(config.devices)
-    # Built with dummy sizes, so that mistakes are reported before any data is read.
-    dummy = methods.Facts(1, 2, 1000, matrix=lambda: np.eye(2), rate=lambda step: 0.1)
-    methods.make_method(config.loss, dummy)
-    optimizers.make(config.optimizer, config.epochs, steps_per_epoch=1)
+    check_built(config)
     dataset = without_suspects(config, task.load(config, data_dir))
     check_encoded(config, dataset)
     size = len(dataset.train.index)
     check_batches(config, size, layout)
-    problem = curriculum.paced(config, dataset, task.build(config, dataset))
+    problem = with_order(config, dataset, task.build(config, dataset))
     check_score(task.score, problem)
     steps = steps_per_epoch(config, size)
     methods.check_fits(config.loss, problem.num_classes)
-    facts = methods.Facts(
-        num_examples=num_examples(dataset),
-        num_classes=problem.num_classes,
-        steps=config.epochs * steps,
-        matrix=problem.noise_matrix,
-        rate=optimizers.schedule(config.optimizer, config.epochs, steps),
-    )
+    facts = facts_of(config, dataset, problem, steps)
     method = methods.make_method(config.loss, facts)
     networks = methods.networks(config.loss)
     check_inputs(method, networks, problem)
     check_held_out(config, dataset, problem)
-    advance = methods.advance_of(config.loss)
+    advance = superlosses.advance_of(config.loss)
     check_teacher(problem, networks, average_of(config))
     if networks > 1 and config.optimizer.get("sam", 0.0):
         raise ValueError("config.optimizer.sam: expected 0 with two networks")
@@ -87,12 +88,39 @@ def build_run(config, data_dir: str | None = None) -> Run:
         networks=networks,
         optimizer=optimizers.make(config.optimizer, config.epochs, steps),
         method=kinds.by_kind(method, problem.kinds),
+        prior=tuple(facts.label_counts()) if methods.counts_labels(config.loss) else (),
         advance=advance and kinds.advance_by_kind(advance, problem.kinds),
         weighs=methods.weighs(config.loss),
         average=average_of(config),
         dataset=dataset,
         num_examples=facts.num_examples,
         layout=layout,
+    )
+
+
+def check_built(config) -> None:
+    """Raises ValueError for a method or an optimizer that cannot be, before any data is read."""
+    dummy = methods.Facts(
+        1, 2, 1000, lambda: np.eye(2), lambda step: 0.1, lambda: np.ones(2), noise_rate_of(config)
+    )
+    methods.make_method(config.loss, dummy)
+    optimizers.make(config.optimizer, config.epochs, steps_per_epoch=1)
+
+
+def with_order(config, dataset, problem: Problem) -> Problem:
+    """Returns the problem with the order that `config.curriculum` asks for, if it asks for one."""
+    return class_shares.sampled(config, dataset, curriculum.paced(config, dataset, problem))
+
+
+def facts_of(config, dataset, problem: Problem, steps: int) -> methods.Facts:
+    return methods.Facts(
+        num_examples=num_examples(dataset),
+        num_classes=problem.num_classes,
+        steps=config.epochs * steps,
+        matrix=problem.noise_matrix,
+        rate=optimizers.schedule(config.optimizer, config.epochs, steps),
+        counts=problem.label_counts,
+        noise_rate=noise_rate_of(config),
     )
 
 
@@ -148,6 +176,12 @@ def budget_mb(config) -> float:
 def workers(config) -> int:
     """Returns the number of threads that decode images; 0 means one for each core."""
     return section(config, "data").get("workers", 0)
+
+
+def noise_rate_of(config) -> float | None:
+    """Returns the rate that wrong targets are drawn with; None if the data bring them along."""
+    noise = section(config, "noise")
+    return None if noise.get("kind") == "given" else noise.get("rate")
 
 
 def average_of(config) -> float:
@@ -209,7 +243,7 @@ def check_held_out(config, dataset, problem: Problem) -> None:
     If held-out labels are right where those of training are not, no memorising can be seen.
     """
     method, data = config.loss.method, section(config, "data")
-    if not methods.advance_of(config.loss):
+    if not superlosses.advance_of(config.loss):
         return
     if not len(dataset.validation.index):
         said = f"{method} needs losses of held-out examples: expected an integer >= 1, got 0"

@@ -100,9 +100,14 @@ def make_after_epoch(run: Run, over_runs: bool = False, axis: int | None = None,
     over = jax.vmap(advanced) if over_runs else advanced
     jitted = jax.jit(over, out_shardings=run.layout.whole)
     remember = jax.jit(with_losses, out_shardings=run.layout.whole)
+    review = run.problem.review
+    if review:
+        review = jax.jit(jax.vmap(review) if over_runs else review, out_shardings=run.layout.whole)
 
     def after_epoch(state: TrainState, held_out: dict[str, Examples]):
         state = state._replace(past=remember(state.past, state.seen["loss"]))
+        if review:
+            state = state._replace(seen=review(state.seen))
         found = {part: evaluate(state, examples) for part, examples in held_out.items()}
         if advance:
             units = found["validation"].units

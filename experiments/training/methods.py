@@ -8,25 +8,11 @@ import optax
 
 from experiments import checks
 from experiments.imported import imported, is_own
+from experiments.training import mentors, superlosses
 from experiments.training.facts import Facts
-from experiments.training.guessed_memory import guess_memory
 from experiments.training.renamed import RENAMED
 from experiments.training.weighing import normalised
-from superloss_jax import (
-    LossTransform,
-    Threshold,
-    chain,
-    constant,
-    curricula,
-    ema,
-    memory,
-    pairs,
-    per_class,
-    robust,
-    running_mean,
-    superloss,
-    windowed,
-)
+from superloss_jax import LossTransform, chain, curricula, memory, pairs, robust
 
 
 def _plain(loss, own, facts):
@@ -36,38 +22,6 @@ def _plain(loss, own, facts):
         return (losses if where is None else jnp.where(where, losses, 0)), state
 
     return LossTransform(lambda: (), update)
-
-
-def _decay(loss) -> float:
-    if not 0 <= loss.decay < 1:
-        said = f"expected a number in [0, 1), got {loss.decay!r}"
-        raise ValueError(f"config.loss.decay: {said}")
-    return loss.decay
-
-
-def _threshold(loss, facts: Facts) -> Threshold:
-    def fixed():
-        if loss.tau is None:
-            raise ValueError("config.loss.tau: a constant threshold needs a number, got None")
-        return constant(loss.tau)
-
-    def window():
-        checks.integer("config.loss.window", loss.window, 1, 1_000_000)
-        return windowed(loss.window)
-
-    thresholds: dict[str, Callable[[], Threshold]] = {
-        "ema": lambda: ema(_decay(loss)),
-        "running_mean": running_mean,
-        "constant": fixed,
-        "windowed": window,
-        "per_class": lambda: per_class(facts.classes(), _decay(loss)),
-    }
-    return checks.choose("config.loss.threshold", loss.threshold, thresholds)()
-
-
-def _superloss(loss, own, facts):
-    checks.positive("config.loss.lam", loss.lam)
-    return superloss(lam=loss.lam, threshold=_threshold(loss, facts))
 
 
 def _truncated_gce(loss, own, facts):
@@ -91,6 +45,19 @@ def _mentornet(loss, own, facts):
     )  # fmt: skip
 
 
+def _learned_mentornet(loss, own, facts):
+    if loss.base not in PLAIN:
+        said = "learned_mentornet knows the task's own losses alone: expected cross_entropy"
+        raise ValueError(f"config.loss.base: {said}, got {loss.base}")
+    mentor = mentors.read(own.path)
+    first, last = mentor.percents
+    return curricula.learned_mentornet(
+        mentor.params, decay=own.decay, burn_in=facts.share("burn_in", own.burn_in),
+        percentile=mentor.percentile if own.percentile is None else own.percentile,
+        percent=lambda step: jnp.clip(100 * (step / facts.steps), first, last),
+    )  # fmt: skip
+
+
 def _data_parameters(loss, own, facts):
     kinds = {"class": (True, False), "instance": (False, True), "both": (True, True)}
     of = "config.loss.data_parameters"
@@ -107,25 +74,14 @@ def _data_parameters(loss, own, facts):
     return memory.data_parameters(**chosen, clamp=own.clamp)
 
 
-def _trend_superloss(loss, own, facts):
-    checks.positive("config.loss.lam", loss.lam)
-    checks.integer("config.loss.trend_superloss.window", own.window, 2, 100_000)  # epochs, at most
-    return memory.trend_superloss(
-        num_examples=facts.num_examples, lam=loss.lam, threshold=_threshold(loss, facts), **own
-    )
-
-
-def _remembered_superloss(loss, own, facts):
-    checks.positive("config.loss.lam", loss.lam)
-    given = {"lam": loss.lam, "decay": _decay(loss), "share": own.share}
-    method = memory.remembered_superloss(num_examples=facts.num_examples, **given)
-    return method if advance_of(loss) else guess_memory(method, facts.num_examples)
-
-
 def _keep(own, facts: Facts):
-    checks.within("config.loss: forget_rate", own.forget_rate, 0, 0.99)
+    rate = facts.noise_rate if own.forget_rate == -1 else own.forget_rate
+    if rate is None:
+        said = "-1 is the rate that wrong labels are drawn with, and none are drawn here"
+        raise ValueError(f"config.loss: forget_rate: {said}; give a share")
+    checks.within("config.loss: forget_rate, a share or -1,", rate, 0, 0.99)
     steps = max(1, facts.share("warmup", own.warmup))
-    return optax.linear_schedule(1.0, 1.0 - own.forget_rate, steps)
+    return optax.linear_schedule(1.0, 1.0 - rate, steps)
 
 
 def _early_learning(loss, own, facts):
@@ -141,6 +97,10 @@ def _self_filter(loss, own, facts):
 def _active_passive(loss, own, facts):
     others = {"agce": ("a", "q"), "aul": ("a", "q"), "ael": ("a",)}.get(own.passive, ())
     return robust.active_passive(**{key: own[key] for key in ("passive", "alpha", "beta", *others)})
+
+
+def _logit_adjustment(loss, own, facts):
+    return robust.logit_adjustment(facts.label_counts(), tau=own.tau)
 
 
 def _dynamics_aware(loss, own, facts):
@@ -164,6 +124,7 @@ ROBUST: dict[str, Callable[..., LossTransform]] = {
     "cross_entropy": _plain,
     **{factory.__name__: _with_section(factory) for factory in BY_SECTION},
     "active_passive": _active_passive,
+    "logit_adjustment": _logit_adjustment,
     "truncated_gce": _truncated_gce,
     "forward_correction": lambda loss, own, facts: robust.forward_correction(facts.noise_matrix()),
     "backward_correction": lambda loss, own, facts: robust.backward_correction(
@@ -176,16 +137,17 @@ PAIRS: dict[str, Callable[..., LossTransform]] = {
 }
 METHODS: dict[str, Callable[..., LossTransform]] = {
     **ROBUST,
-    "superloss": _superloss,
+    "superloss": superlosses.superloss_of,
     "trimmed": lambda loss, own, facts: curricula.trimmed(keep=_keep(own, facts)),
-    "trend_superloss": _trend_superloss,
-    "remembered_superloss": _remembered_superloss,
+    "trend_superloss": superlosses.trend_superloss_of,
+    "remembered_superloss": superlosses.remembered_superloss_of,
     "self_paced": _self_paced,
     "dynamics_aware": _dynamics_aware,
     "optimized_clipping": lambda loss, own, facts: curricula.optimized_clipping(
         learning_rate=facts.rate, **own
     ),
     "mentornet": _mentornet,
+    "learned_mentornet": _learned_mentornet,
     "data_parameters": _data_parameters,
     "early_learning": _early_learning,
     "self_filter": _self_filter,
@@ -193,10 +155,7 @@ METHODS: dict[str, Callable[..., LossTransform]] = {
     **PAIRS,
 }
 SUPERLOSSES = ("superloss", "trend_superloss", "remembered_superloss")
-# These change their state after each epoch, by the losses of the validation split:
-# (state, losses, where) -> state.
-ADVANCES: dict[str, Callable[..., Any]] = {"remembered_superloss": memory.advance}
-MEMORY_FROM = {"held_out": True, "training": False}  # whether it does so
+FROM_FILE = ("learned_mentornet",)  # these need a file of the user's
 # These take the loss for a cross entropy, from which they have the probability of the label.
 OF_CROSS_ENTROPY = (
     "generalized_cross_entropy", "truncated_gce", "symmetric_cross_entropy", "focal",
@@ -206,7 +165,7 @@ OF_CROSS_ENTROPY = (
 # These are computed from logits, so they have no base loss, nor a weight for it.
 FROM_LOGITS = (
     "active_passive", "active_negative", "joint_asymmetric", "epsilon_softmax", "logit_clip",
-    "label_smoothing", "bootstrap", "forward_correction", "backward_correction",
+    "logit_adjustment", "label_smoothing", "bootstrap", "forward_correction", "backward_correction",
 )  # fmt: skip
 
 
@@ -251,7 +210,9 @@ def _imported(name: str, facts: Facts) -> LossTransform:
 
 
 def check_fits(loss: Mapping[str, Any], num_classes: int | None) -> None:
-    """Raises ValueError for a method that needs classes if the task has none."""
+    """Raises ValueError for a method that needs classes, if the task has none or others."""
+    if loss["method"] == "learned_mentornet":
+        mentors.check_classes(loss["learned_mentornet"].path, num_classes)
     of_classes = (*OF_CROSS_ENTROPY, *FROM_LOGITS, "data_parameters")
     unfit = {*of_classes, "cross_entropy"}  # which toys without classes may call their plain loss
     for key in ("method", "base"):
@@ -262,11 +223,9 @@ def check_fits(loss: Mapping[str, Any], num_classes: int | None) -> None:
             raise ValueError(f"config.loss.{key}: {said}; choose one of {fitting}")
 
 
-def advance_of(loss) -> Callable[..., Any] | None:
-    """Returns what changes the method's state after each epoch, if anything does."""
-    source = loss.get(loss["method"], {}).get("memory", "held_out")
-    held_out = checks.choose("config.loss.remembered_superloss.memory", source, MEMORY_FROM)
-    return ADVANCES.get(loss["method"]) if held_out else None
+def counts_labels(loss) -> bool:
+    """Whether the method depends on how often each class is given."""
+    return "logit_adjustment" in (loss.method, loss.base)
 
 
 def networks(loss) -> int:

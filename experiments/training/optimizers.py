@@ -16,7 +16,7 @@ def make(own, epochs: int, steps_per_epoch: int) -> optax.GradientTransformation
     With `sam`, `update` needs `grad_fn(params, i)`, the gradients of the same batch elsewhere.
 
     `weight_decay` and `l1` are added to the gradients of all parameters, as in PyTorch. For adamw
-    weight decay is decoupled.
+    weight decay is decoupled. `clip` bounds the norm before weight decay is added, as there.
     """
     rate = schedule(own, epochs, steps_per_epoch)
     within("config.optimizer.weight_decay", own.weight_decay, 0, 10)
@@ -29,6 +29,10 @@ def make(own, epochs: int, steps_per_epoch: int) -> optax.GradientTransformation
     parts = [optimizer]
     if own.weight_decay and own.name != "adamw":
         parts.insert(0, optax.add_decayed_weights(own.weight_decay))
+    clip = own.get("clip", 0.0)
+    within("config.optimizer.clip", clip, 0, 1e6)
+    if clip:
+        parts.insert(0, optax.clip_by_global_norm(clip))
     l1 = own.get("l1", 0.0)
     within("config.optimizer.l1", l1, 0, 10)
     if l1:

@@ -109,6 +109,8 @@ def fit_together(members: list[Member]) -> bool:
         return False
     if len({shapes(own) for _, own, _ in members}) > 1:
         return False
+    if len({own.prior for _, own, _ in members}) > 1:  # all are trained with the method of one
+        return False
     host = run.problem.stored(run.dataset.train)
     if any(own is not run for _, own, _ in members):  # same size as all, without copies
         host = jax.tree.map(lambda x: np.broadcast_to(x, (len(members), *x.shape)), host)

@@ -11,7 +11,7 @@ import optax
 
 from experiments import rng
 from experiments.data import Examples
-from experiments.tasks.base import UNKNOWN, At
+from experiments.tasks.base import UNKNOWN, At, Batch
 from experiments.training import devices, weighing
 from experiments.training.build import Run
 
@@ -123,11 +123,18 @@ class Outcome(NamedTuple):
     seen: dict[str, jax.Array]  # per-example records
 
 
-def differentiate(run: Run, state: TrainState, train: Examples, order) -> Outcome:
-    """Computes the Outcome of batch `step % steps` of the epoch."""
+def drawn(run: Run, state: TrainState, train: Examples, order) -> Batch:
     rows = order[state.step % order.shape[0]]
     rows = jax.lax.with_sharding_constraint(rows, run.layout.rows)  # each device draws its own rows
     batch = run.problem.draw(train, rows, At(state.seed, state.step))
+    if run.problem.review is None:
+        return batch
+    return batch._replace(seen={name: one[batch.index] for name, one in state.seen.items()})
+
+
+def differentiate(run: Run, state: TrainState, train: Examples, order) -> Outcome:
+    """Computes the Outcome of batch `step % steps` of the epoch."""
+    batch = drawn(run, state, train, order)
 
     def outputs_of(variables, inputs):
         dropout = rng.key_for(state.seed, rng.DROPOUT, state.step)
@@ -178,8 +185,8 @@ def differentiate(run: Run, state: TrainState, train: Examples, order) -> Outcom
 def changed(memory, index, predicted, losses) -> jax.Array:
     """Returns 1 where another class is predicted than at the last visit, UNKNOWN at the first."""
     before = memory.at[index].get(mode="fill", fill_value=-1)
-    is_other = (before != predicted).astype(losses.dtype)
-    return jnp.where(before < 0, UNKNOWN, is_other)
+    is_other = jnp.where(before < 0, UNKNOWN, (before != predicted).astype(losses.dtype))
+    return jnp.broadcast_to(is_other.reshape(-1, *[1] * (losses.ndim - 1)), losses.shape)
 
 
 def variables_of(state: TrainState) -> dict[str, Any]:

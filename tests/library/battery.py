@@ -48,6 +48,14 @@ def remembering(g, **settings):
     return LossTransform(init, transform.update)
 
 
+def mentornet_params():
+    """Returns drawn weights of a MentorNet that knows no labels."""
+    rng = np.random.default_rng(0)
+    shapes = ((1, 2), (100, 5), (2, 4), (4,), (9, 20), (20,), (20,))
+    drawn = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
+    return curricula.MentorNetParams(*drawn)
+
+
 # How to build each method, and how to make it cross entropy (None: no paper states a limit).
 METHODS = {
     "superloss": (lambda: superloss(lam=0.7), lambda: superloss(lam=1e30)),
@@ -81,6 +89,10 @@ METHODS = {
         lambda: robust.epsilon_softmax(m=0, alpha=1.0, beta=0.0),
     ),
     "label_smoothing": (robust.label_smoothing, lambda: robust.label_smoothing(smoothing=0.0)),
+    "logit_adjustment": (
+        lambda: robust.logit_adjustment(np.arange(1, C + 1)),
+        lambda: robust.logit_adjustment(np.arange(1, C + 1), tau=0.0),
+    ),
     "logit_clip": (robust.logit_clip, lambda: robust.logit_clip(delta=1e30)),
     "dal": (
         lambda: curricula.dynamics_aware(steps=3),
@@ -117,6 +129,10 @@ METHODS = {
     "mentornet": (
         lambda: curricula.mentornet(percentile=60.0, second=0.5),
         lambda: curricula.mentornet(burn_in=NEVER),
+    ),
+    "learned_mentornet": (
+        lambda: curricula.learned_mentornet(mentornet_params(), percentile=60.0),
+        lambda: curricula.learned_mentornet(mentornet_params(), burn_in=NEVER),
     ),
     # With both kinds, sigma starts at 1.05; with one, at 1.
     "data_parameters": (

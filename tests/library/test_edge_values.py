@@ -10,17 +10,7 @@ import optax
 import pytest
 from flax import nnx
 
-from superloss_jax import (
-    _inputs,
-    confidence,
-    lambertw,
-    memory,
-    noise,
-    pairs,
-    per_class,
-    robust,
-    superloss,
-)
+from superloss_jax import _inputs, confidence, lambertw, memory, pairs, per_class, robust, superloss
 from tests.library.battery import (
     METHODS,
     PAIRS,
@@ -266,8 +256,3 @@ def test_weights_of_labels_that_are_no_class_are_nan():
     for labels in (np.array([0, 2, 3, -1]), jnp.array([0, 2, 3, -1], jnp.int8)):
         weights = memory.instance_weights(state, labels)
         assert np.isnan(weights).tolist() == [False, False, True, True]
-
-
-def test_noise_of_no_images_is_no_labels():
-    none = jax.random.key(0), np.ones((0, 2)), np.zeros(0, np.int32)
-    assert noise.instance_dependent_labels(*none, 0.1, 2).shape == (0,)

@@ -29,6 +29,7 @@ from tests.library.battery import (
     every_method,
     inputs,
     made,
+    mentornet_params,
     once,
     remembering,
     started,
@@ -184,6 +185,10 @@ STILL = {
     "remembered_half": lambda: remembering(0.5, decay=1 - 1e-15),
     # The threshold is the highest loss, which small changes of other losses do not affect.
     "mentornet": lambda: curricula.mentornet(percentile=100.0, second=0.5),
+    # The weights are held constant, and here do not change with the losses.
+    "learned_mentornet": lambda: curricula.learned_mentornet(
+        mentornet_params()._replace(kernel=np.zeros((2, 4)))
+    ),
     "ogc": lambda: curricula.optimized_clipping(learning_rate=0.1),
     "elr": lambda: memory.early_learning(beta=1 - 1e-15, **SIZES),
     "chain": lambda: chain(

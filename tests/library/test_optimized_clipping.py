@@ -47,7 +47,7 @@ fit = jax.jit(fit_two_gaussians, static_argnames="rounds")
 @pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
 def test_two_gaussians_are_those_of_scikit_learn(seed):
     values = mixed(seed)
-    means, variances = fit(jnp.asarray(values), rounds=10)
+    _, means, variances = fit(jnp.asarray(values), rounds=10)
     expected = reference_fit(values)
     np.testing.assert_allclose(means, expected[0], rtol=1e-4)
     np.testing.assert_allclose(variances, expected[1], rtol=1e-3)
@@ -55,7 +55,7 @@ def test_two_gaussians_are_those_of_scikit_learn(seed):
 
 @pytest.mark.parametrize("values", [[2.0] * SIZE, [0.0] * (SIZE - 1) + [16.0], [5.0]])
 def test_two_gaussians_of_degenerate_numbers_are_finite(values):
-    means, variances = fit(jnp.array(values), rounds=10)
+    _, means, variances = fit(jnp.array(values), rounds=10)
     assert np.isfinite(means).all()
     assert (variances >= 1e-4).all()
     assert [*means] == pytest.approx([min(values), max(values)], rel=1e-4)

@@ -139,6 +139,16 @@ def clipped(delta):
     return robust.logit_clip(delta=delta), expected
 
 
+PRIOR = np.linspace(1, 50, CLASSES)
+
+
+def adjusted(tau, more=0.0):
+    """Cross entropy of z + log(pi^tau + more), pi of sum 1; the official code has more = 1e-12."""
+    z = LOGITS + np.log((PRIOR / PRIOR.sum()) ** tau + more)
+    expected = np.log(np.exp(z).sum(axis=1)) - (ONE_HOT * z).sum(axis=1)
+    return robust.logit_adjustment(PRIOR, tau=tau), expected
+
+
 CASES = {
     "agce": passive("agce", 6.0), "aul": passive("aul", 6.3), "ael": passive("ael", 5.0),
     "anl": negative(1e-7), "anl_clipped": negative(0.05),  # some classes are, and a label
@@ -146,6 +156,7 @@ CASES = {
     **{f"epsilon_{i}": epsilon(*case) for i, case in enumerate(EPSILON)},
     **{f"smoothing_{number}": smoothed(number) for number in SMOOTHING},
     **{f"clip_{delta}": clipped(delta) for delta in DELTAS},
+    **{f"adjusted_{tau}": adjusted(tau) for tau in (0.0, 1.0, 2.5)},
 }  # fmt: skip
 
 
@@ -164,6 +175,11 @@ def found():
 @pytest.mark.parametrize("name", CASES)
 def test_values_are_those_of_the_plain_formula(name):
     np.testing.assert_allclose(found()[name][0], CASES[name][1], rtol=10 * RTOL, atol=1e-7)
+
+
+def test_logit_adjustment_is_near_the_official_code():
+    expected = adjusted(2.5, more=1e-12)[1]
+    np.testing.assert_allclose(found()["adjusted_2.5"][0], expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("case", range(len(EPSILON)))
@@ -265,6 +281,9 @@ def test_saturated_logits(dtype):
         (lambda: robust.epsilon_softmax(p_min=1), r"p_min: expected a number in \(0, 1\), got 1"),
         (lambda: robust.label_smoothing(smoothing=2), r"smoothing: expected a number in \[0, 1\]"),
         (lambda: robust.logit_clip(delta=0), "delta: expected a number > 0, got 0"),
+        (lambda: robust.logit_adjustment([3, 0]), "prior: expected numbers > 0, got 0 at 1"),
+        (lambda: robust.logit_adjustment([[1]]), r"prior: expected shape \(C,\), got \(1, 1\)"),
+        (lambda: robust.logit_adjustment([1], tau=-1), "tau: expected a finite number >= 0"),
     ],
 )
 def test_hyperparameters_are_checked(build, message):

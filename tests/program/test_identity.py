@@ -5,14 +5,16 @@ import pathlib
 import runpy
 from collections.abc import Mapping
 
+import jax
 import ml_collections
 import numpy as np
 import pytest
 
 from configs import digits
 from experiments.runs import files, identity, reads
-from experiments.training import build, methods
+from experiments.training import build, mentors, methods, superlosses
 from tests.program.running import train_one
+from tests.program.test_mentornet import written as mentor_file
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
@@ -58,8 +60,9 @@ class Reading(Mapping):
 
 
 KINDS = [
-    *({"loss.method": name} for name in methods.METHODS if name not in methods.ADVANCES),
-    *({"loss.method": name, "data.validation": 100} for name in methods.ADVANCES),
+    *({"loss.method": name} for name in methods.METHODS
+      if name not in (*superlosses.ADVANCES, *methods.FROM_FILE)),
+    *({"loss.method": name, "data.validation": 100} for name in superlosses.ADVANCES),
     *({"loss.threshold": name} for name in ("running_mean", "windowed", "per_class")),
     {"loss.threshold": "constant", "loss.tau": 2.3},
     {"loss.method": "trend_superloss", "loss.threshold": "windowed"},
@@ -79,13 +82,16 @@ KINDS = [
     {"noise.kind": "given"},
     {"noise.kind": "instance_dependent", "noise.rate": 0.0},
     {"augment.pad": 1, "augment.mixup": 1.0, "loss.method": "cross_entropy"},
+    {"mean_teacher.weight": 1.0, "average.decay": 0.9, "loss.method": "self_filter"},
 ]  # fmt: skip
 
 
 def test_what_is_declared_is_what_is_read(monkeypatch, tmp_path):
     """For every kind of run, building and training read exactly the declared keys."""
     monkeypatch.setattr(identity, "read_part", lambda config: config)
-    for overrides in KINDS:
+    mentor = mentor_file(tmp_path / "mentor.npz", mentors.drawn(jax.random.key(0), 1))
+    own = {"loss.method": "learned_mentornet", "loss.learned_mentornet.path": mentor}
+    for overrides in (*KINDS, own):
         config, read = config_of(**overrides), set()
         run = build.build_run(Reading(config, read))
         if overrides in ({"loss.method": "superloss"}, {"data.validation": 100}):
@@ -120,7 +126,7 @@ def test_what_is_not_read_changes_no_hash():
         {"loss.window": 9}, {"optimizer.factor": 0.5}, {"data.imbalance_exact": True},
         {"data.validation_labels": "clean"}, {"checkpoint.keep": 5}, {"vmap_seeds": 3},
         {"data.device_budget_mb": 1.0}, {"data.decode": "files"}, {"data.workers": 3},
-        {"report.losses": True},
+        {"report.losses": True}, {"mean_teacher.warmup_epochs": 3.0},
     ):  # fmt: skip
         assert same(config, config_of(**changes)), changes
     with config.unlocked():
@@ -215,8 +221,9 @@ def test_lengths_in_shares_of_a_run_are_known(monkeypatch):
         return share(self, name, part)
 
     monkeypatch.setattr(methods.Facts, "share", noted)
-    facts = methods.Facts(10, 3, 1000, matrix=lambda: np.eye(3), rate=lambda step: 0.1)
-    for name in methods.METHODS:
+    counts, rate = (lambda: np.ones(3)), lambda step: 0.1
+    facts = methods.Facts(10, 3, 1000, lambda: np.eye(3), rate, counts, noise_rate=0.4)
+    for name in methods.METHODS.keys() - {*methods.FROM_FILE}:
         methods.make_method(config_of(**{"loss.method": name}).loss, facts)
     assert found == files.SHARES
 

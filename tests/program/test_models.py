@@ -24,6 +24,7 @@ SIZES = {
     "convnet_small": (620_362, 6.215),
     "convnet_tiny": (72_986, 0.539),
     "convnet_norm": (34_058, None),
+    "cnn8": (1_639_794, 267),
     "resnet18": (11_173_962, 1113),
     "resnet34": (21_282_122, 2321),
     "resnet50": (23_528_522, None),  # torchvision's 25,557,032 with 1,000 classes

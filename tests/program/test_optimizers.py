@@ -88,6 +88,24 @@ def test_l1_adds_the_signs_of_the_parameters():
         optimizers.make(own, epochs=1, steps_per_epoch=1)
 
 
+def test_clipping_bounds_the_norm_before_weight_decay_is_added():
+    """Of (6, 8) with norm 10, clipped to 5: (3, 4), and then 0.5 times the parameters."""
+    own = ml_collections.ConfigDict(VALUES | {
+        "name": "sgd", "momentum": 0.0, "nesterov": False, "weight_decay": 0.5, "clip": 5.0,
+        "schedule": "constant",
+    })  # fmt: skip
+    optimizer = optimizers.make(own, epochs=1, steps_per_epoch=1)
+    w, gradients = (
+        {"a": jnp.ones(1), "b": jnp.ones(1)},
+        {"a": jnp.full(1, 6.0), "b": jnp.full(1, 8.0)},
+    )
+    updates, _ = optimizer.update(gradients, optimizer.init(w), w)
+    np.testing.assert_allclose([*updates["a"], *updates["b"]], [-0.35, -0.45], rtol=1e-6)
+    own.clip = -1.0
+    with pytest.raises(ValueError, match=r"config.optimizer.clip: .*-1.0"):
+        optimizers.make(own, epochs=1, steps_per_epoch=1)
+
+
 def test_sam_takes_the_gradient_uphill():
     """Of |w|^2 / 2 at (3, 4), whose gradient w has norm 5: w - 0.1 (w + 0.5 w / 5)."""
     own = ml_collections.ConfigDict(VALUES | {

@@ -76,11 +76,24 @@ def test_the_same_is_matched():
     assert {one.selection for one in found("best_test", **best)} == {"test_best"}
 
 
+def test_the_last_epoch_is_matched_where_a_paper_reports_it():
+    cnn8 = {"model.name": "cnn8", "data.validation_labels": "noisy"}
+    values = [one.value for one in found("last", method="active_passive", **cnn8)]
+    assert values == [85.13]
+    assert not found("last", method="active_passive", **cnn8, **{"loss.active_passive.beta": 4.0})
+    assert [one.value for one in found("last", method="epsilon_softmax", **cnn8)] == [85.93]
+    other = cnn8 | {"noise.kind": "asymmetric"}  # with other values there
+    assert not found("last", method="epsilon_softmax", **other)
+    assert [one.value for one in found("last", **other)] == [75.28]
+
+
 @pytest.mark.parametrize("changes", [
     {"data.name": "digits"}, {"model.name": "convnet"}, {"method": "focal"},
     {"noise.rate": 0.3}, {"noise.kind": "symmetric_inclusive"}, {"noise.kind": "given"},
     {"data.validation_labels": "noisy"}, {"data.imbalance": 50.0},
-    {"augment.mixup": 1.0}, {"augment.cutout": 8}, {"loss.base": "generalized_cross_entropy"},
+    {"curriculum.difficulty": "runs/teacher"}, {"curriculum.classes": "balanced"},
+    {"easy_anchors.weight": 1.0}, {"augment.mixup": 1.0}, {"augment.cutout": 8},
+    {"loss.base": "generalized_cross_entropy"},
     {"method": "superloss", "loss.lam": 0.25}, {"method": "superloss", "loss.decay": 0.99},
     {"method": "superloss", "loss.threshold": "constant"},
     {"method": "superloss", "loss.base": "generalized_cross_entropy"},
