@@ -18,7 +18,7 @@ from configs import base
 from experiments.report import runs
 from experiments.report.statistics import Cell, make_cell, paired
 from experiments.training.facts import Facts
-from experiments.training.methods import METHODS, make_method
+from experiments.training.methods import FROM_FILE, METHODS, make_method
 from scripts.docs_tables import rows_of, table
 from superloss_jax import noise
 
@@ -45,7 +45,7 @@ class Line(NamedTuple):
     scores: dict[str, list[float]]  # by selection: of each seed, over the kinds of noise
     clean: list[float]  # of each seed, without wrong targets, in the last epoch
     places: dict[str, int]  # by selection, from 1
-    ahead: dict[str, list[int]]  # by selection: for each kind of noise what `sign_of` says
+    ahead: dict[str, list[int]]  # by selection: for each kind of noise what `signs` says
 
 
 class Ranking(NamedTuple):
@@ -136,9 +136,15 @@ def foremost(ranking: Ranking, method: str) -> Line | None:
 
 
 def state_size(method: str) -> int:
-    """Bytes of a method's state."""
-    matrix = noise.transition_matrix("symmetric_exclusive", 0.4, SIZES["num_classes"])
-    facts = Facts(**SIZES, steps=1000, matrix=lambda: matrix, rate=optax.constant_schedule(0.1))
+    """Bytes of a method's state; 0 for one that is read from a user's file."""
+    if method in FROM_FILE:
+        return 0
+    classes = SIZES["num_classes"]
+    facts = Facts(
+        **SIZES, steps=1000, rate=optax.constant_schedule(0.1), noise_rate=0.4,
+        matrix=lambda: noise.transition_matrix("symmetric_exclusive", 0.4, classes),
+        counts=lambda: np.ones(classes, int),
+    )  # fmt: skip
     loss = base.get_config().unlock().loss
     loss.method = method
     state = jax.eval_shape(make_method(loss, facts).init)
@@ -159,18 +165,20 @@ def needs(root: pathlib.Path) -> dict[str, str]:
             for name in re.findall(r"`(?:\w+\.)?(\w+)`", names)}  # fmt: skip
 
 
-ADVICE = ("try it", "try it beside the plain loss", "not told from the plain loss", "rather not",
-          "not compared here")  # fmt: skip
+ADVICE = TRY, BESIDE, ALIKE, NOT, UNKNOWN = (
+    "try it", "try it beside the plain loss", "not told from the plain loss", "rather not",
+    "not compared here",
+)  # fmt: skip
 
 
 def advice(last: list[int], best: list[int]) -> str:
     """By the comparisons with the plain loss in the last epoch and at the best one."""
-    if not last:
-        return ADVICE[4]
-    behind = -1 in last + best
-    if 1 in last:
-        return ADVICE[1] if behind else ADVICE[0]
-    return ADVICE[3] if behind else ADVICE[2]
+    every = last + best
+    if not every:
+        return UNKNOWN
+    if 1 in every:
+        return BESIDE if -1 in every else TRY
+    return NOT if -1 in every else ALIKE
 
 
 def counted(signs: list[int]) -> str:
@@ -218,16 +226,16 @@ measured, or the state is empty.
 A method is compared with the plain loss (cross entropy, where targets are classes) in each
 condition below that has wrong targets and several seeds. It is ahead where the 95 % interval of the
 difference by seed lies above 0, and behind where it lies below; nothing corrects for the number of
-comparisons. The advice counts them:
+comparisons. The advice is made of them, those in the last epoch and those at the best one:
 
-- **{ADVICE[0]}**: ahead at least once in the last epoch, and never behind
-- **{ADVICE[1]}**: ahead at least once in the last epoch, and behind at least once
-- **{ADVICE[2]}**: never ahead in the last epoch, and never behind
-- **{ADVICE[3]}**: never ahead in the last epoch, and behind at least once
+- **{TRY}**: ahead at least once, and never behind
+- **{BESIDE}**: ahead at least once, and behind at least once
+- **{ALIKE}**: never ahead, and never behind
+- **{NOT}**: never ahead, and behind at least once
 
-The best epoch is the best by noisy validation labels. Of a method with several rows in a sweep, the
-one with the fewest settings in its name counts. Made by `python -m scripts.docs_pages`, from the
-runs that the sections below name.
+One condition says little, so their number stands there. The best epoch is the best by noisy
+validation labels. Of a method with several rows in a sweep, the one with the fewest settings in its
+name counts. Made by `python -m scripts.docs_pages`, from the runs that the sections below name.
 """
 
 

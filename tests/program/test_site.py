@@ -205,9 +205,10 @@ def test_ahead_is_an_interval_above_zero():
         ([1, 0], [0, 0], "try it"),
         ([1, 0], [0, -1], "try it beside the plain loss"),
         ([1, -1], [1, 1], "try it beside the plain loss"),
-        ([0], [1], "not told from the plain loss"),
+        ([0], [1], "try it"),
+        ([0], [0], "not told from the plain loss"),
         ([0], [-1], "rather not"),
-        ([-1], [1], "rather not"),
+        ([-1], [1], "try it beside the plain loss"),
         ([], [], "not compared here"),
     ],
 )
