@@ -104,7 +104,7 @@ def added(config, counts: np.ndarray, problem: Problem) -> Problem:
       ValueError: if a setting is out of range, or mixtures of images have no class.
     """
     own = config.get("easy_anchors")
-    if not hasattr(own, "get") or not own.weight:
+    if not hasattr(own, "get") or not own.get("weight"):
         return problem
     if not problem.rows_are_examples:
         raise ValueError("config.easy_anchors.weight: a mixup has no class: expected 0")
