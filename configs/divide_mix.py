@@ -47,6 +47,7 @@ def sweep():
         ((*RIVALS, {}), NOISES),
         ((ALONE, {"loss.method": "superloss"}), (NOISES[1], NOISES[4])),
         (({"divide_mix.penalise_confidence": 1.0},), NOISES[4:]),
+        (({"batch_size": 128},), NOISES),  # as many images as in a step of the official code
     ):
         for noise in noises:
             for setting in settings:

@@ -81,7 +81,7 @@ def fit_two_gaussians(
         mixture, before, done = carry
         joint = log_joint(values, mixture)
         total = jax.nn.logsumexp(joint, axis=0)
-        likelihood = jnp.mean(total, where=where)
+        likelihood = jnp.sum(jnp.where(where, total, 0)) / jnp.maximum(number, 1)
         new = _maximised(values, jnp.where(where[None], jnp.exp(joint - total[None]), 0), reg_covar)
         kept = jax.tree.map(lambda old, one: jnp.where(done, old, one), mixture, new)
         return kept, likelihood, done | (jnp.abs(likelihood - before) < tol)

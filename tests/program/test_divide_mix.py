@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from configs import divide_mix as defaults
-from experiments.runs import files, samples
+from experiments.runs import samples
 from experiments.tasks import divide_mix
 from experiments.tasks.base import At, Batch
 from experiments.training import build, loop
 from superloss_jax.memory import clean_probability
-from tests.program.running import whole_and_torn
 
 B, VIEWS, NETWORKS, CLASSES, FEATURES = 7, 2, 2, 4, 5
 PENALTY, PRIOR, WEIGHT = 0.7, 1.3, 2.5
@@ -170,15 +169,16 @@ def test_views_are_mixed_after_the_warm_up_and_the_weight_rises():
 # --- Runs. ----------------------------------------------------------------------------------------
 
 
-EVERY = {"checkpoint.every_epochs": 1, "batch_size": 250}
+def member(path, seed):
+    config = config_of(batch_size=250, seed=seed, **{"data.split_seed": seed})
+    path.mkdir()
+    return build.Member(config, build.build_run(config), path)
 
 
-def test_a_run_is_resumed_its_records_fit_and_so_do_two_at_once(tmp_path, monkeypatch):
-    config = config_of(**EVERY)
-    whole, torn = whole_and_torn(config, tmp_path, monkeypatch)
-    for name in (files.METRICS, files.RESULTS, files.SAMPLES):
-        assert (whole / name).read_bytes() == (torn / name).read_bytes()
-    rows = samples.read_samples(whole)
+def test_the_records_of_a_run_fit_and_it_is_the_same_at_once_with_another(tmp_path):
+    alone = member(tmp_path / "alone", 0)
+    [results] = loop.train([alone])
+    rows = samples.read_samples(alone.path)
     for i in range(NETWORKS):
         expected = clean_probability(jnp.asarray(rows[f"loss_{i}"], jnp.float32))
         np.testing.assert_allclose(rows[f"right_{i}"], expected, atol=1e-4)
@@ -187,17 +187,12 @@ def test_a_run_is_resumed_its_records_fit_and_so_do_two_at_once(tmp_path, monkey
     for name, of in (("loss", "loss"), ("weight", "right")):
         mean = (rows[f"{of}_0"] + rows[f"{of}_1"]) / 2
         np.testing.assert_allclose(rows[name], mean, rtol=1e-5)
-    last = files.read_rows(whole / files.METRICS)[-1]
+    last = results["last_epoch"]
     right = (rows["predicted"] == rows["target"]).mean()
     assert last["train_accuracy"] == pytest.approx(right)
     assert last["auroc_weight"] > 0.7
-
-    def member(seed):
-        own = config_of(seed=seed, **EVERY | {"data.split_seed": seed})
-        (tmp_path / str(seed)).mkdir()
-        return build.Member(own, build.build_run(own), tmp_path / str(seed))
-
-    at_once = loop.train([member(0), member(1)])[0]["last_epoch"]
+    both = [member(tmp_path / f"at_once_{seed}", seed) for seed in (0, 1)]
+    at_once = loop.train(both)[0]["last_epoch"]
     for key in ("train_loss", "test_loss", "auroc_weight", "test_accuracy"):
         assert at_once[key] == pytest.approx(last[key], rel=0.02, abs=3e-3)
 
