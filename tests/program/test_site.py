@@ -67,6 +67,32 @@ def test_the_contents_reach_every_page_once():
     assert {*found} == written | made
 
 
+def anchors(text):
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    text = re.sub(r"(?ms)^```.*?^```", "", text)
+    for title in re.findall(r"(?m)^#+ (.*)$", text):
+        yield re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def test_links_between_pages_lead_somewhere():
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")]
+    pages = [page for page in pages if page.parent.name != "generated"]
+    number = 0
+    for page in pages:
+        text = re.sub(r"(?ms)^```.*?^```", "", page.read_text())
+        for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+            name, _, anchor = link.partition("#")
+            target = page.parent / name if name else page
+            if target.parent.name == "generated":
+                assert target.name in docs_pages.MADE, f"{page.name}: {link}"
+            else:
+                assert target.exists(), f"{page.name}: {link}"
+                known = {*anchors(target.read_text())} if anchor else {anchor}
+                assert anchor in known, f"{page.name}: {link}"
+                number += 1
+    assert number > 150
+
+
 @pytest.mark.parametrize("path", sorted((DOCS / "tutorials").glob("*.md")), ids=lambda p: p.stem)
 def test_code_of_tutorials_is_python(path):
     cells = re.findall(r"```\{code-cell\} ipython3\n(.*?)```", path.read_text(), re.DOTALL)
