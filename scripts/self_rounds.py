@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import self_digits
+from experiments import streams
 from experiments.progress import console
 from experiments.training import build, step
 from experiments.training.order import epoch_order
@@ -97,6 +98,7 @@ def rounds(noise: dict[str, Any], seed: int) -> list[Best]:
 
 
 def main() -> None:
+    streams.keep()
     print("| noise | first round | last round | rounds |\n|---|---|---|---|")
     for noise in self_digits.NOISE:
         runs = [rounds(noise, seed) for seed in range(SEEDS)]

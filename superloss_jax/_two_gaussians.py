@@ -72,7 +72,7 @@ def fit_two_gaussians(
     number = jnp.sum(where)
     values = jnp.sort(jnp.where(where, values, jnp.inf))  # those left out are last, and then 0
     where = jnp.arange(values.size) < number
-    values = jnp.where(where, values, 0)
+    values, count = jnp.where(where, values, 0), jnp.maximum(number, 1).astype(values.dtype)
     if values.size < 2:
         one = jnp.ones(2, values.dtype)
         return TwoGaussians(one / 2, one * values, one * reg_covar)
@@ -81,7 +81,7 @@ def fit_two_gaussians(
         mixture, before, done = carry
         joint = log_joint(values, mixture)
         total = jax.nn.logsumexp(joint, axis=0)
-        likelihood = jnp.sum(jnp.where(where, total, 0)) / jnp.maximum(number, 1)
+        likelihood = jnp.sum(jnp.where(where, total, 0)) / count
         new = _maximised(values, jnp.where(where[None], jnp.exp(joint - total[None]), 0), reg_covar)
         kept = jax.tree.map(lambda old, one: jnp.where(done, old, one), mixture, new)
         return kept, likelihood, done | (jnp.abs(likelihood - before) < tol)

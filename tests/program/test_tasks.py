@@ -94,6 +94,7 @@ def test_a_whole_split_is_measured_in_order_without_padding(method, number, monk
     config.unlock()
     config.average = {"decay": 0.0}
     config.update_from_flattened_dict(overrides)
+    config.loss.co_teaching.forget_rate = 0.4
     run = build.build_run(config)
     state, test = one_step.init_state(run, 0), run.dataset.test
     moved = jax.tree.map(lambda leaf: leaf + 0.1, state.average)
