@@ -1,6 +1,6 @@
-"""Where training would stop: without validation labels, or by them.
+"""Where training would stop: without validation examples, or by them.
 
-Label Wave looks at the predictions on the training examples alone: see `runs/selection.py`.
+Label Wave looks at the predictions of training examples alone: see `runs/selection.py`.
 """
 
 import pathlib
