@@ -54,7 +54,7 @@ def loaded(path, **changes):
         ("t.csv", PATHS),
         ("t.csv", "\ufeff" + PATHS.replace("label", "what")),
         ("t.tsv", PATHS.replace(",", "\t")),
-        ("t.csv.gz", gzip.compress(PATHS.encode())),
+        ("t.csv.gz", gzip.compress(PATHS.encode(), mtime=0)),
         ("t.csv", "n,label,file\n1,x,a.png\n2,y,b.png\n3,x,sub/../c.png\n4,y,d.png\n"),
         (
             "t.parquet",
