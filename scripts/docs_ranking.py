@@ -23,6 +23,7 @@ from scripts.docs_tables import rows_of, table
 from superloss_jax import noise
 
 RANKED = {  # directories of results/, by the headings of their rankings
+    "Digits, every method": "every_method",
     "Digits": "rivals_digits",
     "Digits, more noise": "remembered_digits",
     "Digits, 240 epochs": "remembered_digits_long",

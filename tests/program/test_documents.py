@@ -15,10 +15,11 @@ from tests.program.test_main import ROOT
 closed = pytest.fixture(autouse=True)(closing)
 DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 COMMAND = (
-    r"`python -m experiments\.report ((?:table|choose|detectors|classes) --workdir=results/[^`]*)`"
+    r"`python -m experiments\.report ((?:table|choose|detectors|classes|stops) --workdir=results/[^`]*)`"
 )
 CAPTIONS = (
     "Test accuracy in %; ",
+    "Mean test accuracy in %. ",
     "Test recall at 1 in %; ",
     "Recall at 1 in % ",
     "Test mean absolute error; ",
