@@ -5,7 +5,7 @@
     python -m experiments.report figures --workdir=results/cifar100_loss_evolution_small
 
 The data and the noise of figure 4 of the SuperLoss article, with a network that a CPU can train;
-cifar100_loss_evolution.py has its WRN-28-10. Two runs of 15 minutes on a CPU core.
+cifar100_loss_evolution.py has its WRN-28-10. Two runs of seven minutes on a CPU core.
 """
 
 import math

@@ -15,7 +15,8 @@ from tests.program.test_main import ROOT
 closed = pytest.fixture(autouse=True)(closing)
 DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 COMMAND = (
-    r"`python -m experiments\.report ((?:table|choose|detectors|classes|stops) --workdir=results/[^`]*)`"
+    r"`python -m experiments\.report "
+    r"((?:table|choose|detectors|classes|stops) --workdir=results/[^`]*)`"
 )
 CAPTIONS = (
     "Test accuracy in %; ",
