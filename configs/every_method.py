@@ -12,7 +12,7 @@ backward correction.
 
 from typing import Any
 
-from configs import rivals
+from configs import digits, rivals
 
 BIG = {"loss.active_passive.beta": 4.0}  # as the papers have it with these passive losses
 RECENT: tuple[dict[str, Any], ...] = (
@@ -44,9 +44,8 @@ NOISES: tuple[dict[str, Any], ...] = (
 
 
 def get_config():
-    config = rivals.get_config()
-    for method in ("co_teaching", "jocor"):
-        config.loss[method].forget_rate = -1.0
+    config = digits.get_config()
+    config.data.validation = 200
     config.report.selection = ("last", "best_validation", "label_wave")
     return config
 

@@ -11,6 +11,12 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 
+def section(config, name: str):
+    """A section of the config; an empty one if a user's own task has none of this name."""
+    found = config.get(name)
+    return found if hasattr(found, "get") else {}
+
+
 def values(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every key with its value, dotted; a section comes before its keys, with itself as value."""
     for name, value in section.items():

@@ -133,7 +133,7 @@ def _method(run: FinishedRun, data: str) -> str | None:
 
 
 def selection_of(run: FinishedRun, selection: str) -> str | None:
-    """The file's name for a selection; None for those that the file lacks."""
+    """The file's name for a selection; None if the file has no such numbers."""
     if selection == "best_validation":
         if run.column.noise == "none":
             return "clean_validation"  # nothing is noisy

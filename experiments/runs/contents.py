@@ -5,9 +5,9 @@ import functools
 import hashlib
 import pathlib
 import re
-from typing import Any
 
 from experiments import checks
+from experiments.keys import section
 from experiments.runs import identity
 from experiments.runs.files import SAMPLES
 
@@ -19,30 +19,28 @@ def note(config) -> None:
 
     A file that cannot be read gets no hash; reading it later reports the error.
     """
-    data: Any = config.get("data", {})
+    data = section(config, "data")
     named: dict[str, pathlib.Path] = {}
-    if hasattr(data, "get"):  # it may be anything in a user's own config
-        if data.get("name") in OWN and data.get("path"):
-            place = checks.path("config.data.path", data.path)
-            in_voc = data.get("name") == "voc_folder"  # its images change nothing if these do not
-            named["sha256"] = place / "Annotations" if in_voc else place
-        if data.get("name") == "listed" and data.get("train_list"):
-            named["sha256"] = checks.path("config.data.train_list", data.train_list)
-        if data.get("exclude"):  # the samples of another run, which may be trained anew
-            named["exclude_sha256"] = checks.path("config.data.exclude", data.exclude) / SAMPLES
-        for key in ("test_path", "corrections", "noise_matrix"):
-            if data.get(key):
-                name = f"{key.removesuffix('_path')}_sha256"
-                named[name] = checks.path(f"config.data.{key}", data[key])
+    if data.get("name") in OWN and data.get("path"):
+        place = checks.path("config.data.path", data.path)
+        in_voc = data.get("name") == "voc_folder"  # its images change nothing if these do not
+        named["sha256"] = place / "Annotations" if in_voc else place
+    if data.get("name") == "listed" and data.get("train_list"):
+        named["sha256"] = checks.path("config.data.train_list", data.train_list)
+    if data.get("exclude"):  # the samples of another run, which may be trained anew
+        named["exclude_sha256"] = checks.path("config.data.exclude", data.exclude) / SAMPLES
+    for key in ("test_path", "corrections", "noise_matrix"):
+        if data.get(key):
+            name = f"{key.removesuffix('_path')}_sha256"
+            named[name] = checks.path(f"config.data.{key}", data[key])
     for key, path in named.items():
         add(config, data, key, path)
-    own: Any = config.get("curriculum", {})
-    if hasattr(own, "get") and own.get("difficulty"):
+    own = section(config, "curriculum")
+    if own.get("difficulty"):
         path = difficulty(config)
         add(config, own, "difficulty_sha256", path / SAMPLES if path.is_dir() else path)
-    loss: Any = config.get("loss", {})
-    own = loss.get("learned_mentornet") if hasattr(loss, "get") else None
-    if hasattr(own, "get") and own.get("path"):
+    own = section(section(config, "loss"), "learned_mentornet")
+    if own.get("path"):
         add(config, own, "sha256", checks.path("config.loss.learned_mentornet.path", own.path))
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.checks import integer, within
+from experiments.keys import section
 from experiments.models.embedding import normalised
 from experiments.tasks.base import At, Batch, Problem, Units
 from experiments.tasks.pair_losses import masks
@@ -103,8 +104,8 @@ def added(config, counts: np.ndarray, problem: Problem) -> Problem:
     Raises:
       ValueError: if a setting is out of range, or mixtures of images have no class.
     """
-    own = config.get("easy_anchors")
-    if not hasattr(own, "get") or not own.get("weight"):
+    own = section(config, "easy_anchors")
+    if not own.get("weight"):
         return problem
     if not problem.rows_are_examples:
         raise ValueError("config.easy_anchors.weight: a mixup has no class: expected 0")

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from experiments import rng
 from experiments.checks import within
 from experiments.data import Dataset, Examples
+from experiments.keys import section
 from experiments.tasks import images
 from experiments.tasks.base import At, Batch, Problem, Units
 
@@ -31,12 +32,12 @@ class Drawn(NamedTuple):
 
 def taught(problem: Problem, config, dataset: Dataset, augment: images.Augment) -> Problem:
     """Returns a problem of classification with a mean teacher, if the config asks for one."""
-    if not config.get("mean_teacher", {}).get("weight"):
+    if not section(config, "mean_teacher").get("weight"):
         return problem
     if augment.mixup:
         said = f"a mean teacher sees single images: expected 0, got {augment.mixup}"
         raise ValueError(f"config.augment.mixup: {said}")
-    if config.get("easy_anchors", {}).get("weight"):
+    if section(config, "easy_anchors").get("weight"):
         raise ValueError("config.easy_anchors.weight: expected 0 beside a mean teacher")
     filters = config.loss.method == "self_filter"
     if filters and config.loss.base not in ("cross_entropy", "plain"):

@@ -12,6 +12,7 @@ import optax
 
 from experiments.checks import choose, integer, seed, within
 from experiments.data import encoded
+from experiments.keys import section
 from experiments.models.networks import Networks
 from experiments.runs import identity, samples
 from experiments.runs.selection import SELECTIONS
@@ -160,12 +161,6 @@ def check_values(config) -> None:
     integer("config.data.workers", workers(config), 0, 1024)
     choose("config.data.decode", section(config, "data").get("decode", "auto"), encoded.CHOICES)
     within("config.average.decay", average_of(config), 0, 0.999999)
-
-
-def section(config, name: str):
-    """A section of the config; an empty one if a user's own task has none of this name."""
-    found = config.get(name)
-    return found if hasattr(found, "get") else {}
 
 
 def budget_mb(config) -> float:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import checks, rng
+from experiments.keys import section
 from experiments.tasks.base import Problem, shuffled
 
 KEY = "config.curriculum.classes"
@@ -34,7 +35,7 @@ EXPONENTS: dict[str, Callable[[float], float]] = {  # g, of the part of the epoc
 def numbers(sizes: np.ndarray, schedule: str, epochs: int) -> np.ndarray:
     """Returns how many examples of each class each epoch draws, shape (epochs, classes).
 
-    An epoch's numbers sum to the number of examples, and each is rounded to an integer beside it.
+    An epoch's numbers sum to the number of examples, and each is rounded, up or down.
     """
     exponent = checks.choose(KEY, schedule, EXPONENTS)
     powers = [[exponent(epoch / epochs)] for epoch in range(epochs)]
@@ -86,8 +87,8 @@ def sampled(config, dataset, problem: Problem) -> Problem:
     Raises:
       ValueError: if it does not fit the data or the task.
     """
-    own = config.get("curriculum")
-    schedule = own.get("classes", GIVEN) if hasattr(own, "get") else GIVEN
+    own = section(config, "curriculum")
+    schedule = own.get("classes", GIVEN)
     checks.choose(KEY, schedule, EXPONENTS)
     if schedule == GIVEN:
         return problem

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import checks, rng
+from experiments.keys import section
 from experiments.runs import contents, files, samples
 from experiments.runs.reading import json_object
 from experiments.tasks.base import Problem, shuffled
@@ -55,8 +56,7 @@ PACINGS: dict[str, Callable[[float, float, int], float]] = {
 
 
 def is_asked(config) -> bool:
-    own = config.get("curriculum")
-    return hasattr(own, "get") and own.get("difficulty") is not None
+    return section(config, "curriculum").get("difficulty") is not None
 
 
 def shares(own, epochs: int) -> np.ndarray:
