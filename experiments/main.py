@@ -84,11 +84,17 @@ def run(stack: contextlib.ExitStack) -> list:
     import numpy as np
 
     from experiments.data.asked import check_labels
+    from experiments.progress import console
     from experiments.runs import contents, files, identity, lock
     from experiments.training import build, devices, loop, seeds
 
     identity.check_complete(CONFIG.value.to_dict())
-    check_labels(CONFIG.value, config_flags.get_override_values(flags.FLAGS["config"]))
+    given = config_flags.get_override_values(flags.FLAGS["config"])
+    check_labels(CONFIG.value, given)
+    flat = identity.flattened(CONFIG.value.to_dict())
+    identity.check_asked([flat], given)
+    if unread := identity.unread(flat, given):
+        console.print(f"unread   this run does not read config.{', config.'.join(unread)}")
     contents.note(CONFIG.value)
     # One process needs no device for it; of several, the first alone is sure to see the files.
     if not devices.several(NUM_PROCESSES.value) and (found := finished()):

@@ -42,6 +42,7 @@ def measured(path: pathlib.Path) -> dict:
     probabilities = given / given.sum(axis=1, keepdims=True)
     with open(path / written.SUSPECTS, newline="") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: int(row["index"]))
+    summary = json.loads((path / written.SUMMARY).read_text())
     wrong = np.array([row["wrong"] == "1" for row in rows])
     suspected = np.array([row["suspected"] == "1" for row in rows])
     theirs = count.compute_confident_joint(labels, probabilities, calibrate=False)
@@ -52,7 +53,7 @@ def measured(path: pathlib.Path) -> dict:
         "cleanlab": cleanlab.__version__,
         "difference": int(abs(theirs - confident.confident_joint(labels, probabilities)).max()),
         "rows": {
-            "ours": {"seem_wrong": confident.number_wrong(labels, probabilities)}
+            "ours": {"seem_wrong": summary["seem_wrong"]}
             | masks(suspected, wrong)
             | ranks(np.array([float(row["suspicion"]) for row in rows]), wrong),
             DEFAULT: {"seem_wrong": int(count.num_label_issues(labels, probabilities))}

@@ -26,6 +26,7 @@ def found(out: OutOfFold) -> Found:
     The suspicion is a sum of two logarithms of probabilities. One is the margin by the model that
     has not seen the example. The other is the mean loss of the models that have seen it, if they
     recorded losses. A label that the first model predicts is no suspect, however many seem wrong.
+    How many do is estimated twice; the second time the first suspects set no threshold.
     """
     labels, probabilities = out.labels, out.probabilities
     own = probabilities[np.arange(len(labels)), labels]
@@ -34,7 +35,9 @@ def found(out: OutOfFold) -> Found:
     scores |= {"loss": -np.log(np.maximum(own, confident.TINY))}
     scores |= {f"in_sample_{name}": score for name, score in out.in_sample.items()}
     order = np.lexsort((out.index, -scores["suspicion"]))
-    number = confident.number_wrong(labels, probabilities)
+    trusted = np.ones(len(labels), bool)
+    trusted[order[: confident.number_wrong(labels, probabilities)]] = False
+    number = confident.number_wrong(labels, probabilities, trusted)
     suspected = np.zeros(len(labels), bool)
     suspected[order[:number]] = True
     suspected &= margin > 0

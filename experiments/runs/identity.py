@@ -62,6 +62,31 @@ def is_read(key: str, flat: Flat) -> bool:
     return task not in READS  # a user's own task may read any key
 
 
+def is_of_task(key: str, flat: Flat) -> bool:
+    """Whether some run of the config's task reads the key."""
+    task = flat.get("task", BEFORE["task"])
+    section, name = split(key)
+    tables = EVERY_RUN, READS.get(task, {})
+    declared = any(name in table.get(section, {}) for table in tables)
+    return task not in READS or is_carried_out(key) or declared
+
+
+def check_asked(flats: Iterable[Flat], keys: Iterable[str]) -> None:
+    """Raises ValueError for a key that the tasks of all these configs pass over in silence."""
+    flats = list(flats)
+    for key in keys:
+        if not any(is_of_task(key, flat) for flat in flats):
+            task = flats[0].get("task", BEFORE["task"])
+            others = [one for one in READS if is_of_task(key, {"task": one})]
+            hint = f"; those of {' and '.join(map(repr, others))} do" if others else ""
+            raise ValueError(f"config.{key}: no run of config.task={task!r} reads it{hint}")
+
+
+def unread(flat: Flat, keys: Iterable[str]) -> list[str]:
+    """The keys that the run does not read, since other values make them meaningless."""
+    return [key for key in keys if not is_read(key, flat) and not is_carried_out(key)]
+
+
 def split(key: str) -> tuple[str, str]:
     """Splits a key into its section and its name there; in `loss`, a name may contain a dot."""
     section, _, name = key.rpartition(".") if key.count(".") < 2 else key.partition(".")

@@ -59,6 +59,7 @@ def points_of(
     owns: dict[str, dict] = {}
     default = identity.settings(config.to_dict())
     there = [*root.glob("*-*")]
+    flats = []
     for own in meant:
         full = config.copy_and_resolve_references()
         try:
@@ -73,7 +74,8 @@ def points_of(
             raise ValueError("--config: a sweep has one seed a point: vmap_seeds must be 1")
         # Points that differ in an unknown key alone would be taken for one.
         identity.check_complete(full.to_dict())
-        identity.check_known(identity.flattened(full.to_dict()), given | own)
+        flats.append(identity.flattened(full.to_dict()))
+        identity.check_known(flats[-1], given | own)
         contents.note(full)
         sha256 = identity.config_sha256(full.to_dict())
         # One place for a point, by whatever sweep it was reached first.
@@ -84,6 +86,7 @@ def points_of(
         words += [f"--config.{k}={v}" for k, v in (given | own).items() if v is not None]
         words += [f"--workdir={path}", *([f"--data_dir={data_dir}"] if data_dir else [])]
         points.setdefault(sha256, Point(path, sha256, words, *without_seeds(full)))  # once
+    identity.check_asked(flats, given)
     named = names_of([*owns.values()])
     return [one._replace(label=name) for one, name in zip(points.values(), named, strict=True)]
 

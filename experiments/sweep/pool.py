@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import importlib.util
+import itertools
 import json
 import os
 import pathlib
@@ -171,6 +172,7 @@ class Pool:
         self.start = start
         self.running: set[Process] = set()
         self.stopped = threading.Event()
+        self.asked = itertools.count()
 
     def run(self, points: Sequence[Point], begun: Callable[[], None] = lambda: None) -> list[str]:
         """Trains points together to their end; returns their states then.
@@ -215,7 +217,7 @@ class Pool:
 
     def stop(self) -> None:
         """Asks every run to save and end; a second time, ends them."""
-        again = self.stopped.is_set()
+        again = next(self.asked) > 0  # one step: another signal may interrupt this one's handler
         self.stopped.set()
         for process in [*self.running]:
             with contextlib.suppress(ProcessLookupError):

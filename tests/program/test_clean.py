@@ -222,7 +222,9 @@ def test_an_estimated_noise_matrix_is_what_forward_correction_uses(tmp_path):
 
 
 def test_the_table_beside_cleanlab_is_the_committed_one():
-    table = compare_cleanlab.table(compare_cleanlab.committed())
+    found = compare_cleanlab.committed()
+    assert len(found) == 9
+    table = compare_cleanlab.table(found)
     assert table in (ROOT / "docs/wrong_labels.md").read_text()
     mask, wrong = np.array([True, True, False, False]), np.array([True, False, True, False])
     assert compare_cleanlab.masks(mask, wrong) == {"suspected": 2, "precision": 0.5, "recall": 0.5}

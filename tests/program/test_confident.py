@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.clean import confident
+from experiments.clean import confident, folds, scores
 
 
 def drawn(seed=0, number=400, classes=4, rate=0.3):
@@ -88,3 +88,30 @@ def test_equal_probabilities_reach_their_threshold_in_float32_too():
     labels = np.repeat(np.arange(3), 7)
     probabilities = np.full((21, 3), 1 / 3, np.float32)
     assert confident.confident_joint(labels, probabilities).sum() == 21
+
+
+def test_thresholds_of_trusted_labels():
+    labels, probabilities, true = drawn()
+    trusted = (labels == true) & (labels != 2)
+    limits = confident.thresholds(labels, probabilities, trusted)
+    for j in (0, 1, 3):
+        kept = probabilities[[bool(t) and y == j for y, t in zip(labels, trusted, strict=True)]]
+        np.testing.assert_allclose(limits[j], np.mean(kept[:, j]))
+    # Nobody is trusted with class 2: then everybody is.
+    np.testing.assert_allclose(limits[2], confident.thresholds(labels, probabilities)[2])
+    wide = np.c_[probabilities, np.zeros(len(labels))]
+    assert confident.thresholds(labels, wide, trusted)[4] == np.inf
+
+
+def test_images_that_are_misread_count_less_the_second_time():
+    """40 % wrong labels, and a model that misreads one in four images, without much certainty."""
+    labels, _, true = drawn(number=20_000, rate=0.4)
+    rng = np.random.default_rng(1)
+    read = np.where(rng.random(20_000) < 0.25, rng.integers(0, 4, 20_000), true)
+    logits = 0.4 * rng.normal(size=(20_000, 4))
+    logits[np.arange(20_000), read] += np.where(read == true, 2, 1)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    out = folds.OutOfFold(np.arange(20_000), labels, true, probabilities, {})
+    once, wrong = confident.number_wrong(labels, probabilities), np.sum(labels != true)
+    assert wrong < scores.found(out).number_wrong < once
+    assert scores.found(out).number_wrong - wrong < (once - wrong) / 2

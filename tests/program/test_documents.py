@@ -121,6 +121,14 @@ def test_every_document_with_such_a_command_is_checked():
                 assert {*re.findall(COMMAND, " ".join(paragraph.split()))} <= checked, name
 
 
+def test_results_that_a_document_names_are_there():
+    texts = [(ROOT / name).read_text() for name in DOCUMENTS]
+    named = {one for text in texts for one in re.findall(r"results/\w+", text)}
+    assert len(named) > 20
+    missing = {one for one in named if not any((ROOT / one).glob("*.json*"))}
+    assert missing <= {"results/NAME"}
+
+
 def test_a_line_that_differs_is_found():
     table = "| method | x |\n| --- | --- |\n| a | 1.0 |\n| b | 2.0 |"
     caption = "Test accuracy in %; n = 3."

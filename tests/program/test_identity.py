@@ -211,6 +211,26 @@ def test_a_key_that_nothing_reads_is_refused():
     build.build_run(config)
 
 
+def test_a_key_that_another_task_alone_reads_is_refused_if_it_is_asked_for():
+    flat = identity.flattened(config_of().to_dict()) | {"task": "regression"}
+    said = r"config\.easy_anchors\.weight: no run of config\.task='regression' reads it; those of"
+    with pytest.raises(ValueError, match=rf"{said} 'classification' do"):
+        identity.check_asked([flat], ["loss.lam", "easy_anchors.weight"])
+    with pytest.raises(ValueError, match=r"config\.residual\.loss: .* those of 'regression' do"):
+        identity.check_asked([config_of()], ["residual.loss"])
+    # In a sweep over tasks one of them is enough; a user's own task may read anything.
+    identity.check_asked([flat, config_of()], ["easy_anchors.weight", "noise.rate"])
+    identity.check_asked([{"task": "own:task"}], ["easy_anchors.weight"])
+    identity.check_asked([config_of()], ["epochs", "vmap_seeds", "report.losses"])
+
+
+def test_what_a_run_does_not_read_is_said():
+    flat = identity.flattened(config_of().to_dict()) | {"loss.method": "cross_entropy"}
+    asked = ["loss.lam", "loss.focal.gamma", "epochs", "data.decode"]
+    assert identity.unread(flat, asked) == ["loss.lam", "loss.focal.gamma"]
+    assert identity.unread(flat | {"loss.method": "focal"}, asked) == ["loss.lam"]
+
+
 def test_lengths_in_shares_of_a_run_are_known(monkeypatch):
     """These methods depend on the length of the run, so more epochs are refused when resuming."""
     found = set()
