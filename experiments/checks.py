@@ -4,7 +4,7 @@ import argparse
 import difflib
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 
@@ -33,6 +33,19 @@ def natural(text: str) -> int:
     if not text.strip().isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected an integer from 1, got {text!r}")
     return int(text)
+
+
+def several(table: Collection[str]) -> Callable[[str], list[str]]:
+    """An argparse type: names of a table, with commas between them."""
+
+    def names(text: str) -> list[str]:
+        found = text.split(",")
+        if strange := [name for name in found if name not in table]:
+            said = f"expected some of {', '.join(table)}, got {strange[0]!r}"
+            raise argparse.ArgumentTypeError(said)
+        return found
+
+    return names
 
 
 def seed(what: str, value) -> None:

@@ -45,7 +45,7 @@ def row(model: str, batch: int, dtype: str) -> str:
 def main() -> None:
     streams.keep()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", default=",".join(SMALL))
+    parser.add_argument("--models", type=checks.several(SMALL), default=SMALL)
     parser.add_argument("--batch", type=checks.natural, default=128)
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -54,8 +54,7 @@ def main() -> None:
         print(row(args.one, args.batch, args.dtype))
         return
     print("| model | parameters | host, MB | device, MB |\n| --- | --- | --- | --- |", flush=True)
-    for model in args.models.split(","):
-        checks.choose("--models", model, dict.fromkeys(SMALL))
+    for model in args.models:
         console.print(f"{model} ...")
         own = [f"--one={model}", f"--batch={args.batch}", f"--dtype={args.dtype}"]
         subprocess.run([sys.executable, "-m", "scripts.bench_memory", *own], check=True)

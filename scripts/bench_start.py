@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--before", required=True, type=pathlib.Path, help="the other version")
     parser.add_argument("--data_dir", required=True)
     parser.add_argument("--rounds", type=checks.natural, default=3)
-    parser.add_argument("--cases", default=",".join(CASES))
+    parser.add_argument("--cases", type=checks.several(CASES), default=[*CASES])
     args = parser.parse_args()
     roots = args.before.absolute(), pathlib.Path(__file__).parent.parent
     data_dir = str(pathlib.Path(args.data_dir).absolute())
@@ -99,8 +99,7 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
         kept = [pathlib.Path(folder) / name for name in ("before", "after")]
-        for case in args.cases.split(","):
-            checks.choose("--cases", case, dict.fromkeys(CASES))
+        for case in args.cases:
             costs = []
             for number in range(args.rounds + 1):
                 of_each = zip(roots, 2 * [data_dir], kept, strict=True)

@@ -1,16 +1,18 @@
-"""Processes of a sweep: who failed, which results stay, and how GPUs and a TPU are shared."""
+"""Processes of a sweep: who failed, which results stay, who has a GPU or TPU, and signals."""
 
 import functools
 import itertools
 import json
 import os
 import queue
+import signal
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from experiments.runs import files, lock
-from experiments.sweep import forkserver
+from experiments.sweep import forkserver, local
 from experiments.sweep import pool as pools
 
 
@@ -144,3 +146,57 @@ def test_a_tpu_is_for_one_run_at_a_time(monkeypatch, tmp_path):
     assert "OMP_NUM_THREADS" not in seen
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     assert not pools.has_tpu()
+
+
+def test_a_first_signal_lets_runs_save_and_a_second_ends_them(tmp_path):
+    """Two runs that do not end by themselves: one reacts to SIGTERM, one ignores it."""
+    code = "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    code += "time.sleep(60); open(sys.argv[1], 'w')"
+    outlived = tmp_path / "outlived"
+    points = [
+        pools.Point(tmp_path / "heeds", "x", ["sleep", "60"]),
+        pools.Point(tmp_path / "deaf", "x", [sys.executable, "-c", code, str(outlived)]),
+        pools.Point(tmp_path / "waits", "x", ["sleep", "60"]),
+    ]
+    pool, states = pools.Pool([]), dict.fromkeys(range(3), "missing")
+
+    def signals():
+        while len(pool.running) < 2:
+            time.sleep(0.01)
+        time.sleep(0.5)  # until it ignores SIGTERM
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)  # some tools send both
+
+    thread = threading.Thread(target=signals)
+    thread.start()
+    with local.stopped_by_signals(pool):
+        local.local(points, states, pool, 2)
+    thread.join()
+    assert not outlived.exists()
+    assert pool.stopped.is_set()
+    assert not pool.running
+    assert [*states.values()] == ["missing"] * 3
+    assert not points[2].path.exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_signal_within_the_handler_of_the_first_is_the_second():
+    done, pool = [], pools.Pool([])
+
+    class Process:
+        def terminate(self):
+            done.append("terminate")
+
+        def kill(self):
+            done.append("kill")
+
+    class Interrupted(threading.Event):
+        def set(self):
+            if not done:
+                done.append("again")
+                pool.stop()
+            super().set()
+
+    pool.running, pool.stopped = {Process()}, Interrupted()
+    pool.stop()
+    assert done == ["again", "kill", "terminate"]

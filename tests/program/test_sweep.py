@@ -5,11 +5,8 @@ import io
 import json
 import os
 import runpy
-import signal
 import subprocess
 import sys
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -243,60 +240,6 @@ def test_what_goes_wrong_with_one_point_stops_no_other(tmp_path):
     states = dict.fromkeys(range(5), "missing")
     local.local(points, states, pools.Pool([]), 2)
     assert [*states.values()] == ["failed", "done", "done", "done", "failed"]
-
-
-def test_a_first_signal_lets_runs_save_and_a_second_ends_them(tmp_path):
-    """Two runs that do not end by themselves: one reacts to SIGTERM, one ignores it."""
-    code = "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-    code += "time.sleep(60); open(sys.argv[1], 'w')"
-    outlived = tmp_path / "outlived"
-    points = [
-        pools.Point(tmp_path / "heeds", "x", ["sleep", "60"]),
-        pools.Point(tmp_path / "deaf", "x", [sys.executable, "-c", code, str(outlived)]),
-        pools.Point(tmp_path / "waits", "x", ["sleep", "60"]),
-    ]
-    pool, states = pools.Pool([]), dict.fromkeys(range(3), "missing")
-
-    def signals():
-        while len(pool.running) < 2:
-            time.sleep(0.01)
-        time.sleep(0.5)  # until it ignores SIGTERM
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGTERM)  # some tools send both
-
-    thread = threading.Thread(target=signals)
-    thread.start()
-    with local.stopped_by_signals(pool):
-        local.local(points, states, pool, 2)
-    thread.join()
-    assert not outlived.exists()
-    assert pool.stopped.is_set()
-    assert not pool.running
-    assert [*states.values()] == ["missing"] * 3
-    assert not points[2].path.exists()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_a_signal_within_the_handler_of_the_first_is_the_second():
-    done, pool = [], pools.Pool([])
-
-    class Process:
-        def terminate(self):
-            done.append("terminate")
-
-        def kill(self):
-            done.append("kill")
-
-    class Interrupted(threading.Event):
-        def set(self):
-            if not done:
-                done.append("again")
-                pool.stop()
-            super().set()
-
-    pool.running, pool.stopped = {Process()}, Interrupted()
-    pool.stop()
-    assert done == ["again", "kill", "terminate"]
 
 
 def test_a_sweep_ends_in_time_and_goes_on(tmp_path):
