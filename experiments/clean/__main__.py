@@ -96,9 +96,10 @@ def told(summary: dict) -> str:
             f" {summary['recall']:.1%} of all wrong ones"
         )
         columns = [*next(iter(summary["scores"].values()))]
-        lines.append(f"{'score':20s}" + "".join(f"{name:>21s}" for name in columns))
+        wide = max(map(len, summary["scores"]))
+        lines.append(f"{'score':{wide}s}" + "".join(f"{name:>21s}" for name in columns))
         for name, row in summary["scores"].items():
-            lines.append(f"{name:20s}" + "".join(f"{row[column]:21.4f}" for column in columns))
+            lines.append(f"{name:{wide}s}" + "".join(f"{row[column]:21.4f}" for column in columns))
     return "\n".join(lines)
 
 

@@ -1,8 +1,9 @@
 """Per-example records of a run, and how well they detect wrong targets.
 
 samples.npz has a row per training example: index; target and clean_target if they are numbers;
-wrong (1 or 0, -1 if unknown, -2 without a target); loss; weight; what else the task records; and
-mean_loss, over all epochs so far. It is of the last epoch, best.npz of the best validation epoch.
+wrong (1 or 0, -1 if unknown, -2 without a target); loss; weight; what else the task records;
+mean_loss, over all epochs so far; and mean_probability, of the target, where the method averages
+predictions. It is of the last epoch, best.npz of the best validation epoch.
 """
 
 import hashlib
@@ -42,7 +43,24 @@ def collect(train: Examples, wrong: np.ndarray, seen, past, loss_state=()) -> Sa
         # With several kinds of units, there is a first axis of kinds.
         total, visits = (np.sum(np.atleast_2d(one), axis=0) for one in (part.total, part.visits))
         found["mean_loss"] = (total / np.maximum(visits, 1))[index]
-    return found
+    return found | mean_probability(train, loss_state)
+
+
+def mean_probability(train: Examples, loss_state) -> Samples:
+    """Returns the probability of each target in the method's moving average of predictions.
+
+    It is empty for a method without one, and NaN for what has no target or has not been visited.
+    """
+    averages = [one.targets for one in states_of(loss_state, memory.EarlyLearningState)]
+    averages += [one.predictions for one in states_of(loss_state, memory.SelfFilterState)]
+    if not averages:
+        return {}
+    averaged = np.asarray(averages[-1], np.float64)
+    rows = averaged.reshape(-1, *averaged.shape[-2:]).sum(axis=0)[train.index]  # over kinds
+    own = rows[np.arange(len(rows)), np.maximum(train.targets, 0)]
+    with np.errstate(invalid="ignore"):
+        shares = own / rows.sum(axis=1)  # the average was started at 0
+    return {"mean_probability": np.where(train.targets >= 0, shares, np.nan)}
 
 
 def of_objects(rows: Samples) -> Samples:
@@ -69,6 +87,8 @@ def suspicion(rows: Samples) -> Samples:
     nothing is recorded for mixtures.
     """
     scores = {"loss": rows["loss"], "weight": -rows["weight"]}
+    if "mean_probability" in rows:
+        scores["mean_probability"] = -rows["mean_probability"]
     if "mean_loss" in rows:  # older runs lack it
         scores["mean_loss"] = rows["mean_loss"]
     return {name: score for name, score in scores.items() if np.isfinite(score).all()}

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from configs import digits
+from experiments.data import Examples
 from experiments.report import detectors, suspects
 from experiments.runs import files, identity, reading, samples
 from experiments.runs.selection import best_validation
 from experiments.tasks.scores import ACCURACY, MAE
 from experiments.training import evaluation, loggers
 from experiments.training.step import UNKNOWN, Past
+from superloss_jax import memory
 from tests.program.running import reported, whole_and_torn
 from tests.program.test_main import ROOT
 
@@ -177,3 +179,20 @@ def test_detectors_have_a_line_for_each_epoch_that_was_kept(trained, tmp_path, r
         for score, values in kept[key].items():
             cells = " | ".join(f"{values[column]:.3f}" for column in detectors.COLUMNS)
             assert f"| superloss | 1 | {detectors.RANKED[score]} | {epoch} | {cells} |\n" in said
+
+
+def test_averaged_predictions_are_a_score():
+    """Of ELR's and SELF's averages, which start at 0; of each kind of units, if there are two."""
+    own = np.array([[0.0, 0.0], [0.3, 0.6], [0.2, 0.0], [0.1, 0.4]])
+    rows = Examples(np.zeros(3), np.array([1, 0, -1]), np.zeros(3), np.array([3, 1, 2]))
+    state = memory.EarlyLearningState(targets=own)
+    found = samples.mean_probability(rows, (state,))["mean_probability"]
+    np.testing.assert_allclose(found, [0.8, 1 / 3, np.nan])
+    kinds = memory.SelfFilterState(np.stack([0.5 * own, 0.5 * own]), np.zeros(2))
+    again = samples.mean_probability(rows, kinds)["mean_probability"]
+    np.testing.assert_allclose(again, found)
+    assert samples.mean_probability(rows, ()) == {}
+    scores = samples.suspicion({name: np.ones(3) for name in ("loss", "weight", "mean_loss")}
+                               | {"mean_probability": np.array([0.8, 0.3, 0.5])})  # fmt: skip
+    assert [*scores][-2:] == ["mean_probability", "mean_loss"]
+    np.testing.assert_array_equal(scores["mean_probability"], [-0.8, -0.3, -0.5])
