@@ -42,6 +42,7 @@ def main(argv: list[str]) -> None:
 
 def clean(root: pathlib.Path) -> None:
     from experiments.clean import folds, scores, written  # imported late: typos are told at once
+    from experiments.data import corrections
     from experiments.data.asked import check_labels
 
     checks.within("--folds", FOLDS.value, 2, 100)
@@ -57,12 +58,15 @@ def clean(root: pathlib.Path) -> None:
     train(points, gpus, number)
     out = folds.collected(points, dataset)
     one = scores.found(out)
+    earlier = corrections.by_index(dataset, CONFIG.value.data.get("corrections"))
+    given.pop("data.corrections", None)  # what is written holds them
     retrain = ["python", "-m", "experiments.main", f"--config={file}"]
     retrain += [f"--config.{key}={value}" for key, value in given.items()]
     retrain += [f"--data_dir={DATA_DIR.value}"] * bool(DATA_DIR.value)
     retrain += [f"--workdir={root / 'retrained'}", f"--config.data.corrections={root}/"]
     command = shlex.join(retrain)
-    summary = written.write(root, dataset, out, one, SHOWN.value, f"{command}corrections.csv")
+    by_hand = f"{command}corrections.csv"
+    summary = written.write(root, dataset, out, one, SHOWN.value, by_hand, earlier)
     print(told(summary))
     print(f"look through   {root / written.PAGE}")
     print(f"or train on    {command}{written.LABELS}")

@@ -59,21 +59,28 @@ def collected(folds: Sequence[Point], dataset: Dataset) -> OutOfFold:
     """
     train = dataset.train
     rows = np.flatnonzero(train.targets >= 0)
-    place = np.full(int(train.index.max()) + 1, -1)
-    place[train.index[rows]] = np.arange(len(rows))
+    known = np.full(int(train.index.max()) + 1, -1)
+    known[train.index[rows]] = np.arange(len(rows))
     probabilities = np.full((len(rows), len(dataset.class_names)), np.nan)
     totals: dict[str, np.ndarray] = {}
     for fold in folds:
         held_out = samples.read_arrays(fold.path / files.HELD_OUT)
-        at = place[held_out["index"]]
-        if (at < 0).any() or not np.isnan(probabilities[at]).all():
+        # Of the same epoch. Of what has no label, nothing is recorded.
+        seen = samples.with_target(samples.read_samples(fold.path, files.BEST))
+        at, others = (placed(known, one["index"]) for one in (held_out, seen))
+        if min(at.min(), others.min()) < 0 or not np.isnan(probabilities[at]).all():
             raise ValueError(f"{fold.path}: not a fold of this data set: choose another --workdir")
         probabilities[at] = held_out["probabilities"]
-        seen = samples.read_samples(fold.path, files.BEST)  # of the same epoch
         for name, score in samples.suspicion(seen).items():
             total = totals.setdefault(name, np.zeros(len(rows)))
-            total[place[seen["index"]]] += score / (len(folds) - 1)
+            total[others] += score / (len(folds) - 1)
     if np.isnan(probabilities).any():
         raise ValueError(f"{folds[0].path.parent}: folds of another data set: choose --workdir")
     labels, clean = train.targets[rows], train.clean_targets[rows]
     return OutOfFold(train.index[rows], labels, clean, probabilities, totals)
+
+
+def placed(known: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """The places of examples by their index; -1 where there is none."""
+    inside = index < len(known)
+    return np.where(inside, known[np.where(inside, index, 0)], -1)

@@ -7,6 +7,7 @@ import io
 import json
 import pathlib
 import string
+from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image
@@ -18,8 +19,18 @@ from experiments.data import Dataset
 LARGEST = 192  # pixels of a picture's longer side
 
 
-def page(dataset: Dataset, out: OutOfFold, one: Found, shown: int, command: str) -> str:
-    """One HTML file without a network, of the `shown` most suspect of all suspects."""
+def page(
+    dataset: Dataset,
+    out: OutOfFold,
+    one: Found,
+    shown: int,
+    command: str,
+    earlier: Mapping[int, str],
+) -> str:
+    """One HTML file without a network, of the `shown` most suspect of all suspects.
+
+    It saves what is decided there, and what was decided `earlier` of others: labels by index.
+    """
     first = one.order[one.suspected[one.order]][:shown]
     place = {int(at): i for i, at in enumerate(dataset.train.index)}
     names, suspicion = dataset.class_names, one.scores["suspicion"]
@@ -37,12 +48,15 @@ def page(dataset: Dataset, out: OutOfFold, one: Found, shown: int, command: str)
     total, wrong = f"{len(out.labels):,}", f"{one.number_wrong:,}"
     told = f"About {wrong} of {total} labels seem wrong. Here are the {len(first):,} most suspect"
     told += " ones, each with the label that a model predicts that has not seen the example."
+    if earlier:
+        told += " Your earlier corrections are saved with the new ones."
     template = string.Template(pathlib.Path(__file__).with_suffix(".html").read_text("utf-8"))
     return template.substitute(
         told=html.escape(told),
         command=html.escape(command),
         names=script([*names]),
         rows=listed,
+        earlier=script(earlier),
         digest=hashlib.sha256(listed.encode()).hexdigest()[:16],
     )
 
@@ -62,7 +76,8 @@ def picture(pixels: np.ndarray) -> str:
         return ""
     if pixels.max(initial=0) <= 16:  # such as scikit-learn's digits
         pixels = pixels * 15
-    image = Image.fromarray(np.squeeze(pixels).astype(np.uint8))
+    grey = pixels.shape[-1] == 1
+    image = Image.fromarray((pixels[..., 0] if grey else pixels).astype(np.uint8))
     image.thumbnail((LARGEST, LARGEST))
     content = io.BytesIO()
     image.save(content, "PNG")

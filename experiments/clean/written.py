@@ -3,7 +3,7 @@
 import csv
 import io
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,18 @@ PROBABILITIES, GIVEN, SUMMARY, PAGE = "pred_probs.npy", "labels.npy", "clean.jso
 
 
 def write(
-    root: pathlib.Path, dataset: Dataset, out: OutOfFold, one: Found, shown: int, command: str
+    root: pathlib.Path,
+    dataset: Dataset,
+    out: OutOfFold,
+    one: Found,
+    shown: int,
+    command: str,
+    earlier: Mapping[int, str],
 ) -> dict:
     """Writes all files and returns the summary, which comes last.
 
     The page shows so many suspects, and the command that trains with what a person decides there.
+    What was decided earlier, labels by index, is saved with it.
     """
     wrong = scores.known_wrong(out)
     names = dataset.class_names
@@ -34,7 +41,7 @@ def write(
     files.replace(root / MATRIX, table(["true, given:", *names], rows))
     files.replace(root / SUSPECTS, table(*suspects(dataset, out, one, wrong)))
     files.replace(root / LABELS, table(*cleaned(dataset, out, one)))
-    files.replace(root / PAGE, page.page(dataset, out, one, shown, command).encode())
+    files.replace(root / PAGE, page.page(dataset, out, one, shown, command, earlier).encode())
     summary: dict[str, Any] = {
         "examples": len(out.labels),
         "seem_wrong": one.number_wrong,
@@ -66,13 +73,16 @@ def suspects(dataset: Dataset, out: OutOfFold, one: Found, wrong):
 
 
 def cleaned(dataset: Dataset, out: OutOfFold, one: Found):
-    """Every example, the suspects with the label that is suggested: for `data.corrections`."""
-    names, paths = dataset.class_names, dataset.files
-    labels = np.where(one.suspected, one.suggested, out.labels)
+    """Every example, the suspects with the label that is suggested: for `data.corrections`.
+
+    An example without a label has none here: corrections that were read have left it out.
+    """
+    names, paths, train = [*dataset.class_names, ""], dataset.files, dataset.train
+    suggested = dict(zip(out.index[one.suspected], one.suggested[one.suspected], strict=True))
     head = ["index", *["path"] * bool(paths), "given", "label"]
     rows = (
-        [at, *([paths[at]] if paths else []), names[given], names[label]]
-        for at, given, label in zip(out.index, out.labels, labels, strict=True)
+        [at, *([paths[at]] if paths else []), names[given], names[suggested.get(at, given)]]
+        for at, given in zip(train.index, np.maximum(train.targets, -1), strict=True)
     )
     return head, rows
 

@@ -17,33 +17,49 @@ def corrected(dataset: Dataset, path: str) -> Dataset:
     empty label leaves the example out. Other columns, and examples that are not listed, do not
     matter.
     """
+    targets = dataset.train.targets.copy()
+    decided = _decided(dataset, path)
+    targets[[*decided]] = [*decided.values()]
+    changed = targets != dataset.train.targets
+    dropped = int((changed & (targets < 0)).sum())
+    name = checks.path(KEY, path).name
+    told = f"labels   {changed.sum() - dropped} corrected, {dropped} left out: {name}"
+    train = dataset.train._replace(targets=targets)
+    return dataset._replace(train=train, told=(*dataset.told, told))
+
+
+def by_index(dataset: Dataset, path: str | None) -> dict[int, str]:
+    """Returns the names of the labels in such a file, by index; "" for what is left out."""
+    names = [*dataset.class_names, ""]  # -1 is the last
+    index = dataset.train.index
+    decided = _decided(dataset, path) if path else {}
+    return {int(index[place]): names[label] for place, label in decided.items()}
+
+
+def _decided(dataset: Dataset, path: str) -> dict[int, int]:
+    """Returns the labels by place among the training examples; -1 for what is left out."""
     file = checks.path(KEY, path)
     rows = _read(file)
     index = {int(at): i for i, at in enumerate(dataset.train.index)}
-    by_path = {name: index.get(i) for i, name in enumerate(dataset.files)}
-    by_index = {str(at): i for at, i in index.items()}
-    column, places = ("path", by_path) if "path" in rows[0] and by_path else ("index", by_index)
+    paths = {name: index.get(i) for i, name in enumerate(dataset.files)}
+    numbers = {str(at): i for at, i in index.items()}
+    column, places = ("path", paths) if "path" in rows[0] and paths else ("index", numbers)
     if column not in rows[0]:
         raise ValueError(f"{KEY}: {file}: expected a column index, got {', '.join(rows[0])}")
     classes = {name: i for i, name in enumerate(dataset.class_names)} | {"": -1}
-    targets, seen = dataset.train.targets.copy(), set()
+    decided: dict[int, int] = {}
     for line, row in enumerate(rows, start=2):
         where, name = f"{KEY}: {file}, line {line}", (row["label"] or "").strip()
         place = places.get(row[column])
         if place is None:
             raise ValueError(f"{where}: no training example has the {column} {row[column]!r}")
-        if place in seen:
+        if place in decided:
             raise ValueError(f"{where}: the {column} {row[column]!r} occurs twice")
         if name not in classes:
             known = ", ".join([*dataset.class_names][:5]) + ", ..." * (len(classes) > 6)
             raise ValueError(f"{where}: {name!r} is none of the classes {known}")
-        seen.add(place)
-        targets[place] = classes[name]
-    changed = targets != dataset.train.targets
-    dropped = int((changed & (targets < 0)).sum())
-    told = f"labels   {changed.sum() - dropped} corrected, {dropped} left out: {file.name}"
-    train = dataset.train._replace(targets=targets)
-    return dataset._replace(train=train, told=(*dataset.told, told))
+        decided[place] = classes[name]
+    return decided
 
 
 def _read(file: pathlib.Path) -> list[dict[str, str]]:

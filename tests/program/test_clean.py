@@ -10,6 +10,7 @@ import pytest
 from configs import digits
 from experiments import data
 from experiments.clean import folds, page, scores, written
+from experiments.data import corrections
 from experiments.data.base import dataset as make_dataset
 from experiments.runs import contents, files, samples
 from experiments.training import build
@@ -78,7 +79,7 @@ def test_what_is_written(tmp_path):
     made, probabilities = toy()
     out = folds.collected(folds_of(tmp_path / "runs", made, probabilities), made)
     one = scores.found(out)
-    summary = written.write(tmp_path, made, out, one, 5, "python -m x")
+    summary = written.write(tmp_path, made, out, one, 5, "python -m x", {})
     wrong = made.train.targets != made.train.clean_targets
     assert summary["wrong"] == summary["suspected"] == summary["seem_wrong"] == wrong.sum() == 12
     assert summary["precision"] == summary["recall"] == 1
@@ -103,13 +104,48 @@ def test_what_is_written(tmp_path):
     assert again.told[-1] == "labels   12 corrected, 0 left out: labels_cleaned.csv"
 
 
+def test_what_was_decided_before_is_kept(tmp_path):
+    """Two examples were changed and one left out; a fourth is decided on anew."""
+    made, probabilities = toy()
+    file = tmp_path / "first.csv"
+    file.write_text("index,label\n0,</script>\n1,cat\n7,\n29,cat\n")
+    again = data.corrected(made, str(file))
+    assert again.train.targets[7] == -1
+    points = folds_of(tmp_path / "runs", again, probabilities)
+    for point in points:  # as a run records them: nothing of what has no label
+        held, seen = (samples.read_arrays(point.path / n) for n in (files.HELD_OUT, files.BEST))
+        kept = held["index"] != 7
+        samples.write(point.path, {k: v[kept] for k, v in held.items()}, files.HELD_OUT)
+        seven = seen["index"] == 7
+        for name, value in (("loss", np.nan), ("weight", np.nan), ("wrong", samples.NO_TARGET)):
+            seen[name] = np.where(seven, value, seen[name])
+        samples.write(point.path, seen, files.BEST)
+    out = folds.collected(points, again)
+    assert 7 not in out.index
+    np.testing.assert_allclose(out.in_sample["loss"][-1], (29 + 0.5) / 100)
+    one = scores.found(out)
+    earlier = corrections.by_index(again, str(file))
+    assert earlier == {0: "</script>", 1: "cat", 7: "", 29: "cat"}
+    written.write(tmp_path, again, out, one, 50, "python -m x", earlier)
+    rows = read(tmp_path / "labels_cleaned.csv")
+    assert len(rows) == 30
+    assert (rows[7]["given"], rows[7]["label"]) == ("", "")
+    text = (tmp_path / "page.html").read_text()
+    assert json.loads(re.search(r"earlier = (\{.*?\}), key", text)[1])["7"] == ""
+    assert text.count("</script>") == 1
+    assert "Your earlier corrections are saved with the new ones." in text
+    cleaned = data.corrected(made, str(tmp_path / "labels_cleaned.csv")).train.targets
+    assert cleaned[7] == -1
+    assert cleaned[1] == made.train.clean_targets[1]  # which the models say
+
+
 def test_the_page_is_one_file_that_no_name_can_break():
     made, probabilities = toy()
     out = folds.OutOfFold(*made.train[3:], *made.train[1:3], probabilities, {})
-    text = page.page(made, out, scores.found(out), 4, "python -m x --y='<z>'")
+    text = page.page(made, out, scores.found(out), 4, "python -m x --y='<z>'", {})
     assert text.count("</script>") == 1
     assert "python -m x --y=&#x27;&lt;z&gt;&#x27;" in text
-    shown = json.loads(re.search(r"rows = (\[.*?\]), key", text)[1])
+    shown = json.loads(re.search(r"rows = (\[.*?\]), earlier", text)[1])
     assert len(shown) == 4
     assert shown[0]["image"].startswith("data:image/png;base64,")
     assert all(row["given"] != row["suggested"] for row in shown)
@@ -123,6 +159,9 @@ def test_folds_of_another_data_set_are_refused(tmp_path):
         folds.collected(points[:2], made)
     with pytest.raises(ValueError, match="not a fold of this data set"):
         folds.collected([*points, points[0]], made)
+    smaller = made._replace(train=made.train.rows(slice(20)))  # than when the folds were trained
+    with pytest.raises(ValueError, match="not a fold of this data set"):
+        folds.collected(points, smaller)
 
 
 def test_folds_hold_out_each_example_once_and_keep_the_best_epoch(tmp_path, monkeypatch):
