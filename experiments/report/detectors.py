@@ -89,6 +89,7 @@ def place(args) -> pathlib.Path:
 
 
 STYLES = {"auroc_weight": "-", "auroc_loss": "--", "auroc_mean_loss": ":"}
+STYLES |= {"auroc_mean_probability": "-."}
 
 
 def draw_areas(groups: dict[str, list[FinishedRun]], title: str, output: pathlib.Path) -> None:
