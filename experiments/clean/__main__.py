@@ -41,7 +41,8 @@ def main(argv: list[str]) -> None:
 
 
 def clean(root: pathlib.Path) -> None:
-    from experiments.clean import folds, scores, written  # imported late: typos are told at once
+    # Imported late, so that typos are told at once.
+    from experiments.clean import folds, page, scores, written
     from experiments.data import corrections
     from experiments.data.asked import check_labels
 
@@ -54,11 +55,11 @@ def clean(root: pathlib.Path) -> None:
     gpus, number = places(WORKERS.value)
     points = folds.points(FOLDS.value, file, CONFIG.value, given, root, DATA_DIR.value)
     dataset = folds.whole(CONFIG.value, DATA_DIR.value)
+    earlier = corrections.by_index(dataset, CONFIG.value.data.get("corrections"))
     files.make_workdir(root)
     train(points, gpus, number)
     out = folds.collected(points, dataset)
     one = scores.found(out)
-    earlier = corrections.by_index(dataset, CONFIG.value.data.get("corrections"))
     given.pop("data.corrections", None)  # what is written holds them
     retrain = ["python", "-m", "experiments.main", f"--config={file}"]
     retrain += [f"--config.{key}={value}" for key, value in given.items()]
@@ -66,7 +67,8 @@ def clean(root: pathlib.Path) -> None:
     retrain += [f"--workdir={root / 'retrained'}", f"--config.data.corrections={root}/"]
     command = shlex.join(retrain)
     by_hand = f"{command}corrections.csv"
-    summary = written.write(root, dataset, out, one, SHOWN.value, by_hand, earlier)
+    text = page.page(dataset, out, one, SHOWN.value, by_hand, earlier)
+    summary = written.write(root, dataset, out, one, text)
     print(told(summary))
     print(f"look through   {root / written.PAGE}")
     print(f"or train on    {command}{written.LABELS}")

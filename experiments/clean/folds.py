@@ -68,7 +68,7 @@ def collected(folds: Sequence[Point], dataset: Dataset) -> OutOfFold:
         # Of the same epoch. Of what has no label, nothing is recorded.
         seen = samples.with_target(samples.read_samples(fold.path, files.BEST))
         at, others = (placed(known, one["index"]) for one in (held_out, seen))
-        if min(at.min(), others.min()) < 0 or not np.isnan(probabilities[at]).all():
+        if (np.concatenate([at, others]) < 0).any() or not np.isnan(probabilities[at]).all():
             raise ValueError(f"{fold.path}: not a fold of this data set: choose another --workdir")
         probabilities[at] = held_out["probabilities"]
         for name, score in samples.suspicion(seen).items():

@@ -3,12 +3,12 @@
 import csv
 import io
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from experiments.clean import confident, page, scores
+from experiments.clean import confident, scores
 from experiments.clean.folds import OutOfFold
 from experiments.clean.scores import Found
 from experiments.data import Dataset
@@ -18,20 +18,8 @@ SUSPECTS, LABELS, MATRIX = "suspects.csv", "labels_cleaned.csv", "noise_matrix.c
 PROBABILITIES, GIVEN, SUMMARY, PAGE = "pred_probs.npy", "labels.npy", "clean.json", "page.html"
 
 
-def write(
-    root: pathlib.Path,
-    dataset: Dataset,
-    out: OutOfFold,
-    one: Found,
-    shown: int,
-    command: str,
-    earlier: Mapping[int, str],
-) -> dict:
-    """Writes all files and returns the summary, which comes last.
-
-    The page shows so many suspects, and the command that trains with what a person decides there.
-    What was decided earlier, labels by index, is saved with it.
-    """
+def write(root: pathlib.Path, dataset: Dataset, out: OutOfFold, one: Found, page: str) -> dict:
+    """Writes all files, the text of the page among them, and returns the summary, which is last."""
     wrong = scores.known_wrong(out)
     names = dataset.class_names
     files.replace(root / PROBABILITIES, array(out.probabilities.astype(np.float32)))
@@ -41,7 +29,7 @@ def write(
     files.replace(root / MATRIX, table(["true, given:", *names], rows))
     files.replace(root / SUSPECTS, table(*suspects(dataset, out, one, wrong)))
     files.replace(root / LABELS, table(*cleaned(dataset, out, one)))
-    files.replace(root / PAGE, page.page(dataset, out, one, shown, command, earlier).encode())
+    files.replace(root / PAGE, page.encode())
     summary: dict[str, Any] = {
         "examples": len(out.labels),
         "seem_wrong": one.number_wrong,
@@ -82,7 +70,7 @@ def cleaned(dataset: Dataset, out: OutOfFold, one: Found):
     head = ["index", *["path"] * bool(paths), "given", "label"]
     rows = (
         [at, *([paths[at]] if paths else []), names[given], names[suggested.get(at, given)]]
-        for at, given in zip(train.index, np.maximum(train.targets, -1), strict=True)
+        for at, given in zip(train.index, train.targets, strict=True)
     )
     return head, rows
 

@@ -79,7 +79,9 @@ def test_what_is_written(tmp_path):
     made, probabilities = toy()
     out = folds.collected(folds_of(tmp_path / "runs", made, probabilities), made)
     one = scores.found(out)
-    summary = written.write(tmp_path, made, out, one, 5, "python -m x", {})
+    summary = written.write(
+        tmp_path, made, out, one, page.page(made, out, one, 5, "python -m x", {})
+    )
     wrong = made.train.targets != made.train.clean_targets
     assert summary["wrong"] == summary["suspected"] == summary["seem_wrong"] == wrong.sum() == 12
     assert summary["precision"] == summary["recall"] == 1
@@ -126,7 +128,7 @@ def test_what_was_decided_before_is_kept(tmp_path):
     one = scores.found(out)
     earlier = corrections.by_index(again, str(file))
     assert earlier == {0: "</script>", 1: "cat", 7: "", 29: "cat"}
-    written.write(tmp_path, again, out, one, 50, "python -m x", earlier)
+    written.write(tmp_path, again, out, one, page.page(again, out, one, 50, "x", earlier))
     rows = read(tmp_path / "labels_cleaned.csv")
     assert len(rows) == 30
     assert (rows[7]["given"], rows[7]["label"]) == ("", "")
